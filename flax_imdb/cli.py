@@ -1,0 +1,194 @@
+"""The commands: flags to a configuration, mistakes to one line."""
+
+import contextlib
+import dataclasses
+import datetime
+import io
+import re
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Annotated, Any, TypeVar
+
+import tyro
+
+from flax_imdb.config import ExperimentConfig, load_config
+from flax_imdb.devices import DeviceName
+from flax_imdb.errors import InputError
+
+T = TypeVar("T")
+
+
+@dataclasses.dataclass(frozen=True)
+class TrainOptions:
+    """Train a classifier on the IMDB reviews.
+
+    Attributes:
+      experiment: what to train.
+      device: Train on all devices of this kind (default: what JAX prefers).
+      workdir: Where the run's files go (default: runs/ARCH-DATE-TIME).
+      resume: Continue the run in workdir after its last finished epoch.
+      overwrite: Delete the run in workdir first.
+    """
+
+    experiment: ExperimentConfig = dataclasses.field(default_factory=ExperimentConfig)
+    device: DeviceName = "auto"
+    workdir: Path | None = None
+    resume: bool = False
+    overwrite: bool = False
+
+
+def train(args: list[str], prog: str) -> int:
+    """Train a classifier on the IMDB reviews."""
+    options = _parse(TrainOptions, args, prog)
+    if options.resume:
+        if options.workdir is None:
+            raise InputError("--resume needs --workdir: the directory of the run to continue")
+        saved = options.workdir / "config.json"
+        if saved.exists():
+            # A flag that is not given means what the run was started with.
+            started = dataclasses.replace(options, experiment=load_config(saved))
+            options = _parse(TrainOptions, args, prog, default=started)
+    workdir = options.workdir
+    if workdir is None:
+        now = datetime.datetime.now().strftime("%Y%m%d-%H%M%S")
+        workdir = Path("runs") / f"{options.experiment.model.arch}-{now}"
+    from flax_imdb.run import train
+
+    train(
+        options.experiment,
+        workdir,
+        device=options.device,
+        resume=options.resume,
+        overwrite=options.overwrite,
+    )
+    return 0
+
+
+@dataclasses.dataclass(frozen=True)
+class EvaluateOptions:
+    """Repeat the evaluation of a run's model on its test split.
+
+    Attributes:
+      workdir: The run's directory.
+      device: Where to evaluate.
+      data_dir: Where the reviews are now (default: where they were when it was trained).
+    """
+
+    workdir: Path
+    device: DeviceName = "auto"
+    data_dir: str | None = None
+
+
+def evaluate(args: list[str], prog: str) -> int:
+    """Repeat the evaluation of a run's model on its test split."""
+    from flax_imdb.predict import load
+
+    options = _parse(EvaluateOptions, args, prog)
+    loss, accuracy = load(options.workdir, options.device).evaluate(options.data_dir)
+    print(f"Loss: {loss:.4f}")
+    print(f"Accuracy: {accuracy:.2%}")
+    return 0
+
+
+@dataclasses.dataclass(frozen=True)
+class PredictOptions:
+    """Print a line for each text: the probability that it is positive, and the likelier label.
+
+    Attributes:
+      texts: The texts (default: the lines of standard input).
+      workdir: The run's directory.
+      device: Where to compute.
+    """
+
+    texts: Annotated[tuple[str, ...], tyro.conf.Positional] = ()
+    workdir: Path = tyro.MISSING
+    device: DeviceName = "auto"
+
+
+def predict(args: list[str], prog: str) -> int:
+    """Print probability and label of texts."""
+    from flax_imdb.predict import load, unreadable
+
+    options = _parse(PredictOptions, args, prog)
+    model = load(options.workdir, options.device)
+    # Bytes that are not UTF-8 become lone surrogates, as they do in the arguments.
+    texts = options.texts or [
+        line.decode(errors="surrogateescape") for line in sys.stdin.buffer.read().splitlines()
+    ]
+    reasons = [unreadable(text) for text in texts]
+    readable = [text for text, reason in zip(texts, reasons, strict=True) if reason is None]
+    predictions = iter(model.predict(readable))
+    for number, reason in enumerate(reasons, start=1):
+        if reason is None:
+            probability, label = next(predictions)
+            print(f"{probability:.4f}\t{label}")
+        else:
+            print("nan\tunreadable")
+            print(f"error: text {number}: {reason}", file=sys.stderr)
+    return 0 if len(readable) == len(texts) else 2
+
+
+COMMANDS: dict[str, Callable[[list[str], str], int]] = {
+    "train": train,
+    "evaluate": evaluate,
+    "predict": predict,
+}
+
+
+def main(args: list[str] | None = None) -> int:
+    """``flax-imdb COMMAND ...``: run a command; returns the exit status."""
+    args = sys.argv[1:] if args is None else args
+    name, rest = (args[0], args[1:]) if args else ("--help", [])
+    if name in ("-h", "--help"):
+        print("usage: flax-imdb COMMAND [--help] [OPTIONS]\n")
+        for name, command in COMMANDS.items():
+            print(f"  {name:10} {command.__doc__}")
+        return 0
+    if name not in COMMANDS:
+        return _fail(f"command {name} is unknown: one of {', '.join(COMMANDS)}")
+    return run(COMMANDS[name], rest, f"flax-imdb {name}")
+
+
+def run(command: Callable[[list[str], str], int], args: list[str], prog: str) -> int:
+    """Run a command with the user's mistakes as one line on standard error and status 2."""
+    try:
+        return command(args, prog)
+    except InputError as error:
+        return _fail(str(error))
+    except KeyboardInterrupt:
+        print("interrupted: --resume continues after the last finished epoch", file=sys.stderr)
+        return 130
+
+
+def _fail(message: str) -> int:
+    print(f"error: {' '.join(message.split())}", file=sys.stderr)
+    return 2
+
+
+def _parse(
+    options: type[T], args: list[str], prog: str, default: T | Any = tyro.MISSING_NONPROP
+) -> T:
+    """Parse flags with tyro; what it would print in a box becomes an InputError."""
+    complaint = io.StringIO()
+    try:
+        with contextlib.redirect_stderr(complaint):
+            return tyro.cli(
+                options,
+                args=args,
+                prog=prog,
+                default=default,
+                config=(tyro.conf.OmitArgPrefixes,),
+            )
+    except SystemExit as exit:
+        if exit.code == 0:
+            raise
+        # The box: a title, the complaint, a rule, advice.
+        lines = [line.strip("│ ") for line in complaint.getvalue().splitlines()]
+        text = " ".join(lines[1:]).split("─────")[0]
+        raise InputError(re.sub(r"\s+", " ", text).strip().rstrip(".")) from None
+
+
+def script() -> None:
+    """The installed command ``flax-imdb``."""
+    sys.exit(main())

@@ -1,0 +1,78 @@
+"""One experiment as one frozen value, and its JSON."""
+
+import dataclasses
+import json
+import os
+from pathlib import Path
+from typing import Any
+
+from flax_imdb import models
+from flax_imdb.data import Batching, DataConfig
+from flax_imdb.errors import InputError, check_at_least
+from flax_imdb.models import ModelConfig
+from flax_imdb.training import TrainConfig, TrainState, create_state
+
+
+@dataclasses.dataclass(frozen=True)
+class ExperimentConfig:
+    """Everything that decides the numbers of an experiment.
+
+    Attributes:
+      model: which classifier.
+      data: on which reviews.
+      training: how it is trained.
+      runs: Train this many times, with seeds seed, seed + 1, ..., and report mean and spread.
+    """
+
+    model: ModelConfig = dataclasses.field(default_factory=ModelConfig)
+    data: DataConfig = dataclasses.field(default_factory=DataConfig)
+    training: TrainConfig = dataclasses.field(default_factory=TrainConfig)
+    runs: int = 1
+
+    def __post_init__(self) -> None:
+        check_at_least("--runs", self.runs, 1)
+
+    def batching(self, devices: int) -> Batching:
+        """How examples become batches for this many devices."""
+        return Batching(
+            self.training.batch_size, self.data.max_length, self.data.padding, multiple_of=devices
+        )
+
+    def create_state(self) -> TrainState:
+        """The model at step 0."""
+        return create_state(
+            models.build(self.model, self.data.vocab_size),
+            learning_rate=self.training.learning_rate,
+            seed=self.training.seed,
+        )
+
+
+def save_config(config: ExperimentConfig, path: str | os.PathLike[str]) -> None:
+    """Write as JSON: an object for each part, with its attributes."""
+    Path(path).write_text(json.dumps(dataclasses.asdict(config), indent=2) + "\n")
+
+
+def load_config(path: str | os.PathLike[str]) -> ExperimentConfig:
+    """Read what `save_config` wrote.
+
+    Raises:
+      InputError: the file cannot be read, or is not the configuration of an experiment.
+    """
+    try:
+        parts: dict[str, Any] = json.loads(Path(path).read_text())
+        return ExperimentConfig(
+            model=ModelConfig(**parts.pop("model")),
+            data=DataConfig(**parts.pop("data")),
+            training=TrainConfig(**parts.pop("training")),
+            **parts,
+        )
+    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+        raise InputError(f"{path} is not the configuration of a run: {error}") from error
+
+
+def flags(config: ExperimentConfig) -> dict[str, Any]:
+    """The value of each setting, by its flag on the command line."""
+    settings: dict[str, Any] = {}
+    for name, value in dataclasses.asdict(config).items():
+        settings.update(value if isinstance(value, dict) else {name: value})
+    return {f"--{name.replace('_', '-')}": value for name, value in settings.items()}

@@ -1,0 +1,120 @@
+"""Which examples are in which batch, and the batches themselves."""
+
+import dataclasses
+from typing import Literal, NamedTuple, TypedDict
+
+import numpy as np
+
+from flax_imdb.data.encoding import Examples
+from flax_imdb.data.vocabulary import PAD
+
+Padding = Literal["masked", "keras"]
+
+# Batches are sorted by length within windows of this many: wide enough that rows of a batch are
+# nearly equally long, narrow enough that the order stays random.
+_WINDOW = 16
+
+# Each padded length is compiled once; more of them would save less padding than they cost.
+_PADDED_LENGTHS = 10
+
+
+class Batch(TypedDict):
+    """Rows of one padded length.
+
+    Keys:
+      tokens: int32 [batch, time], ``<pad>`` beyond the length.
+      lengths: int32 [batch]; 0 where the weight is 0.
+      labels: int32 [batch].
+      weights: float32 [batch]; 0 for a row that only fills the batch, else 1.
+      rows: int32 [batch], which example of the whole split; -1 where the weight is 0.
+    """
+
+    tokens: np.ndarray
+    lengths: np.ndarray
+    labels: np.ndarray
+    weights: np.ndarray
+    rows: np.ndarray
+
+
+class Planned(NamedTuple):
+    """A batch to make: `indices` of its examples, `batch_size` at most, and its padded length."""
+
+    indices: np.ndarray
+    time: int
+
+
+@dataclasses.dataclass(frozen=True)
+class Batching:
+    """How examples become batches.
+
+    Attributes:
+      batch_size: examples in a batch.
+      max_length: length of the longest example.
+      padding: ``"masked"`` groups rows by length and pads them at the end. ``"keras"`` pads each
+        row at the front to `max_length`, as Keras's ``pad_sequences`` does, and calls all of it
+        valid: what stands there is computed like any token.
+      multiple_of: batches are filled to a multiple of this many rows: the number of devices.
+    """
+
+    batch_size: int
+    max_length: int
+    padding: Padding = "masked"
+    multiple_of: int = 1
+
+    def plan_epoch(self, examples: Examples, *, seed: int, epoch: int) -> list[Planned]:
+        """The batches of a training epoch, a pure function of the arguments.
+
+        Every example is in one batch. The order is random, but for rows of similar length being
+        together.
+        """
+        rng = np.random.default_rng([seed, epoch])
+        order = rng.permutation(len(examples))
+        window = _WINDOW * self.batch_size
+        batches = [
+            planned
+            for start in range(0, len(order), window)
+            for planned in self._by_length(examples, order[start : start + window])
+        ]
+        return [batches[i] for i in rng.permutation(len(batches))]
+
+    def plan_evaluation(self, examples: Examples) -> list[Planned]:
+        """Every example once, from the shortest to the longest."""
+        return self._by_length(examples, np.arange(len(examples)))
+
+    def make(self, examples: Examples, planned: Planned) -> Batch:
+        """Make a planned batch, filled up with rows of weight 0."""
+        examples = examples.take(planned.indices)
+        time = planned.time
+        lengths = examples.lengths[:, None]
+        first = time - lengths if self.padding == "keras" else 0
+        position = np.arange(time) - first
+        valid = (position >= 0) & (position < lengths)
+        source = np.where(valid, examples.starts[:, None] + position, 0)
+        tokens = np.where(valid, examples.tokens[source], PAD)
+        if self.padding == "keras":
+            lengths = np.full_like(lengths, time)
+
+        rows = -(-self.batch_size // self.multiple_of) * self.multiple_of
+        filling = (0, rows - len(examples))
+        return {
+            "tokens": np.pad(tokens, (filling, (0, 0))),
+            "lengths": np.pad(lengths[:, 0], filling),
+            "labels": np.pad(examples.labels, filling),
+            "weights": np.pad(np.ones(len(examples), np.float32), filling),
+            "rows": np.pad(examples.rows, filling, constant_values=-1),
+        }
+
+    def _by_length(self, examples: Examples, indices: np.ndarray) -> list[Planned]:
+        """Sort `indices` by length and cut them into batches of one padded length each."""
+        lengths = examples.lengths
+        if self.padding == "keras":
+            lengths = np.full_like(lengths, self.max_length)
+        by_length = indices[np.argsort(lengths[indices], kind="stable")]
+        multiple = -(-self.max_length // _PADDED_LENGTHS)
+        planned = []
+        for start in range(0, len(by_length), self.batch_size):
+            batch = by_length[start : start + self.batch_size]
+            longest = int(lengths[batch[-1]])
+            time = min(-(-longest // multiple) * multiple, self.max_length)
+            planned.append(Planned(batch, time))
+        return planned

@@ -1,0 +1,127 @@
+"""From the name of a dataset to the examples of an experiment."""
+
+import dataclasses
+from typing import Literal, get_args
+
+import numpy as np
+
+from flax_imdb.data.batches import Padding
+from flax_imdb.data.encoding import Examples, load_corpus
+from flax_imdb.data.reviews import DatasetName, find_reviews
+from flax_imdb.data.vocabulary import SPECIAL_TOKENS, Vocabulary
+from flax_imdb.errors import InputError, check_at_least
+
+# Which rows a subset or the validation split takes must not change with the seed of a run, or
+# runs could not be compared.
+_SUBSET_SEED = 2011
+
+
+@dataclasses.dataclass(frozen=True)
+class DataConfig:
+    """Which reviews, and how they become tokens.
+
+    Attributes:
+      dataset: Which reviews: imdb_reviews, synthetic, or auto: the former where they can be had.
+      data_dir: A tfds data directory or an extracted aclImdb folder (default: $TFDS_DATA_DIR, else
+        tfds's own).
+      padding: masked: padding is never computed. keras: padded at the front to max-length and
+        computed, as the tutorial does.
+      vocab_size: Number of token ids, <pad>, <start> and <unk> included.
+      max_length: A longer review keeps its last max-length tokens.
+      train_examples: Train on a fixed random subset of this many reviews (default: all).
+      test_examples: Test on a fixed random subset of this many reviews (default: all).
+      validation_examples: Reviews held out of the training split to choose the best epoch by.
+    """
+
+    dataset: DatasetName = "auto"
+    data_dir: str | None = None
+    padding: Padding = "masked"
+    vocab_size: int = 5000
+    max_length: int = 500
+    train_examples: int | None = None
+    test_examples: int | None = None
+    validation_examples: int = 0
+
+    def __post_init__(self) -> None:
+        for flag, value, choices in (
+            ("--dataset", self.dataset, get_args(DatasetName)),
+            ("--padding", self.padding, get_args(Padding)),
+        ):
+            if value not in choices:
+                raise InputError(f"{flag} {value} is unknown: one of {', '.join(choices)}")
+        check_at_least("--vocab-size", self.vocab_size, len(SPECIAL_TOKENS) + 1)
+        check_at_least("--max-length", self.max_length, 1)
+        check_at_least("--validation-examples", self.validation_examples, 0)
+        for flag, examples in (
+            ("--train-examples", self.train_examples),
+            ("--test-examples", self.test_examples),
+        ):
+            if examples is not None:
+                check_at_least(flag, examples, 1)
+
+
+@dataclasses.dataclass(frozen=True)
+class Dataset:
+    """The examples of an experiment.
+
+    Attributes:
+      name: ``"imdb_reviews"`` or ``"synthetic"``.
+      location: the directory that the reviews were found in; empty for synthetic ones.
+      fingerprint: tells these reviews from any others.
+      note: a warning that belongs beside every figure; empty for real reviews.
+      vocabulary: of `DataConfig.vocab_size` ids at most.
+      train: what is trained on.
+      validation: held out of the training split; empty where nothing is.
+      test: what is tested on.
+    """
+
+    name: Literal["imdb_reviews", "synthetic"]
+    location: str
+    fingerprint: str
+    note: str
+    vocabulary: Vocabulary
+    train: Examples
+    validation: Examples
+    test: Examples
+
+
+def load_dataset(config: DataConfig) -> Dataset:
+    """Find, read and encode the reviews that `config` asks for.
+
+    Raises:
+      InputError: there are no such reviews, or fewer than asked for.
+    """
+    reviews = find_reviews(config.dataset, config.data_dir)
+    corpus = load_corpus(reviews)
+    train = corpus.train.limited(config.vocab_size, config.max_length)
+    test = corpus.test.limited(config.vocab_size, config.max_length)
+    validation, train = _split(train, config.validation_examples, config.train_examples)
+    _, test = _split(test, 0, config.test_examples, flag="--test-examples")
+    return Dataset(
+        name=reviews.name,
+        location=reviews.location,
+        fingerprint=reviews.fingerprint,
+        note=reviews.note,
+        vocabulary=corpus.vocabulary.limited(config.vocab_size),
+        train=train,
+        validation=validation,
+        test=test,
+    )
+
+
+def _split(
+    examples: Examples, held_out: int, kept: int | None, flag: str = "--train-examples"
+) -> tuple[Examples, Examples]:
+    """A random `held_out` of the examples, and `kept` (None: all) of the others."""
+    available = len(examples) - held_out
+    if available < 1:
+        raise InputError(
+            f"--validation-examples {held_out} leaves nothing to train on: "
+            f"there are {len(examples)} reviews"
+        )
+    if kept is not None and kept > available:
+        raise InputError(f"{flag} {kept} is too large: {available} reviews are left to take from")
+    order = np.random.default_rng(_SUBSET_SEED).permutation(len(examples))
+    end = None if kept is None else held_out + kept
+    # In the order of the split, so that asking for all of it is asking for nothing.
+    return examples.take(np.sort(order[:held_out])), examples.take(np.sort(order[held_out:end]))

@@ -1,0 +1,79 @@
+"""Text to words, and words to ids."""
+
+import json
+import os
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+
+import numpy as np
+
+PAD, START, UNKNOWN = 0, 1, 2
+SPECIAL_TOKENS = ("<pad>", "<start>", "<unk>")
+
+# Keras's Tokenizer removes these; what they surround becomes separate words.
+_FILTERS = str.maketrans(dict.fromkeys('!"#$%&()*+,-./:;<=>?@[\\]^_`{|}~\t\n', " "))
+
+
+def split_words(text: str) -> list[str]:
+    """The words of a review: lower-cased, ``<br />`` dropped, split as Keras's ``Tokenizer`` does.
+
+    Its filters (punctuation but the apostrophe, tab and newline) and white space separate words.
+    """
+    return text.lower().replace("<br />", " ").translate(_FILTERS).split()
+
+
+class Vocabulary:
+    """Words with their ids: ``<pad>`` 0, ``<start>`` 1, ``<unk>`` 2, then `words` from 3 on.
+
+    Attributes:
+      words: the words that have an id of their own, most frequent first.
+    """
+
+    def __init__(self, words: Iterable[str]):
+        self.words = tuple(words)
+        self._ids = {word: i for i, word in enumerate(self.words, start=len(SPECIAL_TOKENS))}
+
+    def __len__(self) -> int:
+        """Number of ids, the special ones included."""
+        return len(SPECIAL_TOKENS) + len(self.words)
+
+    @classmethod
+    def build(cls, reviews: Iterable[Sequence[str]]) -> "Vocabulary":
+        """Rank the words of `reviews` (each a list of words) by frequency.
+
+        Words equally frequent are ranked by code point, so that every machine ranks alike.
+        """
+        counts = Counter[str]()
+        for words in reviews:
+            counts.update(words)
+        return cls(sorted(counts, key=lambda word: (-counts[word], word)))
+
+    def limited(self, size: int) -> "Vocabulary":
+        """The `size` first ids alone, the three special ones counted."""
+        return Vocabulary(self.words[: size - len(SPECIAL_TOKENS)])
+
+    def encode(self, words: Sequence[str]) -> np.ndarray:
+        """Ids int32 [1 + len(words)]: ``<start>``, then each word's, or that of ``<unk>``."""
+        ids = self._ids
+        return np.fromiter(
+            (START, *(ids.get(word, UNKNOWN) for word in words)), np.int32, 1 + len(words)
+        )
+
+    def save(self, path: str | os.PathLike[str], **notes: str) -> None:
+        """Write as JSON: ``words``, all of them in order of id, after the `notes`."""
+        content = {**notes, "words": [*SPECIAL_TOKENS, *self.words]}
+        Path(path).write_text(json.dumps(content))
+
+    @classmethod
+    def load(cls, path: str | os.PathLike[str]) -> tuple["Vocabulary", dict[str, str]]:
+        """The vocabulary that `save` wrote, and the notes.
+
+        Raises:
+          ValueError: the file is not a vocabulary.
+        """
+        content = json.loads(Path(path).read_text())
+        words = content.pop("words", None) if isinstance(content, dict) else None
+        if not isinstance(words, list) or tuple(words[:3]) != SPECIAL_TOKENS:
+            raise ValueError("not a vocabulary")
+        return cls(words[3:]), content

@@ -1,0 +1,135 @@
+"""A long short-term memory over right-padded sequences."""
+
+from collections.abc import Callable
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+from flax import linen as nn
+from flax.typing import Dtype, Initializer
+from jaxtyping import Array, Bool, Float, Int
+
+from flax_imdb.layers.lstm_cell import LSTMCell, LSTMMasks
+from flax_imdb.layers.sequence import SequenceLayer, padding_mask
+
+
+class LSTM(SequenceLayer):
+    """Runs an :class:`LSTMCell` over the time steps of right-padded sequences with ``nn.scan``.
+
+    Padding is skipped: the carry does not move there and the outputs are 0, so a row gives the
+    same numbers in any batch, padded to any length.
+
+    Attributes:
+      features: size of the state and of each output.
+      dropout: share of the inputs dropped in training, in [0, 1); see :class:`LSTMCell`.
+      recurrent_dropout: share of the state dropped in training, in [0, 1).
+      reverse: True runs from each row's last valid step to its first. Outputs keep the order of
+        the inputs.
+      return_sequences: True returns the output of every step [batch, time, features]; False the
+        one computed last [batch, features] (at a row's last valid step, or its first in reverse).
+      return_carry: True returns ``(carry, outputs)``, with the carry after the last computed step.
+      implementation: how the recurrence is computed: ``"scan"``, which is what ``"auto"`` takes.
+        The parameters do not depend on it.
+      cell: constructor of the cell: another of flax's, such as ``flax.linen.GRUCell``, or
+        ``functools.partial(LSTMCell, bias_init=...)``.
+      kernel_init: initializer of the cell's kernel.
+      recurrent_kernel_init: initializer of the cell's recurrent kernel.
+      dtype: of the matrix products and outputs (default: inferred from inputs and parameters).
+      param_dtype: of the parameters.
+    """
+
+    features: int
+    dropout: float = 0.0
+    recurrent_dropout: float = 0.0
+    reverse: bool = False
+    return_sequences: bool = True
+    return_carry: bool = False
+    implementation: str = "auto"
+    cell: Callable[..., nn.RNNCellBase] = LSTMCell
+    kernel_init: Initializer = nn.initializers.glorot_uniform()
+    recurrent_kernel_init: Initializer = nn.initializers.orthogonal()
+    dtype: Dtype | None = None
+    param_dtype: Dtype = jnp.float32
+
+    @nn.compact
+    def __call__(
+        self,
+        inputs: Float[Array, "batch time in_features"],
+        lengths: Int[Array, " batch"] | None = None,
+        *,
+        initial_carry: Any = None,
+        deterministic: bool = True,
+        rows: Int[Array, " batch"] | None = None,
+    ) -> Any:
+        """Run over the sequences.
+
+        Args:
+          inputs: one vector per time step. What stands at padding does not matter.
+          lengths: number of valid time steps of each row, 0 to time. None: all of them.
+          initial_carry: the cell's carry before the first step; for :class:`LSTMCell` (c, h),
+            each [batch, features]. None: zeros.
+          deterministic: False draws dropout masks, with the ``"dropout"`` key.
+          rows: which example of the data each row holds (see :class:`SequenceLayer`).
+
+        Returns:
+          Outputs [batch, time, features], 0 at padding, or [batch, features] without
+          `return_sequences` (0 for a row of length 0); with `return_carry` the final carry before
+          them.
+
+        Raises:
+          ValueError: an unknown `implementation`, or a rate outside [0, 1).
+        """
+        if self.implementation not in ("auto", "scan"):
+            raise ValueError(f"implementation {self.implementation!r} is unknown: 'auto' or 'scan'")
+        batch, time, _ = inputs.shape
+        if lengths is None:
+            lengths = jnp.full(batch, time)
+        valid = padding_mask(lengths, time)
+        # Even an infinity at padding must not reach a gradient, where it would meet a zero.
+        inputs = jnp.where(valid[..., None], inputs, 0)
+
+        cell = self._make_cell()
+        if initial_carry is None:
+            initial_carry = cell.initialize_carry(jax.random.key(0), inputs[:, 0].shape)
+        # Drawn once for the sequence, and only where something is dropped: flax's own cells take
+        # no masks.
+        masks: tuple[LSTMMasks, ...] = ()
+        if not deterministic and (self.dropout or self.recurrent_dropout):
+            masks = (cell.draw_masks(inputs[:, 0], rows),)
+
+        def step(
+            cell: nn.RNNCellBase,
+            carry: Any,
+            step_inputs: Float[Array, "batch in_features"],
+            step_valid: Bool[Array, " batch"],
+        ) -> tuple[Any, Float[Array, "batch features"]]:
+            new_carry, outputs = cell(carry, step_inputs, *masks)
+            hold = step_valid[:, None]
+            carry = jax.tree.map(lambda new, old: jnp.where(hold, new, old), new_carry, carry)
+            return carry, jnp.where(hold, outputs, 0)
+
+        carry, outputs = nn.scan(
+            step,
+            variable_broadcast="params",
+            split_rngs={"params": False},
+            in_axes=1,
+            out_axes=1,
+            reverse=self.reverse,
+        )(cell, initial_carry, inputs, valid)
+
+        if not self.return_sequences:
+            last = jnp.zeros_like(lengths) if self.reverse else jnp.maximum(lengths - 1, 0)
+            outputs = jnp.take_along_axis(outputs, last[:, None, None], axis=1)[:, 0]
+        return (carry, outputs) if self.return_carry else outputs
+
+    def _make_cell(self) -> nn.RNNCellBase:
+        rates = {"dropout": self.dropout, "recurrent_dropout": self.recurrent_dropout}
+        return self.cell(
+            self.features,
+            kernel_init=self.kernel_init,
+            recurrent_kernel_init=self.recurrent_kernel_init,
+            dtype=self.dtype,
+            param_dtype=self.param_dtype,
+            name="cell",
+            **{name: rate for name, rate in rates.items() if rate},
+        )

@@ -1,0 +1,195 @@
+"""The classifiers: embedding, encoder, pooling, head; and the architectures by name."""
+
+import dataclasses
+from collections.abc import Callable, Sequence
+from typing import Any, Literal
+
+import jax
+import jax.numpy as jnp
+from flax import linen as nn
+from flax.typing import Dtype
+from jaxtyping import Array, Float, Int, Key
+
+from flax_imdb.errors import InputError
+from flax_imdb.layers import (
+    LSTM,
+    Bidirectional,
+    Conv,
+    Dropout,
+    MaxPool,
+    SequenceLayer,
+    global_pool,
+)
+
+
+def keras_uniform(
+    key: Key[Array, ""], shape: tuple[int, ...], dtype: Any = jnp.float32
+) -> Float[Array, "..."]:
+    """Uniform in [-0.05, 0.05), the initializer of Keras's ``Embedding``."""
+    return jax.random.uniform(key, shape, dtype, -0.05, 0.05)
+
+
+class Classifier(nn.Module):
+    """Token ids to logits: embedding, encoder layers, pooling, dense head.
+
+    Attributes:
+      vocab_size: number of token ids.
+      embedding_features: width of the embedding.
+      encoder: the layers between embedding and pooling, first to last.
+      pooling: ``"max"`` or ``"mean"`` over the valid time steps; None where the last encoder layer
+        returns one vector per row.
+      num_classes: number of logits. 1 is a binary classifier whose logit speaks for label 1.
+      dropout: share of the embedded tokens and of the head's inputs dropped in training.
+      dtype: of the embedding's and head's computation (default: that of the parameters).
+      param_dtype: of the embedding's and head's parameters.
+    """
+
+    vocab_size: int
+    embedding_features: int
+    encoder: Sequence[SequenceLayer]
+    pooling: Literal["max", "mean"] | None = None
+    num_classes: int = 1
+    dropout: float = 0.0
+    dtype: Dtype | None = None
+    param_dtype: Dtype = jnp.float32
+
+    @nn.compact
+    def __call__(
+        self,
+        tokens: Int[Array, "batch time"],
+        lengths: Int[Array, " batch"] | None = None,
+        *,
+        deterministic: bool = True,
+        rows: Int[Array, " batch"] | None = None,
+    ) -> Float[Array, "batch classes"]:
+        """Classify right-padded sequences.
+
+        Args:
+          tokens: ids in [0, vocab_size). What stands at padding does not matter.
+          lengths: number of valid time steps of each row. None: all of them.
+          deterministic: False draws dropout masks, with the ``"dropout"`` key.
+          rows: which example of the data each row holds (see `flax_imdb.layers.SequenceLayer`).
+
+        Returns:
+          Logits, one per class.
+        """
+        if lengths is None:
+            lengths = jnp.full(tokens.shape[0], tokens.shape[1])
+        x = nn.Embed(
+            self.vocab_size,
+            self.embedding_features,
+            embedding_init=keras_uniform,
+            dtype=self.dtype,
+            param_dtype=self.param_dtype,
+            name="embedding",
+        )(tokens)
+        x = Dropout(self.dropout)(x, lengths, deterministic=deterministic, rows=rows)
+        for layer in self.encoder:
+            x = layer(x, lengths, deterministic=deterministic, rows=rows)
+            lengths = layer.output_lengths(lengths)
+        if self.pooling is not None:
+            x = global_pool(x, lengths, self.pooling)
+        x = Dropout(self.dropout)(x, deterministic=deterministic, rows=rows)
+        return nn.Dense(
+            self.num_classes,
+            kernel_init=nn.initializers.glorot_uniform(),
+            dtype=self.dtype,
+            param_dtype=self.param_dtype,
+            name="head",
+        )(x)
+
+
+@dataclasses.dataclass(frozen=True)
+class ModelConfig:
+    """Which classifier, and how wide.
+
+    Attributes:
+      arch: Name of the architecture.
+      embedding_features: Width of the embedding.
+      features: Width of the LSTM's state, per direction.
+    """
+
+    arch: str = "lstm"
+    embedding_features: int = 32
+    features: int = 100
+
+    def __post_init__(self) -> None:
+        if self.arch not in ARCHITECTURES:
+            raise InputError(f"--arch {self.arch} is unknown: one of {', '.join(ARCHITECTURES)}")
+        for name in ("embedding_features", "features"):
+            value = getattr(self, name)
+            if value < 1:
+                flag = name.replace("_", "-")
+                raise InputError(f"--{flag} {value} is too small: 1 or more is needed")
+
+
+Architecture = Callable[[ModelConfig], dict[str, Any]]
+
+ARCHITECTURES: dict[str, Architecture] = {}
+"""The architectures that `--arch` knows, by name; add to them with `register`."""
+
+
+def register(name: str) -> Callable[[Architecture], Architecture]:
+    """Decorator that adds an architecture.
+
+    It is a function of the :class:`ModelConfig` that returns the attributes of :class:`Classifier`
+    which make it: ``encoder``, and where wanted ``pooling``, ``dropout`` and so on.
+    """
+
+    def add(architecture: Architecture) -> Architecture:
+        ARCHITECTURES[name] = architecture
+        return architecture
+
+    return add
+
+
+def build(config: ModelConfig, vocab_size: int, num_classes: int = 1) -> Classifier:
+    """The classifier that `config` names, for `vocab_size` token ids."""
+    return Classifier(
+        vocab_size=vocab_size,
+        embedding_features=config.embedding_features,
+        num_classes=num_classes,
+        **ARCHITECTURES[config.arch](config),
+    )
+
+
+# The systems of the Keras tutorial; the dropout rates are its own.
+
+
+@register("lstm")
+def _lstm(config: ModelConfig) -> dict[str, Any]:
+    return {"encoder": [LSTM(config.features, return_sequences=False)]}
+
+
+@register("lstm_dropout")
+def _lstm_dropout(config: ModelConfig) -> dict[str, Any]:
+    return {**_lstm(config), "dropout": 0.2}
+
+
+@register("lstm_recurrent_dropout")
+def _lstm_recurrent_dropout(config: ModelConfig) -> dict[str, Any]:
+    return {"encoder": [_dropping_lstm(config)]}
+
+
+@register("reversed_lstm")
+def _reversed_lstm(config: ModelConfig) -> dict[str, Any]:
+    return {"encoder": [LSTM(config.features, reverse=True, return_sequences=False)]}
+
+
+@register("bilstm")
+def _bilstm(config: ModelConfig) -> dict[str, Any]:
+    return {"encoder": [Bidirectional(_dropping_lstm(config))]}
+
+
+@register("conv_lstm")
+def _conv_lstm(config: ModelConfig) -> dict[str, Any]:
+    return {"encoder": [Conv(32, 3), MaxPool(2), LSTM(config.features, return_sequences=False)]}
+
+
+@register("conv_lstm_dropout")
+def _conv_lstm_dropout(config: ModelConfig) -> dict[str, Any]:
+    return {**_conv_lstm(config), "dropout": 0.2}
+
+
+def _dropping_lstm(config: ModelConfig) -> LSTM:
+    return LSTM(config.features, dropout=0.2, recurrent_dropout=0.2, return_sequences=False)

@@ -1,0 +1,133 @@
+"""From a run to answers about other texts."""
+
+import dataclasses
+import os
+from collections.abc import Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+
+from flax_imdb.config import ExperimentConfig, load_config
+from flax_imdb.data import Examples, Vocabulary, load_dataset, split_words
+from flax_imdb.devices import DeviceName, make_mesh, select_devices
+from flax_imdb.errors import InputError
+from flax_imdb.training import Trainer, TrainState, reported_epoch
+from flax_imdb.training.checkpoints import Checkpoints
+
+# Far beyond any review (the longest of IMDB's has 14,000): a text of this size is a mistake.
+MAX_CHARACTERS = 1_000_000
+
+
+class Prediction(NamedTuple):
+    """What a model makes of a text.
+
+    Attributes:
+      probability: that the text is positive, in [0, 1].
+      label: ``"positive"`` or ``"negative"``.
+    """
+
+    probability: float
+    label: str
+
+
+def unreadable(text: str) -> str | None:
+    """Why `text` cannot be classified; None where it can."""
+    if len(text) > MAX_CHARACTERS:
+        return f"{len(text):,} characters are too many for a review: {MAX_CHARACTERS:,} at most"
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return "not UTF-8"
+    if not split_words(text):
+        return f"no words in {text[:20]!r}"
+    return None
+
+
+@dataclasses.dataclass(frozen=True)
+class TrainedModel:
+    """A run's model, made by `load`.
+
+    Attributes:
+      config: the experiment it was trained in.
+      vocabulary: words to ids.
+      fingerprint: tells the reviews it was trained on from any others.
+      state: its parameters, in the training state of the reported epoch.
+      trainer: what runs it.
+    """
+
+    config: ExperimentConfig
+    vocabulary: Vocabulary
+    fingerprint: str
+    state: TrainState
+    trainer: Trainer
+
+    def predict(self, texts: Sequence[str]) -> list[Prediction]:
+        """Classify raw texts.
+
+        Raises:
+          InputError: a text cannot be classified; `unreadable` tells beforehand.
+        """
+        for number, text in enumerate(texts, start=1):
+            if (reason := unreadable(text)) is not None:
+                raise InputError(f"text {number} cannot be read: {reason}")
+        if not texts:
+            return []
+        data = self.config.data
+        encoded = [self.vocabulary.encode(split_words(text)) for text in texts]
+        examples = Examples.build(encoded, np.zeros(len(texts))).limited(
+            data.vocab_size, data.max_length
+        )
+        probabilities = self.trainer.predict(self.state, examples)[:, 0]
+        return [Prediction(float(p), "positive" if p > 0.5 else "negative") for p in probabilities]
+
+    def evaluate(self, data_dir: str | None = None) -> tuple[float, float]:
+        """Mean loss in nats and accuracy on the test split that the run was tested on.
+
+        Args:
+          data_dir: where the reviews are now (default: where they were).
+
+        Raises:
+          InputError: the reviews are not there, or are others.
+        """
+        config = self.config.data
+        if data_dir is not None:
+            config = dataclasses.replace(config, data_dir=data_dir)
+        dataset = load_dataset(config)
+        if dataset.fingerprint != self.fingerprint:
+            raise InputError(
+                f"--data-dir {config.data_dir} holds other reviews than the run was trained on"
+            )
+        return self.trainer.evaluate(self.state, dataset.test)
+
+
+def load(workdir: str | os.PathLike[str], device: DeviceName = "auto") -> TrainedModel:
+    """The model that the run in `workdir` stands for.
+
+    Raises:
+      InputError: there is no run, it has no finished epoch, or its files do not fit together.
+    """
+    workdir = Path(workdir)
+    if not (workdir / "config.json").exists():
+        raise InputError(f"--workdir {workdir} holds no run: name a directory that train.py made")
+    config = load_config(workdir / "config.json")
+    if config.runs > 1:
+        raise InputError(
+            f"--workdir {workdir} holds {config.runs} runs: name one of them, "
+            f"such as {workdir / f'seed-{config.training.seed}'}"
+        )
+    devices = select_devices(device)
+    trainer = Trainer(make_mesh(devices), config.batching(len(devices)))
+    state = trainer.place(config.create_state())
+    try:
+        vocabulary, notes = Vocabulary.load(workdir / "vocabulary.json")
+    except (OSError, ValueError) as error:
+        raise InputError(f"{workdir / 'vocabulary.json'} cannot be read: {error}") from error
+    with Checkpoints(workdir / "checkpoints") as checkpoints:
+        latest = checkpoints.latest()
+        if latest is None:
+            raise InputError(f"--workdir {workdir} has no finished epoch yet: --resume the run")
+        state, history = checkpoints.restore(latest, state)
+        if (epoch := reported_epoch(history)) != latest:
+            state, _ = checkpoints.restore(epoch, state)
+    return TrainedModel(config, vocabulary, notes["fingerprint"], state, trainer)

@@ -1,0 +1,113 @@
+"""What a person sees of a run: the table before, the bar during, the curves after."""
+
+import math
+import os
+from collections.abc import Mapping
+from typing import Any
+
+import jax
+from flax.traverse_util import flatten_dict
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeRemainingColumn
+from rich.progress import Progress as ProgressBar
+from rich.table import Table
+
+from flax_imdb.training import EpochRecord, Progress
+
+
+def count_parameters(params: Mapping[str, Any]) -> int:
+    """Number of scalars in a tree of parameters."""
+    return sum(math.prod(leaf.shape) for leaf in jax.tree.leaves(params))
+
+
+def parameter_table(params: Mapping[str, Any], title: str) -> Table:
+    """A row per parameter array: path, shape, dtype, number of scalars; and their total."""
+    table = Table(title=title, title_justify="left", show_footer=True)
+    table.add_column("parameter", "total")
+    table.add_column("shape", justify="right")
+    table.add_column("dtype")
+    table.add_column("scalars", f"{count_parameters(params):,}", justify="right")
+    for path, leaf in flatten_dict(dict(params), sep="/").items():
+        shape = " x ".join(map(str, leaf.shape))
+        table.add_row(path, shape, str(leaf.dtype), f"{math.prod(leaf.shape):,}")
+    return table
+
+
+class TrainingReport:
+    """Shows how a run goes: a bar within an epoch, a line after it.
+
+    A context manager. Where the console is no terminal there is no bar.
+    """
+
+    def __init__(self, console: Console, epochs: int):
+        self._console = console
+        self._epochs = epochs
+        self._bar = ProgressBar(
+            TextColumn("{task.description}"),
+            BarColumn(),
+            MofNCompleteColumn(),
+            TextColumn("{task.fields[status]}"),
+            TimeRemainingColumn(),
+            console=console,
+            transient=True,
+            disable=not console.is_terminal,
+        )
+        self._task = self._bar.add_task("", status="")
+
+    def __enter__(self) -> "TrainingReport":
+        self._bar.start()
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        self._bar.stop()
+
+    def step(self, progress: Progress) -> None:
+        """Move the bar."""
+        if progress.step == 1:
+            self._bar.reset(self._task)
+        self._bar.update(
+            self._task,
+            description=f"epoch {progress.epoch}/{self._epochs}",
+            completed=progress.step,
+            total=progress.steps,
+            status=(
+                f"loss {progress.loss:.4f}  accuracy {progress.accuracy:.2%}  "
+                f"{progress.step_ms:.1f} ms/step"
+            ),
+        )
+
+    def epoch(self, record: EpochRecord) -> None:
+        """Print the line of an epoch."""
+        self._console.print(
+            f"epoch {record['epoch']}/{self._epochs}  {record['seconds']:.1f} s  "
+            f"{record['step_ms_median']:.1f} ms/step  "
+            f"train loss {record['train_loss']:.4f} accuracy {record['train_accuracy']:.2%}  "
+            f"{record['eval_split']} loss {record['eval_loss']:.4f} "
+            f"accuracy {record['eval_accuracy']:.2%}",
+            highlight=False,
+            soft_wrap=True,
+        )
+
+
+def save_curves(history: list[EpochRecord], title: str, path: str | os.PathLike[str]) -> None:
+    """Draw loss and accuracy over the epochs as a PNG."""
+    from matplotlib.figure import Figure
+    from matplotlib.ticker import MaxNLocator, PercentFormatter
+
+    epochs = [record["epoch"] for record in history]
+    split = history[-1]["eval_split"]
+    figure = Figure(figsize=(9, 3.6), layout="constrained")
+    figure.suptitle(title, fontsize="medium")
+    loss_axes, accuracy_axes = figure.subplots(1, 2)
+    for axes, quantity in ((loss_axes, "loss"), (accuracy_axes, "accuracy")):
+        train = [record[f"train_{quantity}"] for record in history]  # type: ignore[literal-required]
+        evaluated = [record[f"eval_{quantity}"] for record in history]  # type: ignore[literal-required]
+        axes.plot(epochs, train, "o-", label="train")
+        axes.plot(epochs, evaluated, "s-", label=split)
+        axes.set(xlabel="epoch", ylabel=quantity)
+        axes.xaxis.set_major_locator(MaxNLocator(integer=True))
+        axes.grid(alpha=0.3)
+        axes.legend()
+    loss_axes.set_ylabel("cross-entropy (nats)")
+    accuracy_axes.yaxis.set_major_formatter(PercentFormatter(1))
+    figure.savefig(path, dpi=150)

@@ -1,0 +1,301 @@
+"""A run: one experiment, trained in a workdir of its own."""
+
+import contextlib
+import dataclasses
+import fcntl
+import importlib.metadata
+import json
+import os
+import platform
+import shutil
+import statistics
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import jax
+from rich.console import Console
+
+import flax_imdb
+from flax_imdb.config import ExperimentConfig, flags, load_config, save_config
+from flax_imdb.data import Dataset, load_dataset
+from flax_imdb.devices import DeviceName, kind, make_mesh, select_devices
+from flax_imdb.errors import InputError
+from flax_imdb.report import TrainingReport, count_parameters, parameter_table, save_curves
+from flax_imdb.training import EpochRecord, Trainer, reported_epoch
+from flax_imdb.training.checkpoints import Checkpoints
+
+# What a run leaves in its workdir; with --runs there is a folder seed-N for each.
+_LEFT_BY_A_RUN = (
+    "config.json",
+    "vocabulary.json",
+    "checkpoints",
+    "metrics.jsonl",
+    "curves.png",
+    "result.json",
+    "summary.json",
+    "seed-*",
+)
+
+
+def train(
+    config: ExperimentConfig,
+    workdir: str | os.PathLike[str],
+    *,
+    device: DeviceName = "auto",
+    resume: bool = False,
+    overwrite: bool = False,
+    console: Console | None = None,
+) -> dict[str, Any]:
+    """Train an experiment and leave its files in `workdir`.
+
+    Args:
+      config: the experiment.
+      workdir: where the files go; created if need be.
+      device: which devices to train on, all there are of that kind.
+      resume: continue the run in `workdir` after its last finished epoch; start it where there is
+        none. Its settings must be those of `config`, except that `config` may ask for more epochs.
+      overwrite: delete the run in `workdir` first.
+      console: where progress is shown (default: standard output).
+
+    Returns:
+      The content of ``result.json``; with several runs that of ``summary.json``.
+
+    Raises:
+      InputError: something of this cannot be done. Nothing was written over then.
+    """
+    console = console or Console()
+    workdir = Path(workdir)
+    if resume and overwrite:
+        raise InputError("--resume keeps the run and --overwrite deletes it: give one of them")
+    devices = select_devices(device)
+    with _locked(workdir):
+        started = workdir / "config.json"
+        if resume and started.exists():
+            config = _continued(config, load_config(started))
+            if (finished := _read_result(workdir, config)) is not None:
+                _print_result(finished, console)
+                return finished
+        elif not overwrite and (left := _left_by_a_run(workdir)):
+            raise InputError(
+                f"--workdir {workdir} already holds a run ({left[0].name}): --resume continues it, "
+                "--overwrite deletes it"
+            )
+        dataset = load_dataset(config.data)
+        if dataset.note:
+            console.print(dataset.note, style="bold red", highlight=False, soft_wrap=True)
+        # From here on the reviews that were found are meant, whatever "auto" would find later.
+        found = dataclasses.replace(
+            config.data, dataset=dataset.name, data_dir=dataset.location or None
+        )
+        config = dataclasses.replace(config, data=found)
+        if overwrite:
+            for path in _left_by_a_run(workdir):
+                shutil.rmtree(path) if path.is_dir() else path.unlink()
+        save_config(config, started)
+        if config.runs == 1:
+            result = _train_once(config, dataset, devices, workdir, console)
+        else:
+            result = _train_several(config, dataset, devices, workdir, console)
+    _print_result(result, console)
+    return result
+
+
+def _train_several(
+    config: ExperimentConfig,
+    dataset: Dataset,
+    devices: list[jax.Device],
+    workdir: Path,
+    console: Console,
+) -> dict[str, Any]:
+    results = []
+    for seed in range(config.training.seed, config.training.seed + config.runs):
+        training = dataclasses.replace(config.training, seed=seed)
+        once = dataclasses.replace(config, training=training, runs=1)
+        directory = workdir / f"seed-{seed}"
+        with _locked(directory):
+            result = _read_result(directory, once)
+            if result is None:
+                console.print(f"seed {seed}", style="bold")
+                save_config(once, directory / "config.json")
+                result = _train_once(once, dataset, devices, directory, console)
+        results.append(result)
+    accuracies = [result["test_accuracy"] for result in results]
+    same = ("arch", "dataset", "note", "device", "devices", "epochs", "padding", "precision")
+    summary = {name: results[0][name] for name in same} | {
+        "runs": config.runs,
+        "seeds": [result["seed"] for result in results],
+        "test_accuracy": statistics.mean(accuracies),
+        "test_accuracy_std": statistics.stdev(accuracies),
+        "test_accuracies": accuracies,
+        "test_losses": [result["test_loss"] for result in results],
+        "train_seconds": [result["train_seconds"] for result in results],
+        "step_ms_median": statistics.median(result["step_ms_median"] for result in results),
+        "versions": results[0]["versions"],
+    }
+    _write(workdir / "summary.json", json.dumps(summary, indent=2) + "\n")
+    return summary
+
+
+def _train_once(
+    config: ExperimentConfig,
+    dataset: Dataset,
+    devices: list[jax.Device],
+    workdir: Path,
+    console: Console,
+) -> dict[str, Any]:
+    trainer = Trainer(make_mesh(devices), config.batching(len(devices)))
+    state = trainer.place(config.create_state())
+    parameters = count_parameters(state.params)
+    console.print(parameter_table(state.params, title=config.model.arch))
+    console.print(
+        f"{len(dataset.train):,} reviews to train on, {len(dataset.validation):,} to validate, "
+        f"{len(dataset.test):,} to test ({dataset.name}); {len(devices)} x "
+        f"{devices[0].device_kind}; {workdir}",
+        highlight=False,
+        soft_wrap=True,
+    )
+    dataset.vocabulary.save(
+        workdir / "vocabulary.json", dataset=dataset.name, fingerprint=dataset.fingerprint
+    )
+
+    history: list[EpochRecord] = []
+    with Checkpoints(workdir / "checkpoints") as checkpoints:
+        if (latest := checkpoints.latest()) is not None:
+            state, history = checkpoints.restore(latest, state)
+            console.print(f"resumed after epoch {latest}")
+            _write_metrics(workdir, history)
+        with TrainingReport(console, config.training.epochs) as report:
+            for state, record in trainer.train(  # noqa: B020 - the state goes round
+                state, dataset, config.training, history, report.step
+            ):
+                history = [*history, record]
+                checkpoints.save(record["epoch"], state, history, keep=reported_epoch(history))
+                _write_metrics(workdir, history)
+                report.epoch(record)
+        epoch = reported_epoch(history)
+        record = history[epoch - 1]
+        if record["eval_split"] == "test":
+            test_loss, test_accuracy = record["eval_loss"], record["eval_accuracy"]
+        else:
+            if epoch != history[-1]["epoch"]:
+                state, _ = checkpoints.restore(epoch, state)
+            test_loss, test_accuracy = trainer.evaluate(state, dataset.test)
+
+    result = {
+        "arch": config.model.arch,
+        "dataset": dataset.name,
+        "note": dataset.note,
+        "device": kind(devices[0]),
+        "device_kind": devices[0].device_kind,
+        "devices": len(devices),
+        "epochs": config.training.epochs,
+        "reported_epoch": epoch,
+        "seed": config.training.seed,
+        "padding": config.data.padding,
+        "precision": "float32",
+        "batch_size": config.training.batch_size,
+        "train_examples": len(dataset.train),
+        "validation_examples": len(dataset.validation),
+        "test_examples": len(dataset.test),
+        "parameters": parameters,
+        "test_accuracy": test_accuracy,
+        "test_loss": test_loss,
+        "validation_accuracy": (
+            record["eval_accuracy"] if record["eval_split"] == "validation" else None
+        ),
+        "train_seconds": sum(record["seconds"] for record in history),
+        "compile_seconds": sum(record["compile_seconds"] for record in history),
+        "step_ms_median": statistics.median(record["step_ms_median"] for record in history),
+        "versions": _versions(),
+    }
+    title = f"{config.model.arch} on {dataset.name}: test accuracy {test_accuracy:.2%}"
+    save_curves(history, "\n".join(filter(None, [title, dataset.note])), workdir / "curves.png")
+    _write(workdir / "result.json", json.dumps(result, indent=2) + "\n")
+    return result
+
+
+def _continued(config: ExperimentConfig, saved: ExperimentConfig) -> ExperimentConfig:
+    """The experiment to go on with: `saved`, with the epochs and the data directory of `config`."""
+    if config.training.epochs < saved.training.epochs:
+        raise InputError(
+            f"--epochs {config.training.epochs} is fewer than the run has: "
+            f"{saved.training.epochs} or more is needed to --resume it"
+        )
+    data = config.data
+    if data.dataset == "auto":
+        data = dataclasses.replace(data, dataset=saved.data.dataset)
+    if data.data_dir is None:
+        data = dataclasses.replace(data, data_dir=saved.data.data_dir)
+    config = dataclasses.replace(config, data=data)
+    ours, theirs = flags(config), flags(saved)
+    for flag, value in ours.items():
+        if value != theirs[flag] and flag not in ("--epochs", "--data-dir"):
+            raise InputError(
+                f"{flag} {value} is not what the run was started with ({theirs[flag]}): --resume "
+                "may only raise --epochs and change --device"
+            )
+    return config
+
+
+def _read_result(workdir: Path, config: ExperimentConfig) -> dict[str, Any] | None:
+    """What a finished run of `config` came to; None where it has not finished."""
+    path = workdir / ("result.json" if config.runs == 1 else "summary.json")
+    if not path.exists():
+        return None
+    result: dict[str, Any] = json.loads(path.read_text())
+    return result if result["epochs"] == config.training.epochs else None
+
+
+def _print_result(result: dict[str, Any], console: Console) -> None:
+    if result["note"]:
+        console.print(result["note"], style="bold red", highlight=False, soft_wrap=True)
+    if "runs" in result:
+        console.print(
+            f"{result['runs']} runs: "
+            + ", ".join(f"{accuracy:.2%}" for accuracy in result["test_accuracies"])
+            + f"; standard deviation {100 * result['test_accuracy_std']:.2f} points; mean:",
+            highlight=False,
+            soft_wrap=True,
+        )
+    console.print(f"Accuracy: {result['test_accuracy']:.2%}", highlight=False)
+
+
+def _left_by_a_run(workdir: Path) -> list[Path]:
+    return [path for pattern in _LEFT_BY_A_RUN for path in workdir.glob(pattern)]
+
+
+@contextlib.contextmanager
+def _locked(workdir: Path) -> Iterator[None]:
+    """Create the directory and hold it against other runs; the lock ends with the process."""
+    try:
+        workdir.mkdir(parents=True, exist_ok=True)
+        file = (workdir / ".lock").open("w")
+    except OSError as error:
+        raise InputError(f"--workdir {workdir} cannot be written: {error.strerror}") from None
+    with file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise InputError(f"--workdir {workdir} is in use by another run") from None
+        yield
+
+
+def _write_metrics(workdir: Path, history: list[EpochRecord]) -> None:
+    _write(workdir / "metrics.jsonl", "".join(json.dumps(record) + "\n" for record in history))
+
+
+def _write(path: Path, text: str) -> None:
+    """Write all of a file or nothing."""
+    unfinished = path.with_name(path.name + ".tmp")
+    unfinished.write_text(text)
+    unfinished.replace(path)
+
+
+def _versions() -> dict[str, str]:
+    packages = ("jax", "jaxlib", "flax", "optax", "orbax-checkpoint", "numpy")
+    return {
+        "flax_imdb": flax_imdb.__version__,
+        "python": platform.python_version(),
+        **{package: importlib.metadata.version(package) for package in packages},
+    }

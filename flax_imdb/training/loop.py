@@ -1,0 +1,254 @@
+"""Epochs of training steps over a dataset, each followed by an evaluation."""
+
+import dataclasses
+import math
+import statistics
+import time
+from collections.abc import Callable, Iterator
+from typing import Any, NamedTuple, TypedDict
+
+import jax
+import numpy as np
+from jax.sharding import Mesh
+
+from flax_imdb.data import Batch, Batching, Dataset, Examples, Planned
+from flax_imdb.devices import by_row, replicated
+from flax_imdb.errors import InputError, check_at_least
+from flax_imdb.training.metrics import Metrics
+from flax_imdb.training.state import TrainState
+from flax_imdb.training.step import eval_step, predict_step, train_step
+
+
+@dataclasses.dataclass(frozen=True)
+class TrainConfig:
+    """How to train.
+
+    Attributes:
+      epochs: Passes over the training reviews.
+      batch_size: Reviews per step, over all devices together.
+      learning_rate: Adam's.
+      seed: Decides the parameters' first values, the order of the data and what dropout drops.
+    """
+
+    epochs: int = 3
+    batch_size: int = 64
+    learning_rate: float = 1e-3
+    seed: int = 7
+
+    def __post_init__(self) -> None:
+        check_at_least("--epochs", self.epochs, 1)
+        check_at_least("--batch-size", self.batch_size, 1)
+        check_at_least("--seed", self.seed, 0)
+        if self.seed >= 2**32:
+            raise InputError(f"--seed {self.seed} is too large: below 2**32 is needed")
+        if not 0 < self.learning_rate < math.inf:
+            raise InputError(
+                f"--learning-rate {self.learning_rate} makes no sense: "
+                "a finite number above 0 is needed"
+            )
+
+
+class EpochRecord(TypedDict):
+    """What is reported of an epoch: a line of ``metrics.jsonl``.
+
+    Keys:
+      dataset: name of the dataset.
+      epoch: its number, from 1.
+      step: training steps since the start of the run.
+      train_loss: mean cross-entropy in nats over the epoch's steps, dropout on.
+      train_accuracy: share of hits over the epoch's steps, dropout on.
+      eval_split: ``"validation"`` or ``"test"``.
+      eval_loss: mean cross-entropy in nats on that split, after the epoch.
+      eval_accuracy: share of hits on that split, after the epoch.
+      seconds: wall-clock time of the epoch's training, compilation included.
+      compile_seconds: the part of it that went into compilation.
+      step_ms_median: median time of a training step in milliseconds, compilation excluded.
+      examples_per_second: training examples over `seconds` less `compile_seconds`.
+    """
+
+    dataset: str
+    epoch: int
+    step: int
+    train_loss: float
+    train_accuracy: float
+    eval_split: str
+    eval_loss: float
+    eval_accuracy: float
+    seconds: float
+    compile_seconds: float
+    step_ms_median: float
+    examples_per_second: float
+
+
+def reported_epoch(history: list[EpochRecord]) -> int:
+    """The epoch whose parameters a run stands for, and `evaluate` and `predict` load.
+
+    The best by validation accuracy (of equals, the first); the last where nothing was held out,
+    since the test split chooses nothing.
+    """
+    if history[-1]["eval_split"] == "test":
+        return history[-1]["epoch"]
+    return max(history, key=lambda record: record["eval_accuracy"])["epoch"]
+
+
+class Progress(NamedTuple):
+    """Where an epoch stands.
+
+    Attributes:
+      epoch: its number, from 1.
+      step: steps done of this epoch.
+      steps: steps of this epoch.
+      loss: mean over the epoch so far.
+      accuracy: mean over the epoch so far.
+      step_ms: median time of a step so far, in milliseconds.
+    """
+
+    epoch: int
+    step: int
+    steps: int
+    loss: float
+    accuracy: float
+    step_ms: float
+
+
+class Trainer:
+    """Trains and evaluates states of one model on the devices of a mesh.
+
+    Attributes:
+      mesh: the devices.
+      batching: how examples become batches.
+    """
+
+    def __init__(self, mesh: Mesh, batching: Batching):
+        self.mesh = mesh
+        self.batching = batching
+        everywhere = replicated(mesh)
+        self._train_step = _Compiled(
+            jax.jit(train_step, donate_argnums=0, out_shardings=(everywhere, everywhere))
+        )
+        self._eval_step = _Compiled(jax.jit(eval_step, out_shardings=everywhere))
+        self._predict_step = _Compiled(jax.jit(predict_step, out_shardings=everywhere))
+
+    def place(self, state: TrainState) -> TrainState:
+        """Put a state on all devices."""
+        return jax.device_put(state, replicated(self.mesh))
+
+    def train(
+        self,
+        state: TrainState,
+        dataset: Dataset,
+        config: TrainConfig,
+        history: list[EpochRecord],
+        on_step: Callable[[Progress], None] = lambda progress: None,
+    ) -> Iterator[tuple[TrainState, EpochRecord]]:
+        """Train the epochs that `history` lacks.
+
+        Args:
+          state: where to start; its buffers are donated to the first step.
+          dataset: what to train on, and to evaluate on: its validation split where there is one,
+            else the test split.
+          config: for the number of epochs and the seed of the order.
+          history: records of the epochs that `state` has behind it.
+          on_step: called after each training step.
+
+        Yields:
+          The state after each epoch, and the epoch's record. The state's buffers are donated to
+          the next epoch's first step.
+        """
+        eval_split, eval_examples = (
+            ("validation", dataset.validation)
+            if len(dataset.validation)
+            else ("test", dataset.test)
+        )
+        for epoch in range(len(history) + 1, config.epochs + 1):
+            plan = self.batching.plan_epoch(dataset.train, seed=config.seed, epoch=epoch)
+            totals = _Totals()
+            durations: list[float] = []
+            compile_seconds = -self._train_step.compile_seconds
+            start = time.perf_counter()
+            for batch in self._batches(dataset.train, plan):
+                before = time.perf_counter() - self._train_step.compile_seconds
+                state, metrics = self._train_step(state, batch)
+                totals.add(metrics)
+                now = time.perf_counter() - self._train_step.compile_seconds
+                durations.append(1e3 * (now - before))
+                recent = statistics.median(durations[-99:])
+                on_step(Progress(epoch, len(durations), len(plan), *totals.means(), recent))
+            seconds = time.perf_counter() - start
+            compile_seconds += self._train_step.compile_seconds
+            train_loss, train_accuracy = totals.means()
+            eval_loss, eval_accuracy = self.evaluate(state, eval_examples)
+            record = EpochRecord(
+                dataset=dataset.name,
+                epoch=epoch,
+                step=int(state.step),
+                train_loss=train_loss,
+                train_accuracy=train_accuracy,
+                eval_split=eval_split,
+                eval_loss=eval_loss,
+                eval_accuracy=eval_accuracy,
+                seconds=seconds,
+                compile_seconds=compile_seconds,
+                step_ms_median=statistics.median(durations),
+                examples_per_second=len(dataset.train) / (seconds - compile_seconds),
+            )
+            yield state, record
+
+    def evaluate(self, state: TrainState, examples: Examples) -> tuple[float, float]:
+        """Mean loss in nats and accuracy of `state` on `examples`."""
+        totals = _Totals()
+        for batch in self._batches(examples, self.batching.plan_evaluation(examples)):
+            totals.add(self._eval_step(state, batch))
+        return totals.means()
+
+    def predict(self, state: TrainState, examples: Examples) -> np.ndarray:
+        """Probabilities float32 [examples, classes]; with one logit, that of label 1."""
+        plan = self.batching.plan_evaluation(examples)
+        probabilities = [
+            np.asarray(self._predict_step(state, batch))[: len(planned.indices)]
+            for planned, batch in zip(plan, self._batches(examples, plan), strict=True)
+        ]
+        order = np.concatenate([planned.indices for planned in plan])
+        return np.concatenate(probabilities)[np.argsort(order)]
+
+    def _batches(self, examples: Examples, plan: list[Planned]) -> Iterator[Batch]:
+        for planned in plan:
+            yield jax.device_put(self.batching.make(examples, planned), by_row(self.mesh))
+
+
+class _Compiled:
+    """A jitted function of (state, batch), compiled when a shape of batch first comes.
+
+    Attributes:
+      compile_seconds: the time that compilations took.
+    """
+
+    def __init__(self, function: Any):
+        self._function = function
+        self._by_shape: dict[tuple[int, ...], Any] = {}
+        self.compile_seconds = 0.0
+
+    def __call__(self, state: TrainState, batch: Batch) -> Any:
+        shape = batch["tokens"].shape
+        if shape not in self._by_shape:
+            start = time.perf_counter()
+            self._by_shape[shape] = self._function.lower(state, batch).compile()
+            self.compile_seconds += time.perf_counter() - start
+        return self._by_shape[shape](state, batch)
+
+
+class _Totals:
+    """Sums of `Metrics` over batches, in double precision on the host."""
+
+    def __init__(self) -> None:
+        self._sums = {"loss": 0.0, "correct": 0.0, "examples": 0.0}
+
+    def add(self, metrics: Metrics) -> None:
+        """Wait for the step that computes `metrics`, and add them."""
+        for name, value in jax.device_get(metrics).items():
+            self._sums[name] += float(value)
+
+    def means(self) -> tuple[float, float]:
+        """Mean loss and accuracy."""
+        examples = self._sums["examples"]
+        return self._sums["loss"] / examples, self._sums["correct"] / examples

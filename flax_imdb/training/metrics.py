@@ -1,0 +1,47 @@
+"""Loss and accuracy as weighted sums, which add up over batches and devices."""
+
+from typing import TypedDict
+
+import jax.numpy as jnp
+import optax
+from jax.typing import ArrayLike
+from jaxtyping import Array, Float, Int
+
+
+class Metrics(TypedDict):
+    """Weighted sums over examples, each a float32 scalar.
+
+    Keys:
+      loss: sum of the cross-entropy, in nats.
+      correct: number of examples whose label was predicted.
+      examples: number of examples.
+    """
+
+    loss: Float[Array, ""]
+    correct: Float[Array, ""]
+    examples: Float[Array, ""]
+
+
+def predict_labels(logits: Float[Array, "batch classes"]) -> Int[Array, " batch"]:
+    """The likeliest label; with one logit, 1 where it is above 0."""
+    if logits.shape[-1] == 1:
+        return (logits[:, 0] > 0).astype(jnp.int32)
+    return jnp.argmax(logits, axis=-1).astype(jnp.int32)
+
+
+def compute_metrics(
+    logits: Float[Array, "batch classes"],
+    labels: Int[ArrayLike, " batch"],
+    weights: Float[ArrayLike, " batch"],
+) -> Metrics:
+    """Sums over a batch of sigmoid (one logit) or softmax cross-entropy, and of hits."""
+    logits = logits.astype(jnp.float32)
+    if logits.shape[-1] == 1:
+        losses = optax.sigmoid_binary_cross_entropy(logits[:, 0], labels)
+    else:
+        losses = optax.softmax_cross_entropy_with_integer_labels(logits, labels)
+    return {
+        "loss": jnp.sum(losses * weights),
+        "correct": jnp.sum((predict_labels(logits) == labels) * weights),
+        "examples": jnp.sum(weights),
+    }

@@ -1,0 +1,36 @@
+"""Everything that a training step reads and renews."""
+
+import jax
+import jax.numpy as jnp
+import optax
+from flax.training import train_state
+from jaxtyping import Array, Key
+
+from flax_imdb.models import Classifier
+
+
+class TrainState(train_state.TrainState):
+    """Flax's ``TrainState`` (step, params, optimizer state) with the key of the run's dropout.
+
+    Attributes:
+      dropout_key: every step folds its number into it; it never changes.
+    """
+
+    dropout_key: Key[Array, ""]
+
+
+def create_state(model: Classifier, *, learning_rate: float, seed: int) -> TrainState:
+    """A model at step 0 with Adam, its parameters drawn from `seed`.
+
+    Adam's constants are those of Keras's (epsilon 1e-7); optax adds epsilon after the bias
+    correction, as Kingma and Ba 2015 do in their algorithm 1, and Keras before it.
+    """
+    params_key, dropout_key = jax.random.split(jax.random.key(seed))
+    tokens = jnp.zeros((1, 8), jnp.int32)
+    params = jax.jit(model.init)(params_key, tokens)["params"]
+    return TrainState.create(
+        apply_fn=model.apply,
+        params=params,
+        tx=optax.adam(learning_rate, eps=1e-7),
+        dropout_key=dropout_key,
+    )

@@ -1,0 +1,63 @@
+"""The training and evaluation step, as pure functions."""
+
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+from flax import linen as nn
+from jax import lax
+from jaxtyping import Array, Float
+
+from flax_imdb.data.batches import Batch
+from flax_imdb.training.metrics import Metrics, compute_metrics
+from flax_imdb.training.state import TrainState
+
+
+def train_step(
+    state: TrainState, batch: Batch, *, axis_name: str | None = None
+) -> tuple[TrainState, Metrics]:
+    """One update on the mean loss of the batch's examples.
+
+    ``jax.jit`` runs it on one device, or, with a batch that is sharded over a mesh, on all of
+    them. ``jax.pmap(partial(train_step, axis_name="batch"), axis_name="batch")`` replicates it:
+    each device then holds a share of the batch, and the sums are reduced over all of them.
+
+    Returns:
+      The renewed state, and the batch's metrics before the update.
+    """
+    key = jax.random.fold_in(state.dropout_key, state.step)
+
+    def summed_loss(params: Any) -> tuple[jax.Array, Metrics]:
+        logits = state.apply_fn(
+            {"params": params},
+            batch["tokens"],
+            batch["lengths"],
+            deterministic=False,
+            rows=batch["rows"],
+            rngs={"dropout": key},
+        )
+        metrics = compute_metrics(logits, batch["labels"], batch["weights"])
+        return metrics["loss"], metrics
+
+    grads, metrics = jax.grad(summed_loss, has_aux=True)(state.params)
+    if axis_name is not None:
+        grads, metrics = lax.psum((grads, metrics), axis_name)
+    examples = jnp.maximum(metrics["examples"], 1)
+    grads = jax.tree.map(lambda grad: (grad / examples).astype(grad.dtype), grads)
+    return state.apply_gradients(grads=grads), metrics
+
+
+def eval_step(state: TrainState, batch: Batch, *, axis_name: str | None = None) -> Metrics:
+    """The batch's metrics without dropout; runs wherever `train_step` does."""
+    metrics = compute_metrics(_logits(state, batch), batch["labels"], batch["weights"])
+    return metrics if axis_name is None else lax.psum(metrics, axis_name)
+
+
+def predict_step(state: TrainState, batch: Batch) -> Float[Array, "batch classes"]:
+    """Probabilities of the classes; with one logit, that of label 1."""
+    logits = _logits(state, batch).astype(jnp.float32)
+    return nn.sigmoid(logits) if logits.shape[-1] == 1 else nn.softmax(logits)
+
+
+def _logits(state: TrainState, batch: Batch) -> Float[Array, "batch classes"]:
+    return state.apply_fn({"params": state.params}, batch["tokens"], batch["lengths"])

@@ -1,0 +1,28 @@
+"""What all tests share. This runs before the package is imported."""
+
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+import jax
+import pytest
+from jaxtyping import install_import_hook
+
+# The peer of the parity tests, and the devices of the tests of more than one.
+os.environ["KERAS_BACKEND"] = "jax"
+jax.config.update("jax_platforms", "cpu")
+jax.config.update("jax_num_cpu_devices", 4)
+
+# Arguments and results are checked against the shapes in the signatures.
+install_import_hook(
+    ["flax_imdb.layers", "flax_imdb.models", "flax_imdb.training"], "beartype.beartype"
+)
+
+
+@pytest.fixture(autouse=True, scope="session")
+def own_cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    """Encoded reviews are kept in a directory of the tests' own."""
+    directory = tmp_path_factory.mktemp("cache")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("FLAX_IMDB_CACHE", str(directory))
+        yield directory

@@ -1,0 +1,87 @@
+"""The tutorial's systems in Keras, with parameters carried over from Keras to Flax."""
+
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import keras
+import numpy as np
+
+VOCAB_SIZE, EMBEDDING_FEATURES, FEATURES = 50, 6, 5
+
+
+def build(arch: str, *, mask: bool, features: int = FEATURES) -> keras.Model:
+    """The tutorial's model of that name, small, without its final sigmoid.
+
+    With `mask` token 0 is padding, which Keras's LSTM then skips.
+    """
+    dropping = {"dropout": 0.2, "recurrent_dropout": 0.2}
+    convolution = [
+        keras.layers.Conv1D(32, 3, padding="same", activation="relu"),
+        # On the tutorial's even lengths the same as its "valid".
+        keras.layers.MaxPooling1D(2, padding="same"),
+    ]
+    encoder = {
+        "lstm": [keras.layers.LSTM(features)],
+        "lstm_dropout": [keras.layers.LSTM(features)],
+        "lstm_recurrent_dropout": [keras.layers.LSTM(features, **dropping)],
+        "reversed_lstm": [keras.layers.LSTM(features, go_backwards=True)],
+        "bilstm": [keras.layers.Bidirectional(keras.layers.LSTM(features, **dropping))],
+        "conv_lstm": [*convolution, keras.layers.LSTM(features)],
+        "conv_lstm_dropout": [*convolution, keras.layers.LSTM(features)],
+    }[arch]
+    model = keras.Sequential(
+        [
+            keras.layers.Embedding(VOCAB_SIZE, EMBEDDING_FEATURES, mask_zero=mask),
+            *encoder,
+            keras.layers.Dense(1),
+        ]
+    )
+    model.build((None, None))
+    return model
+
+
+def to_flax(arch: str, arrays: list[Any]) -> dict[str, Any]:
+    """Keras's parameters (or their gradients), in its order, as the tree of our classifier."""
+    embedding, *encoder, kernel, bias = arrays
+    tree: dict[str, Any] = {
+        "embedding": {"embedding": embedding},
+        "head": {"kernel": kernel, "bias": bias},
+    }
+    if arch.startswith("conv"):
+        tree["encoder_0"] = {"conv": {"kernel": encoder[0], "bias": encoder[1]}}
+        tree["encoder_2"] = {"cell": cell(encoder[2:])}
+    elif arch == "bilstm":
+        tree["encoder_0"] = {
+            "forward": {"cell": cell(encoder[:3])},
+            "backward": {"cell": cell(encoder[3:])},
+        }
+    else:
+        tree["encoder_0"] = {"cell": cell(encoder)}
+    return tree
+
+
+def cell(arrays: list[Any]) -> dict[str, Any]:
+    """An LSTM's parameters."""
+    return dict(zip(("kernel", "recurrent_kernel", "bias"), arrays, strict=True))
+
+
+def logits_and_gradients(
+    model: keras.Model, tokens: np.ndarray, labels: np.ndarray
+) -> tuple[jax.Array, list[jax.Array]]:
+    """Keras's logits, and the gradients of its mean binary cross-entropy, without dropout."""
+
+    def loss(variables: list[jax.Array]) -> tuple[jax.Array, jax.Array]:
+        logits, _ = model.stateless_call(
+            variables,
+            [variable.value for variable in model.non_trainable_variables],
+            jnp.asarray(tokens),
+            training=False,
+        )
+        losses = keras.losses.binary_crossentropy(labels[:, None], logits, from_logits=True)
+        return jnp.mean(losses), logits
+
+    gradients, logits = jax.grad(loss, has_aux=True)(
+        [variable.value for variable in model.trainable_variables]
+    )
+    return logits, gradients

@@ -1,0 +1,268 @@
+"""The classifiers against Keras, and against themselves under padding."""
+
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import keras
+import keras_peers
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from flax_imdb import models
+from flax_imdb.errors import InputError
+from flax_imdb.layers import LSTM
+from flax_imdb.training import compute_metrics
+
+ARCHITECTURES = list(models.ARCHITECTURES)
+SMALL = {
+    "embedding_features": keras_peers.EMBEDDING_FEATURES,
+    "features": keras_peers.FEATURES,
+}
+
+
+def small_model(arch: str, **sizes: int) -> models.Classifier:
+    config = models.ModelConfig(arch=arch, **(SMALL | sizes))
+    return models.build(config, keras_peers.VOCAB_SIZE)
+
+
+def logits_and_gradients(
+    model: models.Classifier, params: Any, batch: dict[str, Any], **call: Any
+) -> tuple[jax.Array, Any]:
+    """Ours: logits, and the gradients of the mean loss over the examples."""
+
+    def loss(params: Any) -> tuple[jax.Array, jax.Array]:
+        logits = model.apply({"params": params}, batch["tokens"], batch["lengths"], **call)
+        metrics = compute_metrics(logits, batch["labels"], jnp.ones(len(batch["labels"])))
+        return metrics["loss"] / metrics["examples"], logits
+
+    gradients, logits = jax.grad(loss, has_aux=True)(params)
+    return logits, gradients
+
+
+def random_batch(lengths: list[int], time: int, seed: int = 0) -> dict[str, Any]:
+    """Rows of random tokens, padded with 0 at the end."""
+    rng = np.random.default_rng(seed)
+    tokens = rng.integers(1, keras_peers.VOCAB_SIZE, (len(lengths), time))
+    tokens[np.arange(time) >= np.array(lengths)[:, None]] = 0
+    return {
+        "tokens": jnp.asarray(tokens, jnp.int32),
+        "lengths": jnp.asarray(lengths, jnp.int32),
+        "labels": jnp.asarray(rng.integers(0, 2, len(lengths)), jnp.int32),
+    }
+
+
+def assert_close(ours: Any, theirs: Any, tolerance: float = 1e-5) -> None:
+    jax.tree.map(
+        lambda a, b: np.testing.assert_allclose(a, b, rtol=tolerance, atol=tolerance), ours, theirs
+    )
+
+
+class TestAgainstKeras:
+    """Keras's parameters carried over give Keras's outputs and gradients."""
+
+    @pytest.mark.parametrize("arch", ARCHITECTURES)
+    def test_computed_padding(self, arch: str) -> None:
+        """As in the tutorial: zeros at the front, which run through the layers like any token."""
+        batch = random_batch([40] * 6, 40)
+        batch["tokens"] = batch["tokens"].at[:3, :17].set(0)
+        peer = keras_peers.build(arch, mask=False)
+        logits, gradients = keras_peers.logits_and_gradients(peer, batch["tokens"], batch["labels"])
+
+        params = keras_peers.to_flax(arch, [v.value for v in peer.trainable_variables])
+        ours = logits_and_gradients(small_model(arch), params, batch)
+        assert_close(ours, (logits, keras_peers.to_flax(arch, gradients)))
+
+    @pytest.mark.parametrize("arch", [arch for arch in ARCHITECTURES if "conv" not in arch])
+    def test_masked_padding(self, arch: str) -> None:
+        """Keras is told that token 0 is padding."""
+        batch = random_batch([25, 1, 13, 24], 25)
+        peer = keras_peers.build(arch, mask=True)
+        logits, gradients = keras_peers.logits_and_gradients(peer, batch["tokens"], batch["labels"])
+
+        params = keras_peers.to_flax(arch, [v.value for v in peer.trainable_variables])
+        ours = logits_and_gradients(small_model(arch), params, batch)
+        assert_close(ours, (logits, keras_peers.to_flax(arch, gradients)))
+
+    @pytest.mark.parametrize("arch", [arch for arch in ARCHITECTURES if "conv" in arch])
+    def test_masked_padding_after_a_convolution(self, arch: str) -> None:
+        """Keras drops the mask there, so each row is shown to it alone and unpadded."""
+        lengths = [25, 1, 13, 24]
+        batch = random_batch(lengths, 25)
+        peer = keras_peers.build(arch, mask=False)
+        alone = [
+            keras_peers.logits_and_gradients(
+                peer, batch["tokens"][i : i + 1, :length], batch["labels"][i : i + 1]
+            )
+            for i, length in enumerate(lengths)
+        ]
+        logits = jnp.concatenate([row_logits for row_logits, _ in alone])
+        gradients = jax.tree.map(lambda *rows: sum(rows) / len(rows), *(g for _, g in alone))
+
+        params = keras_peers.to_flax(arch, [v.value for v in peer.trainable_variables])
+        ours = logits_and_gradients(small_model(arch), params, batch)
+        assert_close(ours, (logits, keras_peers.to_flax(arch, gradients)))
+
+    @pytest.mark.parametrize("arch", ["bilstm", "conv_lstm"])
+    def test_parameters_start_alike(self, arch: str) -> None:
+        """Same shapes, and the same mean and standard deviation but for chance."""
+        keras.utils.set_random_seed(0)
+        peer = keras_peers.build(arch, mask=False, features=64)
+        theirs = keras_peers.to_flax(arch, [v.value for v in peer.trainable_variables])
+        model = small_model(arch, features=64)
+        ours = model.init(jax.random.key(0), jnp.zeros((1, 4), jnp.int32))["params"]
+
+        def compare(a: jax.Array, b: jax.Array) -> None:
+            assert a.shape == b.shape
+            chance = 5 * float(b.std()) / b.size**0.5
+            np.testing.assert_allclose(a.std(), b.std(), atol=chance + 1e-6)
+            np.testing.assert_allclose(a.mean(), b.mean(), atol=chance + 1e-6)
+
+        jax.tree.map(compare, ours, theirs)
+
+
+class TestPadding:
+    """Padding has no effect on any output or gradient, for any amount of it."""
+
+    @pytest.mark.parametrize("arch", ARCHITECTURES)
+    @given(
+        lengths=st.lists(st.integers(1, 9), min_size=3, max_size=3),
+        extra=st.integers(0, 12),
+        garbage=st.integers(0, keras_peers.VOCAB_SIZE - 1),
+        deterministic=st.booleans(),
+    )
+    @settings(max_examples=12, deadline=None)
+    def test_changes_nothing(
+        self, arch: str, lengths: list[int], extra: int, garbage: int, deterministic: bool
+    ) -> None:
+        """In training too: a row's dropout does not depend on how far it is padded."""
+        model = small_model(arch, embedding_features=3, features=2)
+        batch = random_batch(lengths, max(lengths))
+        params = model.init(jax.random.key(0), batch["tokens"])["params"]
+        call = {
+            "deterministic": deterministic,
+            "rows": jnp.arange(3),
+            "rngs": {"dropout": jax.random.key(1)},
+        }
+        expected = logits_and_gradients(model, params, batch, **call)
+        padded = {
+            **batch,
+            "tokens": jnp.pad(batch["tokens"], ((0, 0), (0, extra)), constant_values=garbage),
+        }
+        assert_close(logits_and_gradients(model, params, padded, **call), expected, 1e-6)
+
+    @pytest.mark.parametrize("arch", ARCHITECTURES)
+    def test_a_row_alone_gives_what_it_gives_in_a_batch(self, arch: str) -> None:
+        model = small_model(arch)
+        batch = random_batch([7, 3, 12], 12)
+        params = model.init(jax.random.key(0), batch["tokens"])
+        key = {"dropout": jax.random.key(1)}
+        rows = jnp.array([4, 5, 6])
+
+        def logits(*which: int, time: int = 12) -> jax.Array:
+            index = jnp.array(which)
+            return model.apply(
+                params,
+                batch["tokens"][index, :time],
+                batch["lengths"][index],
+                deterministic=False,
+                rows=rows[index],
+                rngs=key,
+            )
+
+        together = logits(0, 1, 2)
+        assert_close(logits(1, time=3)[0], together[1], 1e-6)
+        assert_close(logits(2, 0), together[jnp.array([2, 0])], 1e-6)
+
+    @pytest.mark.parametrize("arch", ARCHITECTURES)
+    def test_a_row_of_length_0_is_finite(self, arch: str) -> None:
+        """Rows that only fill a batch have no token."""
+        model = small_model(arch)
+        batch = random_batch([5, 0], 5)
+        params = model.init(jax.random.key(0), batch["tokens"])["params"]
+        logits, gradients = logits_and_gradients(model, params, batch)
+        assert all(bool(jnp.isfinite(leaf).all()) for leaf in jax.tree.leaves((logits, gradients)))
+
+
+class TestDropout:
+    """Dropout is there where the name says so, and only in training."""
+
+    @pytest.mark.parametrize("arch", ARCHITECTURES)
+    def test_only_the_architectures_that_have_it(self, arch: str) -> None:
+        model = small_model(arch)
+        batch = random_batch([20] * 8, 20)
+        params = model.init(jax.random.key(0), batch["tokens"])
+
+        def logits(seed: int, deterministic: bool = False) -> jax.Array:
+            return model.apply(
+                params,
+                batch["tokens"],
+                deterministic=deterministic,
+                rngs={"dropout": jax.random.key(seed)},
+            )
+
+        drops = "dropout" in arch or arch == "bilstm"
+        assert bool((logits(0) != logits(1)).any()) == drops
+        np.testing.assert_array_equal(logits(0), logits(0))
+        np.testing.assert_array_equal(logits(0, True), logits(1, True))
+
+
+class TestClassifier:
+    """What research code can do with it."""
+
+    def test_stacked_layers_and_several_classes(self) -> None:
+        model = models.Classifier(
+            vocab_size=20,
+            embedding_features=4,
+            encoder=[LSTM(6), LSTM(5, reverse=True)],
+            pooling="max",
+            num_classes=3,
+        )
+        batch = random_batch([4, 7], 7)
+        tokens = batch["tokens"] % 20
+        logits, variables = model.init_with_output(jax.random.key(0), tokens, batch["lengths"])
+        assert logits.shape == (2, 3)
+        assert variables["params"]["encoder_1"]["cell"]["kernel"].shape == (6, 20)
+
+    @pytest.mark.parametrize("dtype", [jnp.bfloat16, jnp.float16])
+    def test_dtype_is_that_of_the_computation(self, dtype: Any) -> None:
+        model = models.Classifier(20, 4, encoder=[LSTM(6, dtype=dtype)], pooling="mean", dtype=dtype)
+        logits, variables = model.init_with_output(jax.random.key(0), jnp.ones((2, 5), jnp.int32))
+        assert logits.dtype == dtype
+        assert {leaf.dtype for leaf in jax.tree.leaves(variables)} == {jnp.dtype(jnp.float32)}
+
+    def test_register_adds_an_architecture(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr(models, "ARCHITECTURES", dict(models.ARCHITECTURES))
+
+        @models.register("two_lstms")
+        def two_lstms(config: models.ModelConfig) -> dict[str, Any]:
+            return {"encoder": [LSTM(config.features), LSTM(config.features)], "pooling": "max"}
+
+        model = models.build(models.ModelConfig(arch="two_lstms", features=3), vocab_size=10)
+        params = model.init(jax.random.key(0), jnp.ones((1, 4), jnp.int32))["params"]
+        assert set(params) == {"embedding", "encoder_0", "encoder_1", "head"}
+
+    def test_the_tutorials_numbers_of_parameters(self) -> None:
+        """Those that Keras prints for the tutorial's models."""
+        printed = {"lstm": 213_301, "bilstm": 266_601, "conv_lstm": 216_405}
+        for arch, expected in printed.items():
+            model = models.build(models.ModelConfig(arch=arch), vocab_size=5000)
+            params = jax.eval_shape(model.init, jax.random.key(0), jnp.ones((1, 4), jnp.int32))
+            assert sum(leaf.size for leaf in jax.tree.leaves(params)) == expected
+
+
+class TestModelConfig:
+    """What makes no sense is refused by name."""
+
+    def test_unknown_architecture(self) -> None:
+        with pytest.raises(InputError, match=r"--arch gru is unknown: one of lstm, lstm_dropout,"):
+            models.ModelConfig(arch="gru")
+
+    @pytest.mark.parametrize("name", ["features", "embedding_features"])
+    @pytest.mark.parametrize("value", [0, -1])
+    def test_width_below_one(self, name: str, value: int) -> None:
+        flag = name.replace("_", "-")
+        with pytest.raises(InputError, match=f"--{flag} {value} is too small: 1 or more"):
+            models.ModelConfig(**{name: value})
