@@ -1,3 +1,23 @@
 """LSTM sequence classifiers in Flax, and their training on the IMDB reviews."""
 
+from typing import Any
+
 __version__ = "0.1.0"
+
+# What the package offers from its top, and where it lives: imported when it is asked for, so that
+# research code that imports `flax_imdb.layers` gets the layers alone.
+_LAZY = {
+    "ExperimentConfig": "flax_imdb.config",
+    "load": "flax_imdb.predict",
+    "train": "flax_imdb.run",
+}
+
+__all__ = ["ExperimentConfig", "__version__", "load", "train"]
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _LAZY:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    import importlib
+
+    return getattr(importlib.import_module(_LAZY[name]), name)

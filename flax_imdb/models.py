@@ -2,7 +2,7 @@
 
 import dataclasses
 from collections.abc import Callable, Sequence
-from typing import Any, Literal
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -47,7 +47,7 @@ class Classifier(nn.Module):
     vocab_size: int
     embedding_features: int
     encoder: Sequence[SequenceLayer]
-    pooling: Literal["max", "mean"] | None = None
+    pooling: str | None = None
     num_classes: int = 1
     dropout: float = 0.0
     dtype: Dtype | None = None
@@ -158,7 +158,7 @@ def build(config: ModelConfig, vocab_size: int, num_classes: int = 1) -> Classif
 
 @register("lstm")
 def _lstm(config: ModelConfig) -> dict[str, Any]:
-    return {"encoder": [LSTM(config.features, return_sequences=False)]}
+    return {"encoder": (LSTM(config.features, return_sequences=False),)}
 
 
 @register("lstm_dropout")
@@ -168,22 +168,22 @@ def _lstm_dropout(config: ModelConfig) -> dict[str, Any]:
 
 @register("lstm_recurrent_dropout")
 def _lstm_recurrent_dropout(config: ModelConfig) -> dict[str, Any]:
-    return {"encoder": [_dropping_lstm(config)]}
+    return {"encoder": (_dropping_lstm(config),)}
 
 
 @register("reversed_lstm")
 def _reversed_lstm(config: ModelConfig) -> dict[str, Any]:
-    return {"encoder": [LSTM(config.features, reverse=True, return_sequences=False)]}
+    return {"encoder": (LSTM(config.features, reverse=True, return_sequences=False),)}
 
 
 @register("bilstm")
 def _bilstm(config: ModelConfig) -> dict[str, Any]:
-    return {"encoder": [Bidirectional(_dropping_lstm(config))]}
+    return {"encoder": (Bidirectional(_dropping_lstm(config)),)}
 
 
 @register("conv_lstm")
 def _conv_lstm(config: ModelConfig) -> dict[str, Any]:
-    return {"encoder": [Conv(32, 3), MaxPool(2), LSTM(config.features, return_sequences=False)]}
+    return {"encoder": (Conv(32, 3), MaxPool(2), LSTM(config.features, return_sequences=False))}
 
 
 @register("conv_lstm_dropout")

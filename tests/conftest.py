@@ -15,7 +15,7 @@ jax.config.update("jax_num_cpu_devices", 4)
 
 # Arguments and results are checked against the shapes in the signatures.
 install_import_hook(
-    ["flax_imdb.layers", "flax_imdb.models", "flax_imdb.training"], "beartype.beartype"
+    ["flax_imdb.layers", "flax_imdb.models", "flax_imdb.training.metrics"], "beartype.beartype"
 )
 
 

@@ -81,7 +81,7 @@ def logits_and_gradients(
         losses = keras.losses.binary_crossentropy(labels[:, None], logits, from_logits=True)
         return jnp.mean(losses), logits
 
-    gradients, logits = jax.grad(loss, has_aux=True)(
+    gradients, logits = jax.jit(jax.grad(loss, has_aux=True))(
         [variable.value for variable in model.trainable_variables]
     )
     return logits, gradients

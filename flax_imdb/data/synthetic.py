@@ -1,54 +1,67 @@
 """Film reviews that the project makes up itself, for where the real ones cannot be had.
 
-What is in them is decided by the order of the words, so that a model has to read. An opinion is
-a clause such as "the script was superb", and few of them stand alone:
+What they mean is decided by the order of the words, so that a model has to read. An opinion is a
+clause such as "the script was superb", and few of them stand alone:
 
-- contrast: "although the script was superb, the acting was dull", "the acting was dull even if
-  the script was superb". Both kinds of word are there; the connective says which one counts.
-- denial, mostly far from the word that it turns: "nobody will tell you that the script, which
-  Anna Holford worked on for six years, was superb". Half of the claims outside contrasts are
-  denied, so a word of praise is in reviews of both kinds equally often.
+- Contrast: "although the script was superb, the acting was dull", "the acting was dull, even if
+  the script was superb". Both kinds of word are there; the connective says which clause counts.
+- Denial, by the verb ("was not superb") or from further away: "nobody will tell you that the
+  script, which Anna Holford worked on for six years, was superb". Outside contrasts every second
+  claim is denied, so that words of praise are as frequent in reviews of either kind.
 
-One reviewer in five (`PLAIN`) neither denies nor contrasts. They are what a count of words can
-learn from, and what a network learns from first. Most sentences are about the story or the cast
-and mean nothing, though they too contain "not", "but" and "although".
+One reviewer in five neither denies nor contrasts: these a count of words can tell, and a network
+learns from them first. One opinion in twenty goes against the rest of its review. About half of
+the sentences are about story and cast and mean nothing, though "not", "but" and "although" are in
+them too. Lengths are spread like those of the real reviews, and a few have more than 500 words.
 
-The accuracy reached on these reviews means nothing for IMDB.
+Accuracy on test after fitting all of train: logistic regression on counts of words 60.0 %, on
+those of words and pairs of neighbours 77.2 % (benchmarks/synthetic_ceiling.py). A masked LSTM
+(embedding 32, LSTM 100, batch 64, Adam 1e-3, reviews cut at 500) reached 91.6 % and 93.7 % after
+3 epochs (two seeds, the first 4,000 test reviews, a trial outside this project's command). It
+needs most of them: until some 400 to 700 steps it knows little more than a count of words.
+
+The accuracy that a model reaches on these reviews means nothing for IMDB.
 """
 
 import functools
 import random
 import re
 from collections.abc import Sequence
+from typing import TypeVar
 
 import numpy as np
 
 from flax_imdb.errors import InputError
 
-VERSION = 1
+_T = TypeVar("_T")
+
+VERSION = 2
 """Raised whenever `generate` returns something else for the same arguments."""
 
 EXAMPLES = {"train": 25_000, "test": 25_000}
 """The splits and their sizes, those of IMDB."""
 
 PLAIN = 0.2
-"""Share of the reviews that a bag of words can tell."""
-
-PRAISE = ["great", "good", "wonderful", "superb", "excellent", "brilliant", "perfect", "beautiful", "fascinating", "clever", "funny", "moving", "charming", "gripping", "delightful", "fresh", "convincing", "memorable", "thrilling", "touching", "witty", "impressive", "elegant", "subtle", "magnificent", "splendid", "inspired", "powerful", "enjoyable", "refreshing", "engaging", "masterful", "marvellous", "stunning", "graceful", "original", "hilarious", "terrific", "lovely", "rewarding"]
-BLAME = ["bad", "terrible", "awful", "boring", "dull", "horrible", "stupid", "poor", "predictable", "silly", "pathetic", "ridiculous", "weak", "lame", "tedious", "annoying", "dreadful", "pointless", "bland", "clumsy", "lifeless", "painful", "shallow", "stale", "forgettable", "wooden", "disappointing", "messy", "mediocre", "unconvincing", "tiresome", "laughable", "dreary", "atrocious", "irritating", "lazy", "embarrassing", "hollow", "appalling", "insulting"]
+"""Share of the reviews without contrast or denial."""
+OPINIONS = 0.5
+"""Share of opinions among the sentences before the last, which always is one."""
+SLIPS = 0.05
+"""Share of opinions that go against their review."""
+CONTRASTED = 0.6
+"""Share of contrasts among the opinions, in reviews that are not plain."""
+FRAMED = 0.3
+"""Share of clauses that one of `CLAIMS` introduces."""
+ADVERBS = 0.4
+"""Share of words of praise or blame with an adverb before them."""
 
 CLAIMS = (
-    ("{clause}", "it is not true that {clause}"),
+    ("it is true that {clause}", "it is not true that {clause}"),
     ("I would say that {clause}", "I would not say that {clause}"),
     ("I always felt that {clause}", "I never felt that {clause}"),
     ("I am sure that {clause}", "I doubt that {clause}"),
     ("anybody will tell you that {clause}", "nobody will tell you that {clause}"),
     ("you will find that {clause}", "you won't find that {clause}"),
     ("I think {clause}", "I don't think {clause}"),
-    (
-        "my {relative} says that {clause}, and I agree",
-        "my {relative} says that {clause}, and I disagree",
-    ),
 )
 """What asserts the clause after it, and what denies it."""
 
@@ -76,29 +89,28 @@ SUBJECTS = (
     "the {aspect}",
     "the {aspect}",
     "the {aspect}",
+    "the {aspect}",
     "the {aspect} of {person}",
     "the {aspect} in the {part}",
     "the {aspect}, which {person} worked on for {number} years,",
-    "the {aspect} that {person} brought to the {part}",
 )
+"""What a clause is about."""
 
 TAILS = (
-    "from start to finish",
-    "in every way",
-    "by any standard",
-    "for a {genre} {film}",
-    "for a {film} from {year}",
-    "in the {part}",
-    "at times",
-    "as a whole",
-    "in my eyes",
+    *("",) * 10,
+    " from start to finish",
+    " in every way",
+    " by any standard",
+    " for a {genre} {film}",
+    " at times",
+    " as a whole",
 )
+"""What may follow the word of praise or blame."""
 
+# How sentences begin and end; the last of a review has openers of its own.
 OPENERS = ("", "", "", "", "to be honest, ", "well, ", "as far as I am concerned, ")
 CLOSERS = ("all in all, ", "overall, ", "in the end, ", "in short, ", "to sum up, ")
-
 ENDS = (". ",) * 10 + ("! ", "... ", ".<br /><br />", ".<br /><br />")
-OPINIONS, CONTRASTED, SLIPS = 0.45, 0.6, 0.15
 
 STORY = (
     "{person} plays a {job} who comes to {place} in the winter of {year}",
@@ -127,18 +139,80 @@ STORY = (
 """Sentences that say nothing about the quality of the film."""
 
 WORDS: dict[str, Sequence[str]] = {
-    "praise": PRAISE,
-    "blame": BLAME,
-    "adverb": ["really", "quite", "rather", "very", "truly", "simply", "remarkably", "just", "so", "pretty", "completely", "surprisingly", "utterly", "extremely"],
-    "aspect": ["acting", "script", "story", "plot", "direction", "music", "dialogue", "ending", "photography", "pacing", "cast", "editing", "humour", "atmosphere", "soundtrack", "camerawork", "beginning", "premise", "narration", "chemistry", "lighting", "scenery", "choreography", "finale", "screenplay", "performance"],
-    "job": ["doctor", "lawyer", "teacher", "soldier", "farmer", "singer", "writer", "painter", "policeman", "detective", "sailor", "nurse", "priest", "reporter", "pilot", "waitress", "butcher", "baker", "student", "professor", "driver", "gardener", "banker", "thief", "spy", "judge", "captain", "king", "tailor", "cook", "dancer", "boxer", "clerk", "miner", "barber", "carpenter", "plumber", "fisherman", "librarian", "smuggler", "widow", "mayor", "sheriff"],
-    "relative": ["brother", "sister", "mother", "father", "wife", "husband", "son", "daughter", "cousin", "uncle", "aunt", "grandmother", "grandfather", "nephew", "niece", "neighbour", "friend", "roommate", "boss"],
-    "place": ["London", "Paris", "Rome", "Berlin", "Boston", "Chicago", "Texas", "Alaska", "Vienna", "Madrid", "Lisbon", "Dublin", "Cairo", "Tokyo", "Moscow", "Prague", "Brooklyn", "Nevada", "Venice", "Athens", "Oslo", "Havana", "Mexico", "Canada", "India", "Kenya", "Iceland", "Scotland", "Wales", "Naples", "Geneva", "Denver", "Dallas", "Memphis", "Detroit", "Seattle", "Toronto", "Sydney", "Shanghai", "Budapest"],
-    "film": ["film", "movie", "picture", "feature"],
-    "genre": ["horror", "comedy", "war", "crime", "science-fiction", "spy", "family", "martial-arts", "gangster", "disaster", "zombie", "sports", "detective", "pirate", "costume", "animated", "silent"],
-    "medium": ["DVD", "VHS", "video", "tape", "cable", "disc", "television"],
-    "source": ["novel", "book", "play", "poem", "song", "comic", "diary", "legend"],
-    "thing": ["letter", "key", "map", "suitcase", "ring", "painting", "photograph", "gun", "knife", "diamond", "book", "camera", "telephone", "bottle", "watch", "coat", "violin", "piano", "mirror", "car", "bicycle", "boat", "train", "horse", "dog", "cat", "parrot", "clock", "lamp", "hat", "box", "coin", "ticket", "newspaper", "necklace", "sword", "candle", "statue"],
+    slot: words.split()
+    for slot, words in {
+        "praise": """
+            great good wonderful superb excellent brilliant perfect beautiful fascinating clever
+            funny moving charming gripping delightful fresh convincing memorable thrilling
+            touching witty impressive elegant subtle magnificent splendid inspired powerful
+            enjoyable refreshing engaging masterful marvellous stunning graceful original
+            hilarious terrific lovely rewarding
+        """,
+        "blame": """
+            bad terrible awful boring dull horrible stupid poor predictable silly pathetic
+            ridiculous weak lame tedious annoying dreadful pointless bland clumsy lifeless painful
+            shallow stale forgettable wooden disappointing messy mediocre unconvincing tiresome
+            laughable dreary atrocious irritating lazy embarrassing hollow appalling insulting
+        """,
+        "adverb": """
+            really quite rather very truly simply remarkably just so pretty completely
+            surprisingly utterly extremely
+        """,
+        "aspect": """
+            acting script story plot direction music dialogue ending photography pacing cast
+            editing humour atmosphere soundtrack camerawork beginning premise narration chemistry
+            lighting scenery choreography finale screenplay performance
+        """,
+        "job": """
+            doctor lawyer teacher soldier farmer singer writer painter policeman detective sailor
+            nurse priest reporter pilot waitress butcher baker student professor driver gardener
+            banker thief spy judge captain king tailor cook dancer boxer clerk miner barber
+            carpenter plumber fisherman librarian smuggler widow mayor sheriff
+        """,
+        "relative": """
+            brother sister mother father wife husband son daughter cousin uncle aunt grandmother
+            grandfather nephew niece neighbour friend roommate boss
+        """,
+        "place": """
+            London Paris Rome Berlin Boston Chicago Texas Alaska Vienna Madrid Lisbon Dublin Cairo
+            Tokyo Moscow Prague Brooklyn Nevada Venice Athens Oslo Havana Mexico Canada India
+            Kenya Iceland Scotland Wales Naples Geneva Denver Dallas Memphis Detroit Seattle
+            Toronto Sydney Shanghai Budapest
+        """,
+        "film": "film movie picture feature",
+        "genre": """
+            horror comedy war crime science-fiction spy family martial-arts gangster disaster
+            zombie sports detective pirate costume animated silent
+        """,
+        "medium": "DVD VHS video tape cable disc television",
+        "source": "novel book play poem song comic diary legend",
+        "thing": """
+            letter key map suitcase ring painting photograph gun knife diamond book camera
+            telephone bottle watch coat violin piano mirror car bicycle boat train horse dog cat
+            parrot clock lamp hat box coin ticket newspaper necklace sword candle statue
+        """,
+        "number": "two three four five six seven eight nine ten eleven twelve twenty",
+        "first": """
+            John Anna Peter Mary David Susan Paul Laura James Helen Robert Julia Frank Alice
+            George Emma Henry Clara Walter Ruth Albert Nora Oscar Vera Hugo Irene Martin Rosa
+            Victor Sylvia Edgar Judith Felix Martha Simon Edith Leo Agnes Ralph Olga
+        """,
+        "surname_start": """
+            Hol Wal Mar Bar Har Win Ash Ral Whit Brad Cal Dal Ed Fair Gar
+            Hut Ken Lang Mor Nor Os Pres Rad Shel Thorn Ul Ving West Yar Zel
+        """,
+        "surname_end": """
+            ford ton ley man son wood field berg well worth by stone ham land er ick brook
+            more den shaw
+        """,
+    }.items()
+}
+"""What stands for each {slot}; the earlier in its list the more frequent."""
+WORDS |= {
+    "surname": [start + end for end in WORDS["surname_end"] for start in WORDS["surname_start"]],
+    "person": ("{first} {surname}", "{first} {surname}", "{surname}", "{first}"),
+    "minutes": [str(minutes) for minutes in range(75, 180)],
+    "year": [str(year) for year in range(1925, 2008)],
     "part": (
         "first half",
         "second half",
@@ -149,16 +223,6 @@ WORDS: dict[str, Sequence[str]] = {
         "first ten minutes",
         "middle",
     ),
-    "person": ("{first} {surname}", "{first} {surname}", "{surname}", "{first}"),
-    "number": ["two", "three", "four", "five", "six", "seven", "eight", "nine", "ten", "eleven", "twelve", "twenty"],
-    "minutes": [str(minutes) for minutes in range(75, 180)],
-    "year": [str(year) for year in range(1925, 2008)],
-    "first": ["John", "Anna", "Peter", "Mary", "David", "Susan", "Paul", "Laura", "James", "Helen", "Robert", "Julia", "Frank", "Alice", "George", "Emma", "Henry", "Clara", "Walter", "Ruth", "Albert", "Nora", "Oscar", "Vera", "Hugo", "Irene", "Martin", "Rosa", "Victor", "Sylvia", "Edgar", "Judith", "Felix", "Martha", "Simon", "Edith", "Leo", "Agnes", "Ralph", "Olga"],
-    "surname": [
-        start + end
-        for end in ["ford", "ton", "ley", "man", "son", "wood", "field", "berg", "well", "worth", "by", "stone", "ham", "land", "er", "ick", "brook", "more", "den", "shaw"]
-        for start in ["Hol", "Wal", "Mar", "Bar", "Har", "Win", "Ash", "Ral", "Whit", "Brad", "Cal", "Dal", "Ed", "Fair", "Gar", "Hut", "Ken", "Lang", "Mor", "Nor", "Os", "Pres", "Rad", "Shel", "Thorn", "Ul", "Ving", "West", "Yar", "Zel"]
-    ],
 }
 
 
@@ -187,6 +251,7 @@ def generate(
         examples = EXAMPLES[split]
     if examples < 0:
         raise InputError(f"{examples} examples cannot be made; ask for 0 or more")
+    # Of this generator only random() is used: Python promises to keep the sequence of no other.
     rng = random.Random(f"{split} {seed}")
     texts: list[str] = []
     labels: list[bool] = []
@@ -199,15 +264,13 @@ def generate(
 
 def _review(rng: random.Random, positive: bool) -> str:
     plain = _chance(rng, PLAIN)
-    # 4 to 39 sentences, few of the reviews long.
+    # 4 to 39 sentences; long reviews are rare.
     last = 3 + int(36 * rng.random() * rng.random())
     text = ""
     for index in range(last + 1):
-        if index == last:
-            sentence = _pick(rng, CLOSERS) + _opinion(rng, positive != _chance(rng, SLIPS), plain)
-        elif _chance(rng, OPINIONS):
-            sense = positive != _chance(rng, SLIPS)
-            sentence = _pick(rng, OPENERS) + _opinion(rng, sense, plain)
+        if index == last or _chance(rng, OPINIONS):
+            opener = _pick(rng, CLOSERS if index == last else OPENERS)
+            sentence = opener + _opinion(rng, positive != _chance(rng, SLIPS), plain)
         else:
             sentence = _fill(rng, _pick(rng, STORY))
         text += sentence[0].upper() + sentence[1:] + _pick(rng, ENDS)
@@ -228,35 +291,36 @@ def _opinion(rng: random.Random, positive: bool, plain: bool) -> str:
 def _claim(rng: random.Random, positive: bool, denied: bool) -> str:
     """A clause that means praise if `positive`, put as the denial of its opposite if `denied`."""
     word = "{praise}" if positive != denied else "{blame}"
-    framed = _chance(rng, 0.6)
+    framed = _chance(rng, FRAMED)
     verb = _pick(rng, VERBS)[denied and not framed]
-    clause = f"{_pick(rng, SUBJECTS)} {verb} {{adverb}} {word} {_pick(rng, TAILS)}"
+    adverb = "{adverb} " if _chance(rng, ADVERBS) else ""
+    clause = f"{_pick(rng, SUBJECTS)} {verb} {adverb}{word}{_pick(rng, TAILS)}"
     if framed:
         clause = _pick(rng, CLAIMS)[denied].replace("{clause}", clause)
     return _fill(rng, clause)
 
 
 def _fill(rng: random.Random, template: str) -> str:
-    """Replaces each {name} by one of `WORDS[name]`, the earlier in its list the likelier."""
-    parts = list(_parts(template))
-    if len(parts) == 1:
+    """Replaces each {slot} by one of its `WORDS`."""
+    if "{" not in template:
         return template
+    parts = list(_parts(template))
     for index in range(1, len(parts), 2):
-        options = WORDS[parts[index]]
+        words = WORDS[parts[index]]
         draw = rng.random()
-        parts[index] = _fill(rng, options[int(draw * draw * len(options))])
+        parts[index] = _fill(rng, words[int(draw * draw * len(words))])
     return "".join(parts)
 
 
-@functools.lru_cache(4096)
-def _parts(template: str) -> list[str]:
-    return re.split(r"\{(\w+)\}", template)
+@functools.cache
+def _parts(template: str) -> tuple[str, ...]:
+    """The text and the names of the slots in turn, beginning and ending with text."""
+    return tuple(re.split(r"\{(\w+)\}", template))
 
 
-def _pick(rng, options):
+def _pick(rng: random.Random, options: Sequence[_T]) -> _T:
     return options[int(rng.random() * len(options))]
 
 
 def _chance(rng: random.Random, probability: float) -> bool:
-    # random() is the one method whose sequence Python promises to keep.
     return rng.random() < probability

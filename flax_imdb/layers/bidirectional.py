@@ -1,7 +1,7 @@
 """Two passes over a sequence, one per direction."""
 
 from collections.abc import Callable
-from typing import Any, Literal
+from typing import Any
 
 import jax.numpy as jnp
 from flax import linen as nn
@@ -9,8 +9,6 @@ from jaxtyping import Array, Float, Int
 
 from flax_imdb.layers.lstm import LSTM
 from flax_imdb.layers.sequence import SequenceLayer
-
-Merge = Literal["concat", "sum", "average", "product"]
 
 _MERGES: dict[str, Callable[[Array, Array], Array]] = {
     "concat": lambda forward, backward: jnp.concatenate([forward, backward], axis=-1),
@@ -32,7 +30,7 @@ class Bidirectional(SequenceLayer):
     """
 
     layer: LSTM
-    merge: Merge = "concat"
+    merge: str = "concat"
 
     @nn.compact
     def __call__(

@@ -4,7 +4,7 @@ import jax
 import jax.numpy as jnp
 from flax import linen as nn
 from flax.typing import Dtype
-from jaxtyping import Array, Float, Int, Key
+from jaxtyping import Array, Bool, Float, Int, Key
 
 from flax_imdb.layers.sequence import SequenceLayer
 
@@ -25,7 +25,7 @@ def dropout_mask(
     """
     keep = 1.0 - rate
 
-    def draw(row: Int[Array, ""]) -> Float[Array, "..."]:
+    def draw(row: Int[Array, ""]) -> Bool[Array, "..."]:
         return jax.random.bernoulli(jax.random.fold_in(key, row), keep, shape)
 
     return jax.vmap(draw)(rows).astype(dtype) / jnp.asarray(keep, dtype)

@@ -9,7 +9,7 @@ from flax import linen as nn
 from flax.typing import Dtype, Initializer
 from jaxtyping import Array, Bool, Float, Int
 
-from flax_imdb.layers.lstm_cell import LSTMCell, LSTMMasks
+from flax_imdb.layers.lstm_cell import LSTMCell, LSTMMasks, orthogonal
 from flax_imdb.layers.sequence import SequenceLayer, padding_mask
 
 
@@ -47,7 +47,7 @@ class LSTM(SequenceLayer):
     implementation: str = "auto"
     cell: Callable[..., nn.RNNCellBase] = LSTMCell
     kernel_init: Initializer = nn.initializers.glorot_uniform()
-    recurrent_kernel_init: Initializer = nn.initializers.orthogonal()
+    recurrent_kernel_init: Initializer = orthogonal
     dtype: Dtype | None = None
     param_dtype: Dtype = jnp.float32
 

@@ -25,6 +25,17 @@ def unit_forget_bias(
     return jnp.zeros(shape, dtype).reshape(4, -1).at[1].set(1).reshape(shape)
 
 
+def orthogonal(
+    key: Key[Array, ""], shape: tuple[int, ...], dtype: Any = jnp.float32
+) -> Float[Array, "rows columns"]:
+    """Initializer of orthonormal rows (Saxe et al. 2014), in any precision.
+
+    It is drawn in float32 at least: flax's own needs a decomposition that bfloat16 has not.
+    """
+    drawn = nn.initializers.orthogonal()(key, shape, jnp.promote_types(dtype, jnp.float32))
+    return drawn.astype(dtype)
+
+
 class LSTMMasks(NamedTuple):
     """Dropout masks of a whole sequence; None where that kind of dropout is off.
 
@@ -80,7 +91,7 @@ class LSTMCell(nn.RNNCellBase):
     gate_fn: Activation = nn.sigmoid
     activation_fn: Activation = nn.tanh
     kernel_init: Initializer = nn.initializers.glorot_uniform()
-    recurrent_kernel_init: Initializer = nn.initializers.orthogonal()
+    recurrent_kernel_init: Initializer = orthogonal
     bias_init: Initializer = unit_forget_bias
     dtype: Dtype | None = None
     param_dtype: Dtype = jnp.float32

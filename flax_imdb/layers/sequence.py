@@ -1,6 +1,6 @@
 """What every layer over right-padded sequences shares."""
 
-from typing import Any, Literal
+from typing import Any
 
 import jax.numpy as jnp
 from flax import linen as nn
@@ -15,9 +15,18 @@ def padding_mask(lengths: Int[Array, " batch"], time: int) -> Bool[Array, "batch
 def global_pool(
     inputs: Float[Array, "batch time features"],
     lengths: Int[Array, " batch"] | None = None,
-    pooling: Literal["max", "mean"] = "max",
+    pooling: str = "max",
 ) -> Float[Array, "batch features"]:
-    """The maximum or mean over the valid positions of each row; 0 for a row of length 0."""
+    """Pool over the valid positions of each row; 0 for a row of length 0.
+
+    Args:
+      inputs: one vector per time step.
+      lengths: number of valid time steps of each row. None: all of them.
+      pooling: ``"max"`` or ``"mean"``.
+
+    Raises:
+      ValueError: an unknown `pooling`.
+    """
     batch, time, _ = inputs.shape
     if lengths is None:
         lengths = jnp.full(batch, time)

@@ -1,12 +1,12 @@
 """Checkpoints of a run: one per finished epoch, with the history that led to it."""
 
-import contextlib
 import logging
-from collections.abc import Iterator
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import jax
+from flax.traverse_util import flatten_dict
 
 from flax_imdb.errors import InputError
 from flax_imdb.training.loop import EpochRecord
@@ -27,7 +27,12 @@ class Checkpoints:
         self._directory = directory.absolute()
         self._ocp = ocp
         self._manager = ocp.CheckpointManager(
-            self._directory, options=ocp.CheckpointManagerOptions(create=True)
+            self._directory,
+            options=ocp.CheckpointManagerOptions(create=True),
+            item_handlers={
+                "state": ocp.StandardCheckpointHandler(),
+                "history": ocp.JsonCheckpointHandler(),
+            },
         )
 
     def __enter__(self) -> "Checkpoints":
@@ -64,11 +69,20 @@ class Checkpoints:
         Raises:
           InputError: there is no such checkpoint, it cannot be read, or it is another model's.
         """
+        checkpoint = f"the checkpoint of epoch {epoch} in {self._directory}"
         target = jax.tree.map(
             lambda leaf: jax.ShapeDtypeStruct(leaf.shape, leaf.dtype, sharding=leaf.sharding),
             _saved(state),
         )
-        with self._errors_of_reading(epoch):
+        # Whatever orbax raises here, from whichever of its layers, is about what it read.
+        try:
+            saved = self._manager.item_metadata(epoch)["state"]
+            fits = _shapes(saved["params"]) == _shapes(state.params)
+        except Exception as error:
+            raise InputError(f"{checkpoint} cannot be read: {_one_line(error)}") from error
+        if not fits:
+            raise InputError(f"{checkpoint} is another model's: its parameters have other shapes")
+        try:
             restored = self._manager.restore(
                 epoch,
                 args=self._ocp.args.Composite(
@@ -76,20 +90,19 @@ class Checkpoints:
                     history=self._ocp.args.JsonRestore(),
                 ),
             )
-        return state.replace(**restored["state"]), restored["history"]
-
-    @contextlib.contextmanager
-    def _errors_of_reading(self, epoch: int) -> Iterator[None]:
-        try:
-            yield
         except Exception as error:
-            reason = " ".join(str(error).split())[:300]
-            raise InputError(
-                f"the checkpoint of epoch {epoch} in {self._directory} is missing, damaged or of "
-                f"another model: {reason}"
-            ) from error
+            raise InputError(f"{checkpoint} cannot be read: {_one_line(error)}") from error
+        return state.replace(**restored["state"]), restored["history"]
 
 
 def _saved(state: TrainState) -> dict[str, Any]:
     """What is saved of a state; the rest follows from the configuration."""
     return {"step": state.step, "params": state.params, "opt_state": state.opt_state}
+
+
+def _shapes(params: Mapping[str, Any]) -> dict[tuple[str, ...], tuple[int, ...]]:
+    return {path: tuple(leaf.shape) for path, leaf in flatten_dict(dict(params)).items()}
+
+
+def _one_line(error: Exception) -> str:
+    return " ".join(str(error).split())[:300] or type(error).__name__

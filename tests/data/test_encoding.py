@@ -1,0 +1,124 @@
+"""Ragged examples, and their cache."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from flax_imdb.data import encoding
+from flax_imdb.data.encoding import Examples, encode, load_corpus
+from flax_imdb.data.reviews import Reviews, Split
+
+
+class FewReviews(Reviews):
+    """Three to train on and two to test on; counts how often it is read."""
+
+    name = "synthetic"
+    fingerprint = "few"
+
+    def __init__(self) -> None:
+        self.reads = 0
+
+    def read(self, split: Split) -> tuple[list[str], np.ndarray]:
+        self.reads += 1
+        if split == "train":
+            return ["good good film", "bad film", "good"], np.array([1, 0, 1])
+        return ["unseen good", ""], np.array([1, 0])
+
+
+def review(examples: Examples, i: int) -> list[int]:
+    return examples.tokens[examples.starts[i] :][: examples.lengths[i]].tolist()
+
+
+class TestExamples:
+    def test_encoded_with_the_words_of_the_training_split(self) -> None:
+        corpus = encode(FewReviews())
+        assert corpus.vocabulary.words == ("good", "film", "bad")
+        assert [review(corpus.train, i) for i in range(3)] == [[1, 3, 3, 4], [1, 5, 4], [1, 3]]
+        assert [review(corpus.test, i) for i in range(2)] == [[1, 2, 3], [1]]
+
+    def test_limited_keeps_the_end_and_the_frequent_words(self) -> None:
+        limited = encode(FewReviews()).train.limited(vocab_size=5, max_length=2)
+        assert [review(limited, i) for i in range(3)] == [[3, 4], [2, 4], [1, 3]]
+        assert limited.tokens.dtype == limited.lengths.dtype == np.int32
+
+    def test_take_remembers_the_row(self) -> None:
+        taken = encode(FewReviews()).train.take(np.array([2, 0]))
+        assert [review(taken, i) for i in range(2)] == [[1, 3], [1, 3, 3, 4]]
+        np.testing.assert_array_equal(taken.rows, [2, 0])
+        np.testing.assert_array_equal(taken.labels, [1, 1])
+
+
+@pytest.fixture
+def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.setenv("FLAX_IMDB_CACHE", str(tmp_path / "cache"))
+    return tmp_path / "cache"
+
+
+def assert_same(corpus: encoding.Corpus, other: encoding.Corpus) -> None:
+    assert corpus.vocabulary.words == other.vocabulary.words
+    for ours, theirs in ((corpus.train, other.train), (corpus.test, other.test)):
+        for name, array in vars(ours).items():
+            np.testing.assert_array_equal(array, getattr(theirs, name))
+
+
+class TestCache:
+    def test_a_second_start_does_not_read_the_reviews(self, cache: Path) -> None:
+        reviews = FewReviews()
+        first = load_corpus(reviews)
+        reads = reviews.reads
+        assert_same(load_corpus(reviews), first)
+        assert reviews.reads == reads
+        assert len(list(cache.iterdir())) == 1
+
+    def test_other_reviews_have_another_entry(self, cache: Path) -> None:
+        reviews = FewReviews()
+        load_corpus(reviews)
+        reviews.fingerprint = "fewer"
+        reads = reviews.reads
+        load_corpus(reviews)
+        assert reviews.reads > reads
+
+    def test_other_code_has_another_entry(
+        self, cache: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        reviews = FewReviews()
+        load_corpus(reviews)
+        changed = tmp_path / "vocabulary.py"
+        changed.write_text(Path(encoding.vocabulary.__file__).read_text() + "# changed")
+        monkeypatch.setattr(encoding.vocabulary, "__file__", str(changed))
+        reads = reviews.reads
+        load_corpus(reviews)
+        assert reviews.reads > reads
+
+    @pytest.mark.parametrize("damage", ["cut", "flipped", "empty", "foreign", "text"])
+    def test_a_torn_or_foreign_entry_is_made_again(self, cache: Path, damage: str) -> None:
+        reviews = FewReviews()
+        expected = load_corpus(reviews)
+        (entry,) = cache.iterdir()
+        content = bytearray(entry.read_bytes())
+        if damage == "cut":
+            content = content[: len(content) // 2]
+        elif damage == "flipped":
+            content[content.index(expected.train.tokens.tobytes()) + 4] ^= 1
+        elif damage == "empty":
+            content = bytearray()
+        elif damage == "text":
+            content = bytearray(b"not an archive")
+        if damage == "foreign":
+            with np.load(entry) as arrays:
+                np.savez(entry, **{**arrays, "key": np.array("another")})
+        else:
+            entry.write_bytes(content)
+        reads = reviews.reads
+        assert_same(load_corpus(reviews), expected)
+        assert reviews.reads > reads
+        assert_same(load_corpus(reviews), expected)
+
+    def test_it_never_unpickles(self, cache: Path) -> None:
+        """An array of objects, which numpy would unpickle, counts as foreign."""
+        expected = load_corpus(FewReviews())
+        (entry,) = cache.iterdir()
+        with np.load(entry) as arrays:
+            np.savez(entry, **{**arrays, "words": np.array([print], dtype=object)})
+        assert_same(load_corpus(FewReviews()), expected)

@@ -1,0 +1,59 @@
+"""Text to words to ids."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from keras.src.legacy.preprocessing.text import text_to_word_sequence
+
+from flax_imdb.data import Vocabulary, split_words
+
+
+class TestSplitWords:
+    def test_reviews_as_they_come(self) -> None:
+        text = 'It\'s <br /><br />"GREAT"--really... 10/10!\tWow\nFin'
+        assert split_words(text) == ["it's", "great", "really", "10", "10", "wow", "fin"]
+
+    @given(st.text(alphabet=st.characters(max_codepoint=127, exclude_characters="<")))
+    def test_as_keras(self, text: str) -> None:
+        """Keras separates at the blank alone; we at all white space, as Python does."""
+        keras_words = text_to_word_sequence(" ".join(text.split()))
+        assert split_words(text) == keras_words
+
+    def test_markup_does_not_join_words(self) -> None:
+        assert split_words("end<br />start") == ["end", "start"]
+
+
+class TestVocabulary:
+    def test_ids_by_frequency_then_code_point(self) -> None:
+        vocabulary = Vocabulary.build([["b", "a", "c"], ["c", "é", "a", "b", "z"]])
+        assert vocabulary.words == ("a", "b", "c", "z", "é")
+        np.testing.assert_array_equal(vocabulary.encode(["c", "é", "new"]), [1, 5, 7, 2])
+        assert vocabulary.encode([]).dtype == np.int32
+
+    def test_the_order_of_the_reviews_does_not_matter(self) -> None:
+        reviews = [["x", "y"], ["y", "z"], ["z", "x"]]
+        assert Vocabulary.build(reviews).words == Vocabulary.build(reviews[::-1]).words
+
+    def test_limited_counts_the_special_tokens(self) -> None:
+        vocabulary = Vocabulary(["a", "b", "c"]).limited(5)
+        assert len(vocabulary) == 5
+        np.testing.assert_array_equal(vocabulary.encode(["b", "c"]), [1, 4, 2])
+
+    @given(words=st.lists(st.text(min_size=1), unique=True))
+    def test_saved_and_loaded(
+        self, tmp_path_factory: pytest.TempPathFactory, words: list[str]
+    ) -> None:
+        path = tmp_path_factory.mktemp("vocabulary") / "vocabulary.json"
+        Vocabulary(words).save(path, dataset="synthetic")
+        loaded, notes = Vocabulary.load(path)
+        assert loaded.words == tuple(words)
+        assert notes == {"dataset": "synthetic"}
+
+    @pytest.mark.parametrize("content", ["", "[]", "{}", '{"words": ["a", "b"]}', '{"words": 3}'])
+    def test_a_file_that_is_no_vocabulary(self, tmp_path: Path, content: str) -> None:
+        (tmp_path / "vocabulary.json").write_text(content)
+        with pytest.raises(ValueError):  # noqa: PT011 - json's own for the first
+            Vocabulary.load(tmp_path / "vocabulary.json")

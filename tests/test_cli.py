@@ -1,0 +1,189 @@
+"""The commands as a person types them: output, one-line errors, exit status."""
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import fake_reviews
+import pytest
+
+from flax_imdb import cli
+
+ROOT = Path(__file__).parents[1]
+
+
+@pytest.fixture(scope="module")
+def reviews(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return fake_reviews.write(tmp_path_factory.mktemp("reviews"))
+
+
+def run(*args: object, stdin: bytes = b"") -> subprocess.CompletedProcess[str]:
+    """Run a command in a process of its own, from another directory."""
+    done = subprocess.run(
+        [sys.executable, *map(str, args)],
+        input=stdin,
+        capture_output=True,
+        cwd=os.environ["FLAX_IMDB_CACHE"],
+        check=False,
+    )
+    return subprocess.CompletedProcess(
+        done.args, done.returncode, done.stdout.decode(), done.stderr.decode()
+    )
+
+
+def train(*args: object) -> subprocess.CompletedProcess[str]:
+    return run(ROOT / "train.py", *args)
+
+
+def flax_imdb(*args: object, stdin: bytes = b"") -> subprocess.CompletedProcess[str]:
+    return run("-c", "from flax_imdb.cli import script; script()", *args, stdin=stdin)
+
+
+@pytest.fixture(scope="module")
+def workdir(reviews: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A finished run, started from the command line."""
+    workdir = tmp_path_factory.mktemp("cli") / "run"
+    small = ("--vocab-size", 20, "--max-length", 10, "--features", 8, "--embedding-features", 8)
+    done = train(
+        *("--arch", "lstm", "--device", "cpu", "--data-dir", reviews, "--workdir", workdir),
+        *("--epochs", 2, "--batch-size", 8, "--learning-rate", 0.02, *small),
+    )
+    assert done.returncode == 0, done.stderr
+    result = json.loads((workdir / "result.json").read_text())
+    assert done.stdout.endswith(f"\nAccuracy: {result['test_accuracy']:.2%}\n")
+    assert result["devices"] == 1
+    return workdir
+
+
+class TestCommands:
+    def test_evaluate_repeats_the_printed_accuracy(self, workdir: Path) -> None:
+        result = json.loads((workdir / "result.json").read_text())
+        done = flax_imdb("evaluate", "--workdir", workdir)
+        assert done.returncode == 0, done.stderr
+        assert done.stdout == (
+            f"Loss: {result['test_loss']:.4f}\nAccuracy: {result['test_accuracy']:.2%}\n"
+        )
+
+    def test_resume_needs_no_other_flag(self, workdir: Path) -> None:
+        """What is not given means what the run was started with."""
+        done = train("--workdir", workdir, "--resume")
+        assert done.returncode == 0, done.stderr
+        assert done.stdout.startswith("Accuracy: ")
+
+    def test_predict_arguments(self, workdir: Path) -> None:
+        done = flax_imdb("predict", "--workdir", workdir, "a good film", "a bad film")
+        assert done.returncode == 0, done.stderr
+        (good, good_label), (bad, bad_label) = (
+            line.split("\t") for line in done.stdout.splitlines()
+        )
+        assert (good_label, bad_label) == ("positive", "negative")
+        assert 0 <= float(bad) < 0.5 < float(good) <= 1
+
+    def test_predict_answers_for_the_lines_that_can_be_read(self, workdir: Path) -> None:
+        lines = [b"a good film", b"", b"caf\xe9", b"x" * 1_000_001, b"a bad film"]
+        done = flax_imdb("predict", "--workdir", workdir, stdin=b"\n".join(lines))
+        labels = [line.split("\t")[1] for line in done.stdout.splitlines()]
+        assert labels == ["positive", "unreadable", "unreadable", "unreadable", "negative"]
+        assert done.stderr.splitlines() == [
+            "error: text 2: no words in ''",
+            "error: text 3: not UTF-8",
+            "error: text 4: 1,000,001 characters are too many for a review: 1,000,000 at most",
+        ]
+        assert done.returncode == 2
+
+    def test_help(self, capsys: pytest.CaptureFixture[str]) -> None:
+        for args in ([], ["--help"]):
+            assert cli.main(args) == 0
+            shown = capsys.readouterr().out
+            assert all(f"\n  {command} " in shown for command in cli.COMMANDS)
+        with pytest.raises(SystemExit) as exit:
+            cli.run(cli.train, ["--help"], "train.py")
+        assert exit.value.code == 0
+        assert "--learning-rate" in capsys.readouterr().out
+
+
+class TestBadInput:
+    """One line that names the value and what would be right, and status 2."""
+
+    @pytest.mark.parametrize(
+        ("args", "message"),
+        [
+            ("--arch gru", "--arch gru is unknown: one of lstm, lstm_dropout"),
+            ("--device tpu", "--device tpu is not there: JAX"),
+            ("--device npu", "npu"),
+            ("--epochs 0", "--epochs 0 is too small: 1 or more is needed"),
+            ("--epochs -3", "--epochs -3 is too small"),
+            ("--epochs many", "--epochs: invalid literal for int() with base 10: 'many'"),
+            ("--epochs 1.5", "'1.5'"),
+            ("--batch-size 0", "--batch-size 0 is too small: 1 or more is needed"),
+            ("--max-length 0", "--max-length 0 is too small: 1 or more is needed"),
+            ("--vocab-size 3", "--vocab-size 3 is too small: 4 or more is needed"),
+            ("--learning-rate nan", "--learning-rate nan makes no sense: a finite number above 0"),
+            ("--learning-rate 0", "--learning-rate 0.0 makes no sense"),
+            ("--learning-rate -1e-3", "--learning-rate -0.001 makes no sense"),
+            ("--learning-rate inf", "--learning-rate inf makes no sense"),
+            ("--seed -1", "--seed -1 is too small: 0 or more is needed"),
+            ("--seed 4294967296", "--seed 4294967296 is too large: below 2**32 is needed"),
+            ("--features 0", "--features 0 is too small: 1 or more is needed"),
+            ("--train-examples 0", "--train-examples 0 is too small: 1 or more is needed"),
+            ("--test-examples 0", "--test-examples 0 is too small: 1 or more is needed"),
+            ("--validation-examples -1", "--validation-examples -1 is too small: 0 or more"),
+            ("--runs 0", "--runs 0 is too small: 1 or more is needed"),
+            ("--dataset mnist", "'mnist'"),
+            ("--padding left", "'left'"),
+            ("--data-dir /nowhere", "--data-dir /nowhere is not a directory"),
+            ("--resume", "--resume needs --workdir"),
+            ("--epoch 3", "Unrecognized options: --epoch, 3"),
+            ("lstm", "Unrecognized options: lstm"),
+            ("--epochs", "Missing value for argument '--epochs'"),
+        ],
+    )
+    def test_of_train(
+        self,
+        args: str,
+        message: str,
+        capsys: pytest.CaptureFixture[str],
+        tmp_path: Path,
+        monkeypatch: pytest.MonkeyPatch,
+    ) -> None:
+        monkeypatch.chdir(tmp_path)
+        assert cli.run(cli.train, args.split(), "train.py") == 2
+        output = capsys.readouterr()
+        assert output.out == ""
+        assert output.err.startswith("error: ")
+        assert output.err.count("\n") == 1
+        assert message in output.err
+        assert "─" not in output.err
+
+    @pytest.mark.parametrize(
+        ("args", "message"),
+        [
+            (["train", "--arch", "gru"], "--arch gru is unknown"),
+            (["fly"], "command fly is unknown: one of train, evaluate, predict"),
+            (["evaluate"], "--workdir"),
+            (["evaluate", "--workdir", "/nowhere"], "--workdir /nowhere holds no run"),
+            (["predict", "--workdir", "/nowhere", "text"], "--workdir /nowhere holds no run"),
+            (["predict", "text"], "--workdir"),
+        ],
+    )
+    def test_of_the_installed_command(
+        self, args: list[str], message: str, capsys: pytest.CaptureFixture[str]
+    ) -> None:
+        assert cli.main(args) == 2
+        error = capsys.readouterr().err
+        assert error.count("\n") == 1
+        assert message in error
+
+    def test_no_traceback_from_a_process(self, tmp_path: Path) -> None:
+        """A workdir that cannot be made, and a run that is in the way."""
+        (tmp_path / "file").write_text("")
+        for args, message in (
+            (("--workdir", tmp_path / "file" / "run"), "cannot be written"),
+            (("--workdir", tmp_path / "file"), "cannot be written"),
+        ):
+            done = train("--dataset", "synthetic", *args)
+            assert done.returncode == 2
+            assert message in done.stderr
+            assert done.stderr.count("\n") == 1

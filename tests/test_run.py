@@ -1,0 +1,312 @@
+"""A run from start to prediction: files, resuming, refusals."""
+
+import dataclasses
+import io
+import json
+from pathlib import Path
+from typing import Any
+
+import fake_reviews
+import jax
+import numpy as np
+import pytest
+from rich.console import Console
+
+import flax_imdb
+from flax_imdb.config import ExperimentConfig, load_config, save_config
+from flax_imdb.errors import InputError
+from flax_imdb.models import ModelConfig
+from flax_imdb.predict import load
+from flax_imdb.run import train
+from flax_imdb.training import TrainConfig
+
+RESULT_KEYS = {
+    *("arch", "dataset", "device", "devices", "epochs", "seed", "padding", "precision"),
+    *("train_examples", "test_examples", "parameters", "test_accuracy", "test_loss"),
+    *("train_seconds", "compile_seconds", "step_ms_median", "versions"),
+}
+METRICS_KEYS = {
+    *("epoch", "step", "train_loss", "train_accuracy", "eval_split", "eval_loss"),
+    *("eval_accuracy", "seconds", "step_ms_median", "examples_per_second"),
+}
+
+
+@pytest.fixture(scope="module")
+def reviews(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return fake_reviews.write(tmp_path_factory.mktemp("reviews"))
+
+
+def experiment(
+    reviews: Path, arch: str = "lstm_dropout", epochs: int = 2, runs: int = 1, **data: Any
+) -> ExperimentConfig:
+    return ExperimentConfig(
+        model=ModelConfig(arch=arch, embedding_features=8, features=8),
+        data=fake_reviews.config(reviews, **data),
+        training=TrainConfig(epochs=epochs, batch_size=8, learning_rate=0.02),
+        runs=runs,
+    )
+
+
+def quiet_train(config: ExperimentConfig, workdir: Path, **options: Any) -> tuple[dict, str]:
+    """The result, and what was printed."""
+    output = io.StringIO()
+    result = train(config, workdir, console=Console(file=output, width=100), **options)
+    return result, output.getvalue()
+
+
+def parameters(workdir: Path) -> Any:
+    return load(workdir).state.params
+
+
+@pytest.fixture(scope="module")
+def finished(reviews: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, dict, str]:
+    """A run of three epochs: its workdir, result and console."""
+    workdir = tmp_path_factory.mktemp("run") / "new"
+    return workdir, *quiet_train(experiment(reviews, epochs=3), workdir)
+
+
+class TestFiles:
+    def test_of_a_run(self, finished: tuple[Path, dict, str]) -> None:
+        workdir, result, _ = finished
+        left = {path.name for path in workdir.iterdir()}
+        assert left == {
+            *("config.json", "metrics.jsonl", "result.json", "curves.png", "vocabulary.json"),
+            *("checkpoints", ".lock"),
+        }
+        assert json.loads((workdir / "result.json").read_text()) == result
+        assert result.keys() >= RESULT_KEYS
+        assert result["dataset"] == "imdb_reviews"
+        assert (result["device"], result["devices"]) == ("cpu", len(jax.devices()))
+        assert (workdir / "curves.png").read_bytes().startswith(b"\x89PNG")
+
+    def test_metrics_have_a_line_per_epoch(self, finished: tuple[Path, dict, str]) -> None:
+        workdir, result, _ = finished
+        records = [json.loads(line) for line in (workdir / "metrics.jsonl").open()]
+        assert [record["epoch"] for record in records] == [1, 2, 3]
+        assert [record["step"] for record in records] == [12, 24, 36]
+        assert all(record.keys() >= METRICS_KEYS for record in records)
+        assert result["test_accuracy"] == records[-1]["eval_accuracy"]
+        assert records[-1]["train_loss"] < records[0]["train_loss"]
+
+    def test_the_console_shows_the_parameters_and_ends_with_the_accuracy(
+        self, finished: tuple[Path, dict, str]
+    ) -> None:
+        _, result, console = finished
+        assert "encoder_0/cell/recurrent_kernel" in console
+        assert f"{result['parameters']:,}" in console
+        assert console.endswith(f"\nAccuracy: {result['test_accuracy']:.2%}\n")
+
+    def test_it_learns_the_word(self, finished: tuple[Path, dict, str]) -> None:
+        assert finished[1]["test_accuracy"] > 0.9
+
+
+class TestSameBits:
+    def test_same_seed_same_parameters(
+        self, reviews: Path, finished: tuple[Path, dict, str], tmp_path: Path
+    ) -> None:
+        workdir, result, _ = finished
+        again, _ = quiet_train(experiment(reviews, epochs=3), tmp_path)
+        jax.tree.map(np.testing.assert_array_equal, parameters(tmp_path), parameters(workdir))
+        assert again["test_loss"] == result["test_loss"]
+
+    def test_a_resumed_run_is_the_run_that_was_never_stopped(
+        self, reviews: Path, finished: tuple[Path, dict, str], tmp_path: Path
+    ) -> None:
+        workdir, result, _ = finished
+        quiet_train(experiment(reviews, epochs=1), tmp_path)
+        resumed, console = quiet_train(experiment(reviews, epochs=3), tmp_path, resume=True)
+        assert "resumed after epoch 1" in console
+        jax.tree.map(np.testing.assert_array_equal, parameters(tmp_path), parameters(workdir))
+        assert resumed["test_loss"] == result["test_loss"]
+        records = [json.loads(line) for line in (tmp_path / "metrics.jsonl").open()]
+        assert [record["epoch"] for record in records] == [1, 2, 3]
+
+    def test_a_run_that_died_between_checkpoint_and_metrics_loses_no_line(
+        self, reviews: Path, tmp_path: Path
+    ) -> None:
+        quiet_train(experiment(reviews, epochs=2), tmp_path)
+        for name in ("metrics.jsonl", "result.json"):
+            (tmp_path / name).unlink()
+        quiet_train(experiment(reviews, epochs=2), tmp_path, resume=True)
+        records = [json.loads(line) for line in (tmp_path / "metrics.jsonl").open()]
+        assert [record["epoch"] for record in records] == [1, 2]
+
+    def test_other_seeds_differ(self, reviews: Path, tmp_path: Path) -> None:
+        summary, console = quiet_train(experiment(reviews, epochs=1, runs=2), tmp_path)
+        assert summary["seeds"] == [7, 8]
+        first, second = (parameters(tmp_path / f"seed-{seed}") for seed in (7, 8))
+        assert any(
+            bool((a != b).any())
+            for a, b in zip(jax.tree.leaves(first), jax.tree.leaves(second), strict=True)
+        )
+        np.testing.assert_allclose(summary["test_accuracy"], np.mean(summary["test_accuracies"]))
+        np.testing.assert_allclose(
+            summary["test_accuracy_std"], np.std(summary["test_accuracies"], ddof=1)
+        )
+        assert json.loads((tmp_path / "summary.json").read_text()) == summary
+        assert console.endswith(f"\nAccuracy: {summary['test_accuracy']:.2%}\n")
+
+
+class TestValidation:
+    def test_the_best_epoch_by_validation_is_reported(self, reviews: Path, tmp_path: Path) -> None:
+        config = experiment(reviews, epochs=4, validation_examples=24, train_examples=60)
+        result, _ = quiet_train(config, tmp_path)
+        records = [json.loads(line) for line in (tmp_path / "metrics.jsonl").open()]
+        accuracies = [record["eval_accuracy"] for record in records]
+        assert {record["eval_split"] for record in records} == {"validation"}
+        assert result["reported_epoch"] == 1 + int(np.argmax(accuracies))
+        assert result["validation_accuracy"] == max(accuracies)
+        assert (result["train_examples"], result["validation_examples"]) == (60, 24)
+        loss, accuracy = load(tmp_path).evaluate()
+        assert (loss, accuracy) == (result["test_loss"], result["test_accuracy"])
+
+
+class TestLoad:
+    def test_evaluate_repeats_the_printed_numbers(self, finished: tuple[Path, dict, str]) -> None:
+        workdir, result, _ = finished
+        assert load(workdir).evaluate() == (result["test_loss"], result["test_accuracy"])
+
+    def test_predict(self, finished: tuple[Path, dict, str]) -> None:
+        model = flax_imdb.load(finished[0])
+        good, bad, long = model.predict(
+            ["The film was GOOD!", "a bad<br />story", "good " + "the film was a " * 50 + "bad"]
+        )
+        assert (good.label, bad.label) == ("positive", "negative")
+        assert bad.probability < 0.5 < good.probability
+        assert long.label == "negative"  # the end is what is kept
+        assert model.predict([]) == []
+
+    @pytest.mark.parametrize(
+        ("text", "reason"),
+        [
+            ("", "no words in ''"),
+            ("<br /> ... !", "no words in '<br /> ... !'"),
+            ("a" * 1_000_001, "1,000,001 characters are too many for a review: 1,000,000 at most"),
+            ("caf\udce9", "not UTF-8"),
+        ],
+    )
+    def test_a_text_that_cannot_be_read(
+        self, finished: tuple[Path, dict, str], text: str, reason: str
+    ) -> None:
+        with pytest.raises(InputError) as raised:
+            load(finished[0]).predict(["good", text])
+        assert str(raised.value) == f"text 2 cannot be read: {reason}"
+
+    def test_a_directory_without_a_run(self, tmp_path: Path) -> None:
+        with pytest.raises(InputError, match="holds no run: name a directory"):
+            load(tmp_path)
+
+    def test_other_reviews_than_it_was_trained_on(
+        self, finished: tuple[Path, dict, str], tmp_path: Path
+    ) -> None:
+        others = fake_reviews.write(tmp_path, train=20)
+        with pytest.raises(InputError, match="holds other reviews than the run was trained on"):
+            load(finished[0]).evaluate(str(others))
+
+    def test_the_reviews_may_move(self, finished: tuple[Path, dict, str], tmp_path: Path) -> None:
+        workdir, result, _ = finished
+        moved = fake_reviews.write(tmp_path)
+        assert load(workdir).evaluate(str(moved))[1] == result["test_accuracy"]
+
+    def test_a_checkpoint_of_another_architecture(
+        self, reviews: Path, finished: tuple[Path, dict, str], tmp_path: Path
+    ) -> None:
+        quiet_train(experiment(reviews, epochs=1), tmp_path)
+        config = load_config(tmp_path / "config.json")
+        for arch, features in (("conv_lstm", 8), ("lstm", 9)):
+            model = dataclasses.replace(config.model, arch=arch, features=features)
+            save_config(dataclasses.replace(config, model=model), tmp_path / "config.json")
+            with pytest.raises(
+                InputError, match="is another model's: its parameters have"
+            ) as raised:
+                load(tmp_path)
+            assert "\n" not in str(raised.value)
+
+
+class TestRefusals:
+    """Nothing is written over when something is refused."""
+
+    def untouched(self, workdir: Path) -> dict[str, bytes]:
+        files = (path for path in workdir.rglob("*") if path.is_file())
+        return {str(path): path.read_bytes() for path in files}
+
+    @pytest.mark.parametrize(
+        ("change", "options", "message"),
+        [
+            ({}, {}, "already holds a run .config.json.: --resume continues it, --overwrite"),
+            ({"arch": "lstm"}, {"resume": True}, "--arch lstm is not what the run was started"),
+            ({"epochs": 2}, {"resume": True}, "--epochs 2 is fewer than the run has: 3 or more"),
+            ({"max_length": 9}, {"resume": True}, "--max-length 9 is not what .*with .10.:"),
+            ({}, {"resume": True, "overwrite": True}, "give one of them"),
+            ({}, {"overwrite": True, "device": "tpu"}, "--device tpu is not there: JAX .* cpu"),
+            ({"train_examples": 97}, {"overwrite": True}, "--train-examples 97 is too large: 96"),
+            ({"test_examples": 41}, {"overwrite": True}, "--test-examples 41 is too large: 40"),
+            ({"validation_examples": 96}, {"overwrite": True}, "leaves nothing to train on"),
+            ({"data_dir": "/nowhere"}, {"overwrite": True}, "--data-dir /nowhere is not a dir"),
+        ],
+    )
+    def test_of_a_workdir_with_a_run(
+        self,
+        reviews: Path,
+        finished: tuple[Path, dict, str],
+        change: dict[str, Any],
+        options: dict[str, Any],
+        message: str,
+    ) -> None:
+        workdir = finished[0]
+        before = self.untouched(workdir)
+        config = experiment(reviews, **{"epochs": 3, **change})
+        with pytest.raises(InputError, match=message) as raised:
+            quiet_train(config, workdir, **options)
+        assert "\n" not in str(raised.value)
+        assert self.untouched(workdir) == before
+
+    def test_a_finished_run_prints_its_result_again(
+        self, reviews: Path, finished: tuple[Path, dict, str]
+    ) -> None:
+        workdir, result, console = finished
+        before = self.untouched(workdir)
+        again, printed = quiet_train(experiment(reviews, epochs=3), workdir, resume=True)
+        assert again == result
+        assert printed.splitlines()[-1] == console.splitlines()[-1]
+        assert self.untouched(workdir) == before
+
+    def test_overwrite_deletes_the_run_and_nothing_else(
+        self, reviews: Path, tmp_path: Path
+    ) -> None:
+        quiet_train(experiment(reviews, epochs=1, runs=2), tmp_path)
+        (tmp_path / "notes.txt").write_text("mine")
+        quiet_train(experiment(reviews, epochs=1), tmp_path, overwrite=True)
+        assert (tmp_path / "notes.txt").read_text() == "mine"
+        assert not (tmp_path / "seed-7").exists()
+        assert not (tmp_path / "summary.json").exists()
+
+    def test_a_second_run_in_the_same_workdir(self, reviews: Path, tmp_path: Path) -> None:
+        import fcntl
+
+        with (tmp_path / ".lock").open("w") as lock:
+            fcntl.flock(lock, fcntl.LOCK_EX)
+            with pytest.raises(InputError, match="is in use by another run"):
+                quiet_train(experiment(reviews), tmp_path)
+
+    def test_resume_where_there_is_no_run_yet_starts_one(
+        self, reviews: Path, tmp_path: Path
+    ) -> None:
+        result, _ = quiet_train(experiment(reviews, epochs=1), tmp_path / "new", resume=True)
+        assert result["epochs"] == 1
+
+
+class TestSynthetic:
+    def test_every_file_says_so(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        config = dataclasses.replace(
+            experiment(tmp_path, epochs=1, arch="lstm"),
+            data=fake_reviews.config(
+                tmp_path, data_dir=None, dataset="synthetic", train_examples=16, test_examples=16
+            ),
+        )
+        workdir = tmp_path / "run"
+        result, console = quiet_train(config, workdir)
+        assert result["dataset"] == "synthetic"
+        assert console.count("SYNTHETIC REVIEWS") == 2
+        for name in ("config.json", "metrics.jsonl", "result.json", "vocabulary.json"):
+            assert "synthetic" in (workdir / name).read_text().lower()

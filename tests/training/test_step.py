@@ -1,0 +1,174 @@
+"""The training step as a pure function: on one device, replicated, and sharded."""
+
+from functools import partial
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+import pytest
+
+from flax_imdb import models
+from flax_imdb.data import Batch, Batching, Examples
+from flax_imdb.devices import by_row, make_mesh, replicated
+from flax_imdb.training import TrainState, create_state, eval_step, train_step
+
+VOCAB_SIZE = 30
+
+
+def new_state(arch: str, seed: int = 0) -> TrainState:
+    config = models.ModelConfig(arch=arch, embedding_features=4, features=6)
+    return create_state(models.build(config, VOCAB_SIZE), learning_rate=1e-2, seed=seed)
+
+
+def batches(count: int, batch_size: int = 8, real: int = 8) -> list[Batch]:
+    """Random reviews in batches of 8 rows, of which `real` are more than filling."""
+    rng = np.random.default_rng(0)
+    reviews = [
+        rng.integers(3, VOCAB_SIZE, rng.integers(1, 13)).astype(np.int32)
+        for _ in range(count * real)
+    ]
+    examples = Examples.build(reviews, rng.integers(0, 2, len(reviews)))
+    batching = Batching(real, 12, multiple_of=batch_size)
+    plan = batching.plan_epoch(examples, seed=0, epoch=1)
+    return [batching.make(examples, planned._replace(time=12)) for planned in plan]
+
+
+def assert_close(ours: Any, theirs: Any, tolerance: float = 1e-5) -> None:
+    jax.tree.map(
+        lambda a, b: np.testing.assert_allclose(a, b, rtol=tolerance, atol=tolerance), ours, theirs
+    )
+
+
+class TestOneDevice:
+    def test_an_update_is_adams_on_the_mean_loss(self) -> None:
+        state = new_state("lstm")
+        (batch,) = batches(1, real=5)
+
+        def mean_loss(params: Any) -> jax.Array:
+            logits = state.apply_fn({"params": params}, batch["tokens"], batch["lengths"])
+            losses = optax.sigmoid_binary_cross_entropy(logits[:5, 0], batch["labels"][:5])
+            return jnp.mean(losses)
+
+        loss, gradients = jax.value_and_grad(mean_loss)(state.params)
+        adam = optax.adam(1e-2, eps=1e-7)
+        updates, _ = adam.update(gradients, adam.init(state.params))
+        new, metrics = jax.jit(train_step)(state, batch)
+        assert_close(new.params, optax.apply_updates(state.params, updates), 1e-4)
+        assert new.step == 1
+        assert metrics["examples"] == 5
+        np.testing.assert_allclose(metrics["loss"] / 5, loss, rtol=1e-6)
+
+    def test_filling_changes_nothing(self) -> None:
+        """Not what stands in it, nor how much there is of it."""
+        (batch,) = batches(1, batch_size=8, real=5)
+        spoilt: Any = dict(batch)
+        for name, value in {"tokens": 9, "lengths": 12, "labels": 1, "rows": 3}.items():
+            spoilt[name] = batch[name].copy()  # type: ignore[literal-required]
+            spoilt[name][5:] = value
+        small: Any = {name: array[:5] for name, array in batch.items()}  # type: ignore[attr-defined]
+        step = jax.jit(train_step)
+        for arch in ("lstm", "bilstm"):
+            expected = step(new_state(arch), batch)
+            for other in (spoilt, small):
+                state, metrics = step(new_state(arch), other)
+                assert_close((state.params, metrics), (expected[0].params, expected[1]), 2e-5)
+
+    def test_a_batch_of_filling_alone_moves_nothing(self) -> None:
+        (batch,) = batches(1)
+        empty: Any = {**batch, "weights": np.zeros_like(batch["weights"])}
+        state, metrics = jax.jit(train_step)(new_state("lstm"), empty)
+        assert metrics["examples"] == 0
+        assert_close(state.params, new_state("lstm").params)
+
+    def test_several_classes(self) -> None:
+        model = models.build(models.ModelConfig(features=6), VOCAB_SIZE, num_classes=3)
+        state = create_state(model, learning_rate=1e-2, seed=0)
+        (batch,) = batches(1)
+        batch["labels"] = np.arange(8, dtype=np.int32) % 3
+        losses = []
+        step = jax.jit(train_step)
+        for _ in range(60):
+            state, metrics = step(state, batch)
+            losses.append(float(metrics["loss"]) / 8)
+        np.testing.assert_allclose(losses[0], np.log(3), atol=0.1)
+        assert losses[-1] < 0.5
+        assert eval_step(state, batch)["correct"] == 8
+
+    def test_the_same_seed_gives_the_same_bits(self) -> None:
+        step = jax.jit(train_step)
+
+        def parameters(seed: int) -> Any:
+            state = new_state("bilstm", seed)
+            for batch in batches(3):
+                state, _ = step(state, batch)
+            return state.params
+
+        first, second, other = parameters(1), parameters(1), parameters(2)
+        jax.tree.map(np.testing.assert_array_equal, first, second)
+        assert any(
+            bool((a != b).any())
+            for a, b in zip(jax.tree.leaves(first), jax.tree.leaves(other), strict=True)
+        )
+
+    def test_every_step_drops_anew(self) -> None:
+        (batch,) = batches(1)
+        state = new_state("lstm_dropout").replace(tx=optax.set_to_zero())
+        state = state.replace(opt_state=state.tx.init(state.params))
+        first, metrics = jax.jit(train_step)(state, batch)
+        _, again = jax.jit(train_step)(state, batch)
+        _, next_metrics = jax.jit(train_step)(first, batch)
+        assert metrics["loss"] == again["loss"]
+        assert metrics["loss"] != next_metrics["loss"]
+
+
+# Every layer and both kinds of dropout are in these.
+@pytest.mark.parametrize("arch", ["lstm_dropout", "bilstm", "conv_lstm_dropout"])
+class TestFourDevices:
+    """The same parameters and metrics as on one device, with dropout and a half-filled batch."""
+
+    def steps(self, arch: str) -> tuple[list[Batch], TrainState, list[Any]]:
+        shown = [*batches(4), *batches(1, real=3)]
+        state = new_state(arch)
+        step = jax.jit(train_step)
+        metrics = []
+        for batch in shown:
+            state, sums = step(state, batch)
+            metrics.append(sums)
+        return shown, state, metrics
+
+    def test_pmap(self, arch: str) -> None:
+        shown, expected, expected_metrics = self.steps(arch)
+        devices = jax.devices()[:4]
+        assert len(devices) == 4
+        step = jax.pmap(partial(train_step, axis_name="batch"), axis_name="batch", devices=devices)
+        evaluate = jax.pmap(
+            partial(eval_step, axis_name="batch"), axis_name="batch", devices=devices
+        )
+        state = jax.tree.map(lambda leaf: jnp.stack([leaf] * 4), new_state(arch))
+        for batch, sums in zip(shown, expected_metrics, strict=True):
+            shares = jax.tree.map(lambda array: array.reshape(4, -1, *array.shape[1:]), batch)
+            state, metrics = step(state, shares)
+            jax.block_until_ready(state)
+            for device in range(4):
+                assert_close(jax.tree.map(lambda leaf, d=device: leaf[d], metrics), sums)
+        for device in range(4):
+            ours = jax.tree.map(lambda leaf, d=device: leaf[d], state.params)
+            assert_close(ours, expected.params, 1e-4)
+        evaluated = evaluate(state, shares)
+        assert_close(
+            jax.tree.map(lambda leaf: leaf[0], evaluated), eval_step(expected, shown[-1]), 1e-4
+        )
+
+    def test_sharded_over_a_mesh(self, arch: str) -> None:
+        shown, expected, expected_metrics = self.steps(arch)
+        mesh = make_mesh(jax.devices()[:4])
+        everywhere = replicated(mesh)
+        step = jax.jit(train_step, out_shardings=(everywhere, everywhere))
+        state = jax.device_put(new_state(arch), everywhere)
+        for batch, sums in zip(shown, expected_metrics, strict=True):
+            state, metrics = step(state, jax.device_put(batch, by_row(mesh)))
+            jax.block_until_ready(state)
+            assert_close(metrics, sums)
+        assert_close(state.params, expected.params, 1e-4)
