@@ -189,6 +189,7 @@ def _train_once(
         "device": kind(devices[0]),
         "device_kind": devices[0].device_kind,
         "devices": len(devices),
+        "cpus": os.cpu_count(),
         "epochs": config.training.epochs,
         "reported_epoch": epoch,
         "seed": config.training.seed,
