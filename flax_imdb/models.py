@@ -104,7 +104,8 @@ class ModelConfig:
     """Which classifier, and how wide.
 
     Attributes:
-      arch: Name of the architecture.
+      arch: Architecture: lstm, lstm_dropout, lstm_recurrent_dropout, reversed_lstm, bilstm,
+        conv_lstm, conv_lstm_dropout, or one added with `register`.
       embedding_features: Width of the embedding.
       features: Width of the LSTM's state, per direction.
     """

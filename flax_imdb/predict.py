@@ -94,10 +94,7 @@ class TrainedModel:
         if data_dir is not None:
             config = dataclasses.replace(config, data_dir=data_dir)
         dataset = load_dataset(config)
-        if dataset.fingerprint != self.fingerprint:
-            raise InputError(
-                f"--data-dir {config.data_dir} holds other reviews than the run was trained on"
-            )
+        dataset.check_same(self.fingerprint)
         return self.trainer.evaluate(self.state, dataset.test)
 
 

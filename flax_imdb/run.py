@@ -18,7 +18,7 @@ from rich.console import Console
 
 import flax_imdb
 from flax_imdb.config import ExperimentConfig, flags, load_config, save_config
-from flax_imdb.data import Dataset, load_dataset
+from flax_imdb.data import Dataset, Vocabulary, load_dataset
 from flax_imdb.devices import DeviceName, kind, make_mesh, select_devices
 from flax_imdb.errors import InputError
 from flax_imdb.report import TrainingReport, count_parameters, parameter_table, save_curves
@@ -69,34 +69,30 @@ def train(
     if resume and overwrite:
         raise InputError("--resume keeps the run and --overwrite deletes it: give one of them")
     devices = select_devices(device)
+    started = workdir / "config.json"
+    if resume and started.exists():
+        config = _continued(config, load_config(started))
+        if (finished := _read_result(workdir, config)) is not None:
+            _print_result(finished, console)
+            return finished
+    elif not overwrite:
+        _check_free(workdir)
+    dataset = load_dataset(config.data)
+    if dataset.note:
+        console.print(dataset.note, style="bold red", highlight=False, soft_wrap=True)
+    # From here on the reviews that were found are meant, whatever "auto" would find later.
+    found = dataclasses.replace(
+        config.data, dataset=dataset.name, data_dir=dataset.location or None
+    )
+    config = dataclasses.replace(config, data=found)
     with _locked(workdir):
-        started = workdir / "config.json"
-        if resume and started.exists():
-            config = _continued(config, load_config(started))
-            if (finished := _read_result(workdir, config)) is not None:
-                _print_result(finished, console)
-                return finished
-        elif not overwrite and (left := _left_by_a_run(workdir)):
-            raise InputError(
-                f"--workdir {workdir} already holds a run ({left[0].name}): --resume continues it, "
-                "--overwrite deletes it"
-            )
-        dataset = load_dataset(config.data)
-        if dataset.note:
-            console.print(dataset.note, style="bold red", highlight=False, soft_wrap=True)
-        # From here on the reviews that were found are meant, whatever "auto" would find later.
-        found = dataclasses.replace(
-            config.data, dataset=dataset.name, data_dir=dataset.location or None
-        )
-        config = dataclasses.replace(config, data=found)
         if overwrite:
             for path in _left_by_a_run(workdir):
                 shutil.rmtree(path) if path.is_dir() else path.unlink()
-        save_config(config, started)
-        if config.runs == 1:
-            result = _train_once(config, dataset, devices, workdir, console)
-        else:
-            result = _train_several(config, dataset, devices, workdir, console)
+        elif not resume:
+            _check_free(workdir)  # again: another run may have come and gone meanwhile
+        train_it = _train_once if config.runs == 1 else _train_several
+        result = train_it(config, dataset, devices, workdir, console)
     _print_result(result, console)
     return result
 
@@ -108,6 +104,7 @@ def _train_several(
     workdir: Path,
     console: Console,
 ) -> dict[str, Any]:
+    save_config(config, workdir / "config.json")
     results = []
     for seed in range(config.training.seed, config.training.seed + config.runs):
         training = dataclasses.replace(config.training, seed=seed)
@@ -117,7 +114,6 @@ def _train_several(
             result = _read_result(directory, once)
             if result is None:
                 console.print(f"seed {seed}", style="bold")
-                save_config(once, directory / "config.json")
                 result = _train_once(once, dataset, devices, directory, console)
         results.append(result)
     accuracies = [result["test_accuracy"] for result in results]
@@ -155,13 +151,17 @@ def _train_once(
         highlight=False,
         soft_wrap=True,
     )
-    dataset.vocabulary.save(
-        workdir / "vocabulary.json", dataset=dataset.name, fingerprint=dataset.fingerprint
-    )
-
     history: list[EpochRecord] = []
     with Checkpoints(workdir / "checkpoints") as checkpoints:
-        if (latest := checkpoints.latest()) is not None:
+        latest = checkpoints.latest()
+        if latest is not None:
+            _, notes = Vocabulary.load(workdir / "vocabulary.json")
+            dataset.check_same(notes["fingerprint"])
+        save_config(config, workdir / "config.json")
+        dataset.vocabulary.save(
+            workdir / "vocabulary.json", dataset=dataset.name, fingerprint=dataset.fingerprint
+        )
+        if latest is not None:
             state, history = checkpoints.restore(latest, state)
             console.print(f"resumed after epoch {latest}")
             _write_metrics(workdir, history)
@@ -260,6 +260,14 @@ def _print_result(result: dict[str, Any], console: Console) -> None:
             soft_wrap=True,
         )
     console.print(f"Accuracy: {result['test_accuracy']:.2%}", highlight=False)
+
+
+def _check_free(workdir: Path) -> None:
+    if left := _left_by_a_run(workdir):
+        raise InputError(
+            f"--workdir {workdir} already holds a run ({left[0].name}): --resume continues it, "
+            "--overwrite deletes it"
+        )
 
 
 def _left_by_a_run(workdir: Path) -> list[Path]:

@@ -19,6 +19,15 @@ install_import_hook(
 )
 
 
+@pytest.fixture(scope="session")
+def imdb_reviews_dir() -> Path:
+    """A tfds data directory with the real reviews; a test that needs it is skipped elsewhere."""
+    directory = Path(os.environ.get("TFDS_DATA_DIR", "~/tensorflow_datasets")).expanduser()
+    if not (directory / "imdb_reviews" / "plain_text" / "1.0.0").exists():
+        pytest.skip("needs the real reviews, prepared in $TFDS_DATA_DIR")
+    return directory
+
+
 @pytest.fixture(autouse=True, scope="session")
 def own_cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     """Encoded reviews are kept in a directory of the tests' own."""

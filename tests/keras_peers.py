@@ -10,8 +10,15 @@ import numpy as np
 VOCAB_SIZE, EMBEDDING_FEATURES, FEATURES = 50, 6, 5
 
 
-def build(arch: str, *, mask: bool, features: int = FEATURES) -> keras.Model:
-    """The tutorial's model of that name, small, without its final sigmoid.
+def build(
+    arch: str,
+    *,
+    mask: bool,
+    vocab_size: int = VOCAB_SIZE,
+    embedding_features: int = EMBEDDING_FEATURES,
+    features: int = FEATURES,
+) -> keras.Model:
+    """The tutorial's model of that name, by default small, without its final sigmoid.
 
     With `mask` token 0 is padding, which Keras's LSTM then skips.
     """
@@ -32,7 +39,7 @@ def build(arch: str, *, mask: bool, features: int = FEATURES) -> keras.Model:
     }[arch]
     model = keras.Sequential(
         [
-            keras.layers.Embedding(VOCAB_SIZE, EMBEDDING_FEATURES, mask_zero=mask),
+            keras.layers.Embedding(vocab_size, embedding_features, mask_zero=mask),
             *encoder,
             keras.layers.Dense(1),
         ]

@@ -9,7 +9,7 @@ from pathlib import Path
 import fake_reviews
 import pytest
 
-from flax_imdb import cli
+from flax_imdb import cli, models
 
 ROOT = Path(__file__).parents[1]
 
@@ -101,7 +101,9 @@ class TestCommands:
         with pytest.raises(SystemExit) as exit:
             cli.run(cli.train, ["--help"], "train.py")
         assert exit.value.code == 0
-        assert "--learning-rate" in capsys.readouterr().out
+        shown = capsys.readouterr().out
+        assert "--learning-rate" in shown
+        assert all(arch in shown for arch in models.ARCHITECTURES)
 
 
 class TestBadInput:

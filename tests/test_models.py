@@ -82,6 +82,23 @@ class TestAgainstKeras:
         ours = logits_and_gradients(small_model(arch), params, batch)
         assert_close(ours, (logits, keras_peers.to_flax(arch, gradients)))
 
+    @pytest.mark.parametrize("arch", ["bilstm", "conv_lstm"])
+    def test_at_the_tutorials_size(self, arch: str) -> None:
+        """500 tokens, of 5,000 ids, 100 wide: rounding does not add up over the steps."""
+        sizes = {"vocab_size": 5000, "embedding_features": 32, "features": 100}
+        peer = keras_peers.build(arch, mask=False, **sizes)
+        rng = np.random.default_rng(0)
+        batch = {
+            "tokens": jnp.asarray(rng.integers(0, 5000, (4, 500)), jnp.int32),
+            "lengths": jnp.full(4, 500),
+            "labels": jnp.array([0, 1, 1, 0]),
+        }
+        logits, gradients = keras_peers.logits_and_gradients(peer, batch["tokens"], batch["labels"])
+        params = keras_peers.to_flax(arch, [v.value for v in peer.trainable_variables])
+        model = models.build(models.ModelConfig(arch=arch), vocab_size=5000)
+        ours = logits_and_gradients(model, params, batch)
+        assert_close(ours, (logits, keras_peers.to_flax(arch, gradients)))
+
     @pytest.mark.parametrize("arch", [arch for arch in ARCHITECTURES if "conv" not in arch])
     def test_masked_padding(self, arch: str) -> None:
         """Keras is told that token 0 is padding."""

@@ -271,6 +271,19 @@ class TestRefusals:
         assert printed.splitlines()[-1] == console.splitlines()[-1]
         assert self.untouched(workdir) == before
 
+    def test_resuming_on_other_reviews(self, reviews: Path, tmp_path: Path) -> None:
+        quiet_train(experiment(reviews, epochs=1), tmp_path / "run")
+        before = self.untouched(tmp_path / "run")
+        others = fake_reviews.write(tmp_path / "others", train=48)
+        with pytest.raises(InputError, match="holds other reviews than the run was trained on"):
+            quiet_train(experiment(others, epochs=2), tmp_path / "run", resume=True)
+        assert self.untouched(tmp_path / "run") == before
+
+    def test_bad_input_leaves_no_workdir(self, reviews: Path, tmp_path: Path) -> None:
+        with pytest.raises(InputError):
+            quiet_train(experiment(reviews, train_examples=97), tmp_path / "new")
+        assert not (tmp_path / "new").exists()
+
     def test_overwrite_deletes_the_run_and_nothing_else(
         self, reviews: Path, tmp_path: Path
     ) -> None:

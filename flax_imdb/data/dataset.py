@@ -84,6 +84,14 @@ class Dataset:
     validation: Examples
     test: Examples
 
+    def check_same(self, fingerprint: str) -> None:
+        """Raise InputError unless these are the reviews with that fingerprint."""
+        if self.fingerprint != fingerprint:
+            raise InputError(
+                f"--data-dir {self.location} holds other reviews than the run was trained on: "
+                "name the directory of those"
+            )
+
 
 def load_dataset(config: DataConfig) -> Dataset:
     """Find, read and encode the reviews that `config` asks for.

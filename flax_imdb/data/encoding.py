@@ -4,6 +4,7 @@ import dataclasses
 import hashlib
 import os
 import tempfile
+import warnings
 import zipfile
 from collections.abc import Sequence
 from pathlib import Path
@@ -111,7 +112,14 @@ def load_corpus(reviews: Reviews) -> Corpus:
     corpus = _read_cache(path, key.hexdigest())
     if corpus is None:
         corpus = encode(reviews)
-        _write_cache(path, key.hexdigest(), corpus)
+        try:
+            _write_cache(path, key.hexdigest(), corpus)
+        except OSError as error:
+            warnings.warn(
+                f"{path.parent} cannot be written ({error.strerror}): every start encodes the "
+                "reviews anew; FLAX_IMDB_CACHE may name another directory",
+                stacklevel=2,
+            )
     return corpus
 
 

@@ -115,6 +115,14 @@ class TestCache:
         assert reviews.reads > reads
         assert_same(load_corpus(reviews), expected)
 
+    def test_a_directory_that_cannot_be_written_is_done_without(
+        self, cache: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        cache.write_text("a file in the way")
+        with pytest.warns(UserWarning, match="cannot be written"):
+            corpus = load_corpus(FewReviews())
+        assert corpus.vocabulary.words == ("good", "film", "bad")
+
     def test_it_never_unpickles(self, cache: Path) -> None:
         """An array of objects, which numpy would unpickle, counts as foreign."""
         expected = load_corpus(FewReviews())

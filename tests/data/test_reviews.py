@@ -466,14 +466,6 @@ def test_unknown_dataset() -> None:
         find_reviews("imdb")
 
 
-@pytest.fixture
-def imdb_reviews_dir() -> Path:
-    directory = Path(tfds.core.constants.get_default_data_dir())
-    if not (directory / DATASET).exists():
-        pytest.skip("needs the real reviews, prepared in $TFDS_DATA_DIR")
-    return directory
-
-
 @pytest.mark.parametrize(
     ("split", "digest"),
     [
