@@ -43,10 +43,10 @@ class Reviews(abc.ABC):
     """The texts and labels of both splits.
 
     Attributes:
-        name: which reviews these are; nothing but `imdb_reviews` stands for the real ones.
-        location: the directory that they were found in, `""` for synthetic ones. Given as
-            `data_dir` to `find_reviews` it leads to the same reviews.
-        note: what everybody who sees a result must be told, `""` for real reviews.
+      name: which reviews these are; nothing but `imdb_reviews` stands for the real ones.
+      location: the directory that they were found in, `""` for synthetic ones. Given as
+        `data_dir` to `find_reviews` it leads to the same reviews.
+      note: what everybody who sees a result must be told, `""` for real reviews.
     """
 
     name: Literal["imdb_reviews", "synthetic"] = "imdb_reviews"
@@ -63,10 +63,10 @@ class Reviews(abc.ABC):
         """Reads one split.
 
         Returns:
-            The texts, and their labels: int32, 0 for a negative and 1 for a positive review.
+          The texts, and their labels: int32, 0 for a negative and 1 for a positive review.
 
         Raises:
-            InputError: the files are damaged.
+          InputError: the files are damaged.
         """
 
 
@@ -74,15 +74,15 @@ def find_reviews(dataset: str = "auto", data_dir: str | os.PathLike[str] | None 
     """Finds the reviews, and downloads and prepares them where that is allowed and needed.
 
     Args:
-        dataset: `imdb_reviews`, `synthetic`, or `auto`: the former where they are prepared or can
-            be fetched, otherwise the latter with a `note` that says why.
-        data_dir: a tfds data directory, an extracted `aclImdb` folder, or a folder with `aclImdb`
-            in it. It must hold the reviews. `None` stands for the directory that tfds uses,
-            `$TFDS_DATA_DIR` or else `~/tensorflow_datasets`; there they are prepared if missing.
+      dataset: `imdb_reviews`, `synthetic`, or `auto`: the former where they are prepared or can
+        be fetched, otherwise the latter with a `note` that says why.
+      data_dir: a tfds data directory, an extracted `aclImdb` folder, or a folder with `aclImdb`
+        in it. It must hold the reviews. `None` stands for the directory that tfds uses,
+        `$TFDS_DATA_DIR` or else `~/tensorflow_datasets`; there they are prepared if missing.
 
     Raises:
-        InputError: the dataset is unknown, `data_dir` holds no reviews, what is there is
-            damaged, or `imdb_reviews` is neither there nor can be fetched.
+      InputError: the dataset is unknown, `data_dir` holds no reviews, what is there is
+        damaged, or `imdb_reviews` is neither there nor can be fetched.
     """
     if dataset not in get_args(DatasetName):
         names = ", ".join(get_args(DatasetName))
@@ -231,7 +231,7 @@ def _prepare(data_dir: Path) -> str | None:
     is interrupted, or two at once, leave nothing half-written under the name that is read.
 
     Returns:
-        What stood in the way, `None` where the dataset is prepared now.
+      What stood in the way, `None` where the dataset is prepared now.
     """
     import tensorflow_datasets as tfds
     from tensorflow_datasets.core.download.download_manager import NonMatchingChecksumError
