@@ -113,7 +113,7 @@ def load(workdir: str | os.PathLike[str], device: DeviceName = "auto") -> Traine
             f"--workdir {workdir} holds {config.runs} runs: name one of them, "
             f"such as {workdir / f'seed-{config.training.seed}'}"
         )
-    devices = select_devices(device)
+    devices = select_devices(device, config.training.batch_size)
     trainer = Trainer(make_mesh(devices), config.batching(len(devices)))
     state = trainer.place(config.create_state())
     try:

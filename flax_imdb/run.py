@@ -68,7 +68,7 @@ def train(
     workdir = Path(workdir)
     if resume and overwrite:
         raise InputError("--resume keeps the run and --overwrite deletes it: give one of them")
-    devices = select_devices(device)
+    devices = select_devices(device, config.training.batch_size)
     started = workdir / "config.json"
     if resume and started.exists():
         config = _continued(config, load_config(started))

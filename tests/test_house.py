@@ -12,7 +12,7 @@ PACKAGE = Path(__file__).parents[1] / "flax_imdb"
 # From the street to the cellar: a room knows the rooms below it, never those above.
 ROOMS = (
     *("cli", "run", "predict", "report", "config", "training", "devices", "data", "models"),
-    *("layers", "errors"),
+    *("layers", "ops", "errors"),
 )
 
 # Of what the package needs, the libraries that take long to import or are not everywhere.

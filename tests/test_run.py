@@ -76,7 +76,7 @@ class TestFiles:
         assert json.loads((workdir / "result.json").read_text()) == result
         assert result.keys() >= RESULT_KEYS
         assert result["dataset"] == "imdb_reviews"
-        assert (result["device"], result["devices"]) == ("cpu", len(jax.devices()))
+        assert (result["device"], result["devices"]) == ("cpu", 1)  # 8 rows are too few for more
         assert (workdir / "curves.png").read_bytes().startswith(b"\x89PNG")
 
     def test_metrics_have_a_line_per_epoch(self, finished: tuple[Path, dict, str]) -> None:

@@ -1,20 +1,24 @@
 """A long short-term memory over right-padded sequences."""
 
 from collections.abc import Callable
-from typing import Any
+from typing import Any, TypeGuard
 
 import jax
 import jax.numpy as jnp
 from flax import linen as nn
+from flax.linen.dtypes import promote_dtype
 from flax.typing import Dtype, Initializer
 from jaxtyping import Array, Bool, Float, Int
 
 from flax_imdb.layers.lstm_cell import LSTMCell, LSTMMasks, orthogonal
 from flax_imdb.layers.sequence import SequenceLayer, padding_mask
+from flax_imdb.ops import fused
+
+IMPLEMENTATIONS = ("auto", "scan", "fused")
 
 
 class LSTM(SequenceLayer):
-    """Runs an :class:`LSTMCell` over the time steps of right-padded sequences with ``nn.scan``.
+    """Runs an :class:`LSTMCell` over the time steps of right-padded sequences.
 
     Padding is skipped: the carry does not move there and the outputs are 0, so a row gives the
     same numbers in any batch, padded to any length.
@@ -28,8 +32,9 @@ class LSTM(SequenceLayer):
       return_sequences: True returns the output of every step [batch, time, features]; False the
         one computed last [batch, features] (at a row's last valid step, or its first in reverse).
       return_carry: True returns ``(carry, outputs)``, with the carry after the last computed step.
-      implementation: how the recurrence is computed: ``"scan"``, which is what ``"auto"`` takes.
-        The parameters do not depend on it.
+      implementation: how the recurrence is computed: ``"scan"``, the reference, which scans the
+        cell; ``"fused"``, which has a backward pass of its own; or ``"auto"``, which takes the
+        latter wherever it can. The parameters and the results do not depend on it.
       cell: constructor of the cell: another of flax's, such as ``flax.linen.GRUCell``, or
         ``functools.partial(LSTMCell, bias_init=...)``.
       kernel_init: initializer of the cell's kernel.
@@ -79,23 +84,64 @@ class LSTM(SequenceLayer):
         Raises:
           ValueError: an unknown `implementation`, or a rate outside [0, 1).
         """
-        if self.implementation not in ("auto", "scan"):
-            raise ValueError(f"implementation {self.implementation!r} is unknown: 'auto' or 'scan'")
         batch, time, _ = inputs.shape
         if lengths is None:
             lengths = jnp.full(batch, time)
-        valid = padding_mask(lengths, time)
         # Even an infinity at padding must not reach a gradient, where it would meet a zero.
-        inputs = jnp.where(valid[..., None], inputs, 0)
-
+        inputs = jnp.where(padding_mask(lengths, time)[..., None], inputs, 0)
         cell = self._make_cell()
         if initial_carry is None:
             initial_carry = cell.initialize_carry(jax.random.key(0), inputs[:, 0].shape)
-        # Drawn once for the sequence, and only where something is dropped: flax's own cells take
-        # no masks.
-        masks: tuple[LSTMMasks, ...] = ()
+        masks = None
         if not deterministic and (self.dropout or self.recurrent_dropout):
-            masks = (cell.draw_masks(inputs[:, 0], rows),)
+            masks = cell.draw_masks(inputs[:, 0], rows)
+        if self._can_fuse(cell):
+            carry, outputs = self._fused(cell, initial_carry, inputs, lengths, masks)
+        else:
+            carry, outputs = self._scan(cell, initial_carry, inputs, lengths, masks)
+        return (carry, outputs) if self.return_carry else outputs
+
+    def _can_fuse(self, cell: nn.RNNCellBase) -> TypeGuard[LSTMCell]:
+        """Whether the fused implementation is wanted, and computes what this cell does."""
+        if self.implementation not in IMPLEMENTATIONS:
+            names = ", ".join(IMPLEMENTATIONS)
+            raise ValueError(f"implementation {self.implementation!r} is unknown: one of {names}")
+        can = (
+            isinstance(cell, LSTMCell)
+            and cell.gate_fn is nn.sigmoid
+            and cell.activation_fn is nn.tanh
+        )
+        if self.implementation == "fused" and not can:
+            raise ValueError(
+                "implementation 'fused' computes an LSTMCell with sigmoid and tanh: "
+                "this cell needs 'scan', which 'auto' takes"
+            )
+        return can and self.implementation != "scan"
+
+    def _fused(
+        self, cell: LSTMCell, carry: Any, inputs: Any, lengths: Any, masks: LSTMMasks | None
+    ) -> tuple[Any, Any]:
+        weights = cell.weights(inputs.shape[-1])
+        inputs, kernel, recurrent_kernel, bias = promote_dtype(inputs, *weights, dtype=self.dtype)
+        masks = masks or LSTMMasks()
+        return fused.lstm(
+            inputs,
+            lengths,
+            carry,
+            kernel,
+            recurrent_kernel,
+            bias,
+            masks.inputs,
+            masks.state,
+            reverse=self.reverse,
+            return_sequences=self.return_sequences,
+        )
+
+    def _scan(
+        self, cell: nn.RNNCellBase, carry: Any, inputs: Any, lengths: Any, masks: LSTMMasks | None
+    ) -> tuple[Any, Any]:
+        # Only where something is dropped: flax's own cells take no masks.
+        drop = () if masks is None else (masks,)
 
         def step(
             cell: nn.RNNCellBase,
@@ -103,7 +149,7 @@ class LSTM(SequenceLayer):
             step_inputs: Float[Array, "batch in_features"],
             step_valid: Bool[Array, " batch"],
         ) -> tuple[Any, Float[Array, "batch features"]]:
-            new_carry, outputs = cell(carry, step_inputs, *masks)
+            new_carry, outputs = cell(carry, step_inputs, *drop)
             hold = step_valid[:, None]
             carry = jax.tree.map(lambda new, old: jnp.where(hold, new, old), new_carry, carry)
             return carry, jnp.where(hold, outputs, 0)
@@ -115,12 +161,11 @@ class LSTM(SequenceLayer):
             in_axes=1,
             out_axes=1,
             reverse=self.reverse,
-        )(cell, initial_carry, inputs, valid)
-
+        )(cell, carry, inputs, padding_mask(lengths, inputs.shape[1]))
         if not self.return_sequences:
             last = jnp.zeros_like(lengths) if self.reverse else jnp.maximum(lengths - 1, 0)
             outputs = jnp.take_along_axis(outputs, last[:, None, None], axis=1)[:, 0]
-        return (carry, outputs) if self.return_carry else outputs
+        return carry, outputs
 
     def _make_cell(self) -> nn.RNNCellBase:
         rates = {"dropout": self.dropout, "recurrent_dropout": self.recurrent_dropout}

@@ -10,6 +10,7 @@ from flax.typing import Dtype, Initializer
 from jaxtyping import Array, Float, Int, Key
 
 from flax_imdb.layers.dropout import check_rate, dropout_mask
+from flax_imdb.ops.masks import masked_product
 
 Activation = Callable[[Array], Array]
 
@@ -47,6 +48,20 @@ class LSTMMasks(NamedTuple):
 
     inputs: Float[Array, "batch gates in_features"] | None = None
     state: Float[Array, "batch 4 features"] | None = None
+
+
+class LSTMWeights(NamedTuple):
+    """The parameters of a cell; columns in gate order i, f, g, o.
+
+    Attributes:
+      kernel: [in_features, 4 * features].
+      recurrent_kernel: [features, 4 * features].
+      bias: [4 * features].
+    """
+
+    kernel: Float[Array, "in_features gates_features"]
+    recurrent_kernel: Float[Array, "features gates_features"]
+    bias: Float[Array, " gates_features"]
 
 
 class LSTMCell(nn.RNNCellBase):
@@ -97,6 +112,18 @@ class LSTMCell(nn.RNNCellBase):
     param_dtype: Dtype = jnp.float32
 
     @nn.compact
+    def weights(self, in_features: int) -> LSTMWeights:
+        """The parameters, made when they are first asked for."""
+        width = 4 * self.features
+        shapes = ((in_features, width), (self.features, width), (width,))
+        inits = (self.kernel_init, self.recurrent_kernel_init, self.bias_init)
+        return LSTMWeights(
+            *(
+                self.param(name, init, shape, self.param_dtype)
+                for name, init, shape in zip(LSTMWeights._fields, inits, shapes, strict=True)
+            )
+        )
+
     def __call__(
         self,
         carry: tuple[Float[Array, "batch features"], Float[Array, "batch features"]],
@@ -116,15 +143,7 @@ class LSTMCell(nn.RNNCellBase):
         Returns:
           The new carry (c, h), and h in the compute dtype.
         """
-        width = 4 * self.features
-        kernel = self.param("kernel", self.kernel_init, (inputs.shape[-1], width), self.param_dtype)
-        recurrent_kernel = self.param(
-            "recurrent_kernel",
-            self.recurrent_kernel_init,
-            (self.features, width),
-            self.param_dtype,
-        )
-        bias = self.param("bias", self.bias_init, (width,), self.param_dtype)
+        kernel, recurrent_kernel, bias = self.weights(inputs.shape[-1])
         if masks is None:
             masks = LSTMMasks() if self.deterministic else self.draw_masks(inputs)
 
@@ -133,8 +152,8 @@ class LSTMCell(nn.RNNCellBase):
             inputs, kernel, recurrent_kernel, bias, dtype=self.dtype
         )
         gates = (
-            _masked_product(inputs, kernel, masks.inputs)
-            + _masked_product(h.astype(inputs.dtype), recurrent_kernel, masks.state)
+            masked_product(inputs, kernel, masks.inputs)
+            + masked_product(h.astype(inputs.dtype), recurrent_kernel, masks.state)
             + bias
         )
         i, f, g, o = jnp.split(gates.astype(c.dtype), 4, axis=-1)
@@ -181,22 +200,3 @@ class LSTMCell(nn.RNNCellBase):
     def num_feature_axes(self) -> int:
         """Number of feature axes of the inputs, for ``flax.linen.RNN``."""
         return 1
-
-
-def _masked_product(
-    inputs: Float[Array, "batch in_features"],
-    kernel: Float[Array, "in_features gates_features"],
-    mask: Float[Array, "batch gates in_features"] | None,
-) -> Float[Array, "batch gates_features"]:
-    """``(inputs * mask) @ kernel``, with one mask per gate where there are four."""
-    if mask is None:
-        return inputs @ kernel
-    if mask.shape[1] == 1:
-        return (inputs * mask[:, 0]) @ kernel
-    products = [
-        (inputs * gate_mask) @ gate_kernel
-        for gate_mask, gate_kernel in zip(
-            jnp.unstack(mask, axis=1), jnp.split(kernel, 4, axis=1), strict=True
-        )
-    ]
-    return jnp.concatenate(products, axis=-1)

@@ -9,14 +9,20 @@ from typing import Any, NamedTuple, TypedDict
 
 import jax
 import numpy as np
-from jax.sharding import Mesh
+from jax.sharding import Mesh, PartitionSpec, SingleDeviceSharding
 
 from flax_imdb.data import Batch, Batching, Dataset, Examples, Planned
-from flax_imdb.devices import by_row, replicated
+from flax_imdb.devices import by_row, on_cpus, replicated
 from flax_imdb.errors import InputError, check_at_least
 from flax_imdb.training.metrics import Metrics
 from flax_imdb.training.state import TrainState
-from flax_imdb.training.step import eval_step, predict_step, train_step
+from flax_imdb.training.step import (
+    apply_gradients,
+    eval_step,
+    predict_step,
+    sum_gradients,
+    train_step,
+)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -122,15 +128,12 @@ class Trainer:
     def __init__(self, mesh: Mesh, batching: Batching):
         self.mesh = mesh
         self.batching = batching
-        everywhere = replicated(mesh)
-        self._train_step = _Compiled(
-            jax.jit(train_step, donate_argnums=0, out_shardings=(everywhere, everywhere))
-        )
-        self._eval_step = _Compiled(jax.jit(eval_step, out_shardings=everywhere))
-        self._predict_step = _Compiled(jax.jit(predict_step, out_shardings=everywhere))
+        self._train_step = _SplitTrainStep(mesh) if on_cpus(mesh) else _TrainStep(mesh)
+        self._eval_step = _Compiled(jax.jit(_on_each_device(eval_step, mesh)))
+        self._predict_step = _Compiled(jax.jit(predict_step, out_shardings=by_row(mesh)))
 
     def place(self, state: TrainState) -> TrainState:
-        """Put a state on all devices."""
+        """Put a state where the steps look for it."""
         return jax.device_put(state, replicated(self.mesh))
 
     def train(
@@ -196,6 +199,7 @@ class Trainer:
 
     def evaluate(self, state: TrainState, examples: Examples) -> tuple[float, float]:
         """Mean loss in nats and accuracy of `state` on `examples`."""
+        state = self.place(state)
         totals = _Totals()
         for batch in self._batches(examples, self.batching.plan_evaluation(examples)):
             totals.add(self._eval_step(state, batch))
@@ -203,6 +207,7 @@ class Trainer:
 
     def predict(self, state: TrainState, examples: Examples) -> np.ndarray:
         """Probabilities float32 [examples, classes]; with one logit, that of label 1."""
+        state = self.place(state)
         plan = self.batching.plan_evaluation(examples)
         probabilities = [
             np.asarray(self._predict_step(state, batch))[: len(planned.indices)]
@@ -216,8 +221,77 @@ class Trainer:
             yield jax.device_put(self.batching.make(examples, planned), by_row(self.mesh))
 
 
+def _on_each_device(function: Callable[..., Any], mesh: Mesh) -> Callable[..., Any]:
+    """Let each device compute on its share of the rows; results get a leading device axis.
+
+    There is no collective in it: on CPU devices, which share one small pool of threads, steps that
+    wait for each other can wait for ever.
+    """
+
+    def on_share(state: TrainState, batch: Batch) -> Any:
+        return jax.tree.map(lambda leaf: leaf[None], function(state, batch))
+
+    return jax.shard_map(
+        on_share,
+        mesh=mesh,
+        in_specs=(PartitionSpec(), PartitionSpec("batch")),
+        out_specs=PartitionSpec("batch"),
+        check_vma=False,
+    )
+
+
+class _TrainStep:
+    """`train_step` as one program, in which XLA adds the gradients of several devices.
+
+    Attributes:
+      compile_seconds: the time that compilations took.
+    """
+
+    def __init__(self, mesh: Mesh):
+        everywhere = replicated(mesh)
+        self._step = _Compiled(
+            jax.jit(train_step, donate_argnums=0, out_shardings=(everywhere, everywhere))
+        )
+
+    @property
+    def compile_seconds(self) -> float:
+        return self._step.compile_seconds
+
+    def __call__(self, state: TrainState, batch: Batch) -> tuple[TrainState, Metrics]:
+        return self._step(state, batch)
+
+
+class _SplitTrainStep:
+    """`train_step` on several CPU devices: gradients on each, the update on the first.
+
+    Attributes:
+      compile_seconds: the time that compilations took.
+    """
+
+    def __init__(self, mesh: Mesh):
+        self._everywhere = replicated(mesh)
+        self._first = SingleDeviceSharding(mesh.devices[0])
+        self._gradients = _Compiled(jax.jit(_on_each_device(sum_gradients, mesh)))
+        self._update = _Compiled(jax.jit(self._apply, donate_argnums=0))
+
+    @property
+    def compile_seconds(self) -> float:
+        return self._gradients.compile_seconds + self._update.compile_seconds
+
+    def __call__(self, state: TrainState, batch: Batch) -> tuple[TrainState, Metrics]:
+        shares = self._gradients(
+            jax.device_put(state.replace(opt_state=()), self._everywhere), batch
+        )
+        return self._update(jax.device_put(state, self._first), jax.device_put(shares, self._first))
+
+    @staticmethod
+    def _apply(state: TrainState, shares: tuple[Any, Metrics]) -> tuple[TrainState, Metrics]:
+        grads, metrics = jax.tree.map(lambda leaf: leaf.sum(axis=0), shares)
+        return apply_gradients(state, grads, metrics), metrics
+
+
 class _Compiled:
-    """A jitted function of (state, batch), compiled when a shape of batch first comes.
+    """A jitted function of a state and something else, compiled for each shape of the latter.
 
     Attributes:
       compile_seconds: the time that compilations took.
@@ -228,13 +302,13 @@ class _Compiled:
         self._by_shape: dict[tuple[int, ...], Any] = {}
         self.compile_seconds = 0.0
 
-    def __call__(self, state: TrainState, batch: Batch) -> Any:
-        shape = batch["tokens"].shape
-        if shape not in self._by_shape:
+    def __call__(self, state: TrainState, other: Any) -> Any:
+        shapes = tuple(leaf.shape for leaf in jax.tree.leaves(other))
+        if shapes not in self._by_shape:
             start = time.perf_counter()
-            self._by_shape[shape] = self._function.lower(state, batch).compile()
+            self._by_shape[shapes] = self._function.lower(state, other).compile()
             self.compile_seconds += time.perf_counter() - start
-        return self._by_shape[shape](state, batch)
+        return self._by_shape[shapes](state, other)
 
 
 class _Totals:
@@ -244,9 +318,9 @@ class _Totals:
         self._sums = {"loss": 0.0, "correct": 0.0, "examples": 0.0}
 
     def add(self, metrics: Metrics) -> None:
-        """Wait for the step that computes `metrics`, and add them."""
+        """Wait for the step that computes `metrics`, and add them, those of all devices."""
         for name, value in jax.device_get(metrics).items():
-            self._sums[name] += float(value)
+            self._sums[name] += float(np.sum(value, dtype=np.float64))
 
     def means(self) -> tuple[float, float]:
         """Mean loss and accuracy."""

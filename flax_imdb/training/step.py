@@ -25,6 +25,17 @@ def train_step(
     Returns:
       The renewed state, and the batch's metrics before the update.
     """
+    grads, metrics = sum_gradients(state, batch)
+    if axis_name is not None:
+        grads, metrics = lax.psum((grads, metrics), axis_name)
+    return apply_gradients(state, grads, metrics), metrics
+
+
+def sum_gradients(state: TrainState, batch: Batch) -> tuple[Any, Metrics]:
+    """The first half of a step: gradients of the summed loss, and the metrics.
+
+    Both are sums over examples: those of a batch's shares add up to those of the batch.
+    """
     key = jax.random.fold_in(state.dropout_key, state.step)
 
     def summed_loss(params: Any) -> tuple[jax.Array, Metrics]:
@@ -39,12 +50,14 @@ def train_step(
         metrics = compute_metrics(logits, batch["labels"], batch["weights"])
         return metrics["loss"], metrics
 
-    grads, metrics = jax.grad(summed_loss, has_aux=True)(state.params)
-    if axis_name is not None:
-        grads, metrics = lax.psum((grads, metrics), axis_name)
+    return jax.grad(summed_loss, has_aux=True)(state.params)
+
+
+def apply_gradients(state: TrainState, grads: Any, metrics: Metrics) -> TrainState:
+    """The second half of a step: the update with the mean of the summed gradients."""
     examples = jnp.maximum(metrics["examples"], 1)
     grads = jax.tree.map(lambda grad: (grad / examples).astype(grad.dtype), grads)
-    return state.apply_gradients(grads=grads), metrics
+    return state.apply_gradients(grads=grads)
 
 
 def eval_step(state: TrainState, batch: Batch, *, axis_name: str | None = None) -> Metrics:

@@ -52,11 +52,12 @@ def numpy_lstm(
     return c, h, outputs
 
 
+@pytest.mark.parametrize("implementation", ["scan", "fused"])
 @pytest.mark.parametrize("reverse", [False, True])
 class TestAgainstNumPy:
-    def test_all_outputs_and_final_carry(self, reverse: bool) -> None:
+    def test_all_outputs_and_final_carry(self, reverse: bool, implementation: str) -> None:
         """Each row as if it stood alone and unpadded; zeros beyond its end."""
-        layer = LSTM(FEATURES, reverse=reverse, return_carry=True)
+        layer = LSTM(FEATURES, implementation=implementation, reverse=reverse, return_carry=True)
         x, params = inputs(), cell_params()
         carry, outputs = layer.apply({"params": {"cell": params}}, x, LENGTHS)
         for row, length in enumerate(LENGTHS):
@@ -66,17 +67,19 @@ class TestAgainstNumPy:
             np.testing.assert_allclose(carry[0][row], c, atol=1e-6)
             np.testing.assert_allclose(carry[1][row], h, atol=1e-6)
 
-    def test_last_output(self, reverse: bool) -> None:
+    def test_last_output(self, reverse: bool, implementation: str) -> None:
         """The output computed last is the h of the final carry."""
-        layer = LSTM(FEATURES, reverse=reverse, return_sequences=False)
+        layer = LSTM(
+            FEATURES, implementation=implementation, reverse=reverse, return_sequences=False
+        )
         x, params = inputs(), cell_params()
         last = layer.apply({"params": {"cell": params}}, x, LENGTHS)
         for row, length in enumerate(LENGTHS):
             _, h, _ = numpy_lstm(x[row, :length], params, reverse=reverse)
             np.testing.assert_allclose(last[row], h, atol=1e-6)
 
-    def test_initial_carry_continues_a_sequence(self, reverse: bool) -> None:
-        layer = LSTM(FEATURES, reverse=reverse, return_carry=True)
+    def test_initial_carry_continues_a_sequence(self, reverse: bool, implementation: str) -> None:
+        layer = LSTM(FEATURES, implementation=implementation, reverse=reverse, return_carry=True)
         x, variables = inputs(), {"params": {"cell": cell_params()}}
         carry, outputs = layer.apply(variables, x)
         first, second = (x[:, 4:], x[:, :4]) if reverse else (x[:, :4], x[:, 4:])
@@ -86,9 +89,17 @@ class TestAgainstNumPy:
         expected = outputs[:, :4] if reverse else outputs[:, 4:]
         np.testing.assert_allclose(second_outputs, expected, atol=1e-6)
 
-    def test_gradient_is_that_of_finite_differences(self, reverse: bool) -> None:
+    def test_gradient_is_that_of_finite_differences(
+        self, reverse: bool, implementation: str
+    ) -> None:
         with jax.enable_x64(True):
-            layer = LSTM(FEATURES, reverse=reverse, dtype=jnp.float64, param_dtype=jnp.float64)
+            layer = LSTM(
+                FEATURES,
+                implementation=implementation,
+                reverse=reverse,
+                dtype=jnp.float64,
+                param_dtype=jnp.float64,
+            )
             params, x = jax.tree.map(
                 lambda leaf: jnp.asarray(leaf, jnp.float64), (cell_params(), inputs())
             )
@@ -240,7 +251,9 @@ class TestNumbersOutside:
         np.testing.assert_allclose(kernel @ kernel.T, np.eye(FEATURES), atol=1e-5)
 
     def test_unknown_implementation(self) -> None:
-        with pytest.raises(ValueError, match="implementation 'magic' is unknown: 'auto' or 'scan'"):
+        with pytest.raises(
+            ValueError, match="implementation 'magic' is unknown: one of auto, scan, fused"
+        ):
             LSTM(FEATURES, implementation="magic").init(jax.random.key(0), inputs())
 
     @pytest.mark.parametrize("transform", [jax.jit, jax.checkpoint, jax.vmap])

@@ -47,7 +47,8 @@ class TestOneDevice:
         (batch,) = batches(1, real=5)
 
         def mean_loss(params: Any) -> jax.Array:
-            logits = state.apply_fn({"params": params}, batch["tokens"], batch["lengths"])
+            tokens, lengths = jnp.asarray(batch["tokens"]), jnp.asarray(batch["lengths"])
+            logits = state.apply_fn({"params": params}, tokens, lengths)
             losses = optax.sigmoid_binary_cross_entropy(logits[:5, 0], batch["labels"][:5])
             return jnp.mean(losses)
 
@@ -94,7 +95,7 @@ class TestOneDevice:
             losses.append(float(metrics["loss"]) / 8)
         np.testing.assert_allclose(losses[0], np.log(3), atol=0.1)
         assert losses[-1] < 0.5
-        assert eval_step(state, batch)["correct"] == 8
+        assert jax.jit(eval_step)(state, batch)["correct"] == 8
 
     def test_the_same_seed_gives_the_same_bits(self) -> None:
         step = jax.jit(train_step)
@@ -158,7 +159,9 @@ class TestFourDevices:
             assert_close(ours, expected.params, 1e-4)
         evaluated = evaluate(state, shares)
         assert_close(
-            jax.tree.map(lambda leaf: leaf[0], evaluated), eval_step(expected, shown[-1]), 1e-4
+            jax.tree.map(lambda leaf: leaf[0], evaluated),
+            jax.jit(eval_step)(expected, shown[-1]),
+            1e-4,
         )
 
     def test_sharded_over_a_mesh(self, arch: str) -> None:

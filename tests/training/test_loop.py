@@ -1,0 +1,54 @@
+"""The loop over epochs, on one device and on several."""
+
+from typing import Any
+
+import jax
+import numpy as np
+import pytest
+
+from flax_imdb import models
+from flax_imdb.data import Batching, Dataset, Examples, Vocabulary
+from flax_imdb.devices import make_mesh
+from flax_imdb.training import TrainConfig, Trainer, create_state
+
+
+def few_reviews() -> Dataset:
+    rng = np.random.default_rng(0)  # of one padded length, which is compiled once
+    reviews = [rng.integers(3, 30, rng.integers(11, 13)).astype(np.int32) for _ in range(52)]
+    examples = Examples.build(reviews, rng.integers(0, 2, len(reviews)))
+    return Dataset(
+        name="synthetic",
+        location="",
+        fingerprint="",
+        note="",
+        vocabulary=Vocabulary([]),
+        train=examples,
+        validation=examples.take(np.arange(0)),
+        test=examples.take(np.arange(30)),
+    )
+
+
+def trained(arch: str, devices: int) -> tuple[Any, list[Any], np.ndarray]:
+    """Parameters, records and predictions after two epochs; the last batch is half empty."""
+    model_config = models.ModelConfig(arch=arch, embedding_features=4, features=6)
+    state = create_state(models.build(model_config, vocab_size=30), learning_rate=1e-2, seed=0)
+    trainer = Trainer(make_mesh(jax.devices()[:devices]), Batching(8, 12, multiple_of=devices))
+    state = trainer.place(state)
+    dataset, records = few_reviews(), []
+    config = TrainConfig(epochs=2, batch_size=8)
+    for state, record in trainer.train(state, dataset, config, []):  # noqa: B007, B020
+        records.append(record)
+    return jax.device_get(state.params), records, trainer.predict(state, dataset.test)
+
+
+@pytest.mark.parametrize("arch", ["lstm_dropout", "bilstm", "conv_lstm_dropout"])
+def test_several_cpu_devices_compute_what_one_computes(arch: str) -> None:
+    """The command arranges a step differently there: the results are those of `train_step`."""
+    params, records, predictions = trained(arch, devices=1)
+    others, other_records, other_predictions = trained(arch, devices=4)
+    jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, atol=1e-5), others, params)
+    np.testing.assert_allclose(other_predictions, predictions, atol=1e-5)
+    for ours, theirs in zip(records, other_records, strict=True):
+        assert ours["step"] == theirs["step"]
+        for name in ("train_loss", "train_accuracy", "eval_loss", "eval_accuracy"):
+            np.testing.assert_allclose(theirs[name], ours[name], rtol=1e-5)  # type: ignore[literal-required]
