@@ -166,9 +166,8 @@ def _train_once(
             console.print(f"resumed after epoch {latest}")
             _write_metrics(workdir, history)
         with TrainingReport(console, config.training.epochs) as report:
-            for state, record in trainer.train(  # noqa: B020 - the state goes round
-                state, dataset, config.training, history, report.step
-            ):
+            epochs = trainer.train(state, dataset, config.training, history, report.step)
+            for state, record in epochs:
                 history = [*history, record]
                 checkpoints.save(record["epoch"], state, history, keep=reported_epoch(history))
                 _write_metrics(workdir, history)

@@ -169,12 +169,13 @@ class Trainer:
             durations: list[float] = []
             compile_seconds = -self._train_step.compile_seconds
             start = time.perf_counter()
-            for batch in self._batches(dataset.train, plan):
-                before = time.perf_counter() - self._train_step.compile_seconds
-                state, metrics = self._train_step(state, batch)
+            before = start - self._train_step.compile_seconds
+            for planned in plan:
+                state, metrics = self.step(state, dataset.train, planned)
                 totals.add(metrics)
                 now = time.perf_counter() - self._train_step.compile_seconds
                 durations.append(1e3 * (now - before))
+                before = now
                 recent = statistics.median(durations[-99:])
                 on_step(Progress(epoch, len(durations), len(plan), *totals.means(), recent))
             seconds = time.perf_counter() - start
@@ -197,12 +198,18 @@ class Trainer:
             )
             yield state, record
 
+    def step(
+        self, state: TrainState, examples: Examples, planned: Planned
+    ) -> tuple[TrainState, Metrics]:
+        """Make a planned batch of `examples` and train on it; `state` is donated."""
+        return self._train_step(state, self._batch(examples, planned))
+
     def evaluate(self, state: TrainState, examples: Examples) -> tuple[float, float]:
         """Mean loss in nats and accuracy of `state` on `examples`."""
         state = self.place(state)
         totals = _Totals()
-        for batch in self._batches(examples, self.batching.plan_evaluation(examples)):
-            totals.add(self._eval_step(state, batch))
+        for planned in self.batching.plan_evaluation(examples):
+            totals.add(self._eval_step(state, self._batch(examples, planned)))
         return totals.means()
 
     def predict(self, state: TrainState, examples: Examples) -> np.ndarray:
@@ -210,15 +217,16 @@ class Trainer:
         state = self.place(state)
         plan = self.batching.plan_evaluation(examples)
         probabilities = [
-            np.asarray(self._predict_step(state, batch))[: len(planned.indices)]
-            for planned, batch in zip(plan, self._batches(examples, plan), strict=True)
+            np.asarray(self._predict_step(state, self._batch(examples, planned)))[
+                : len(planned.indices)
+            ]
+            for planned in plan
         ]
         order = np.concatenate([planned.indices for planned in plan])
         return np.concatenate(probabilities)[np.argsort(order)]
 
-    def _batches(self, examples: Examples, plan: list[Planned]) -> Iterator[Batch]:
-        for planned in plan:
-            yield jax.device_put(self.batching.make(examples, planned), by_row(self.mesh))
+    def _batch(self, examples: Examples, planned: Planned) -> Batch:
+        return jax.device_put(self.batching.make(examples, planned), by_row(self.mesh))
 
 
 def _on_each_device(function: Callable[..., Any], mesh: Mesh) -> Callable[..., Any]:

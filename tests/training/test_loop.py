@@ -36,9 +36,11 @@ def trained(arch: str, devices: int) -> tuple[Any, list[Any], np.ndarray]:
     state = trainer.place(state)
     dataset, records = few_reviews(), []
     config = TrainConfig(epochs=2, batch_size=8)
-    for state, record in trainer.train(state, dataset, config, []):  # noqa: B007, B020
+    epochs = trainer.train(state, dataset, config, [])
+    for state, record in epochs:
         records.append(record)
-    return jax.device_get(state.params), records, trainer.predict(state, dataset.test)
+        params, predictions = jax.device_get(state.params), trainer.predict(state, dataset.test)
+    return params, records, predictions
 
 
 @pytest.mark.parametrize("arch", ["lstm_dropout", "bilstm", "conv_lstm_dropout"])

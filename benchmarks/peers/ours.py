@@ -1,0 +1,79 @@
+"""flax_imdb, as its command trains."""
+
+import time
+
+import flax
+import jax
+import jax.numpy as jnp
+
+import flax_imdb
+from flax_imdb import models
+from flax_imdb.data import Batching, Examples, Planned
+from flax_imdb.devices import make_mesh, select_devices
+from flax_imdb.errors import InputError
+from flax_imdb.layers import LSTM, Bidirectional, SequenceLayer
+from flax_imdb.training import Trainer, create_state
+from peers import LEARNING_RATE, Contestant, Task
+
+
+class FlaxImdb(Contestant):
+    """flax_imdb with the implementation of that name; ``""`` is the one that it chooses."""
+
+    def __init__(self, task: Task, implementation: str):
+        self._devices = select_devices(task.device, task.batch_size)
+        self._trainer = Trainer(
+            make_mesh(self._devices),
+            Batching(task.batch_size, task.max_length, multiple_of=len(self._devices)),
+        )
+        config = models.ModelConfig(task.arch, task.embedding_features, task.features)
+        model = models.build(config, task.vocab_size)
+        if implementation:
+            layers = tuple(_implemented(layer, implementation) for layer in model.encoder)
+            model = model.clone(encoder=layers)
+        try:
+            state = create_state(model, learning_rate=LEARNING_RATE, seed=7)
+        except ValueError as error:
+            raise InputError(f"--implementations {implementation} is not there: {error}") from error
+        self._state = self._trainer.place(state)
+
+    def versions(self) -> dict[str, str]:
+        """Of flax_imdb, jax and flax."""
+        return {module.__name__: module.__version__ for module in (flax_imdb, jax, flax)}
+
+    def load(self, examples: Examples, plan: list[Planned]) -> None:
+        """Take the examples; batches are made while training, as the command does."""
+        self._examples, self._plan = examples, plan
+
+    def train(self) -> None:
+        """Train one step on each batch, and wait for each, as the command does."""
+        for planned in self._plan:
+            self._state, metrics = self._trainer.step(self._state, self._examples, planned)
+            jax.device_get(metrics)
+
+    def device_kind(self) -> str:
+        """The name of the hardware, and how many of it."""
+        return f"{len(self._devices)} x {self._devices[0].device_kind}"
+
+    def peak_gflops(self) -> float:
+        """The most that a product of square float32 matrices reaches on all devices together."""
+        dot = jax.jit(jnp.dot)
+        best, size, seconds = 0.0, 512, 0.0
+        while seconds < 0.05:  # Larger ones gain nothing then.
+            squares = [jax.device_put(jnp.ones((size, size)), device) for device in self._devices]
+            jax.block_until_ready([dot(square, square) for square in squares])  # Compiles.
+            for _ in range(5):
+                start = time.perf_counter()
+                jax.block_until_ready([dot(square, square) for square in squares])
+                seconds = time.perf_counter() - start
+                best = max(best, 2e-9 * size**3 * len(squares) / seconds)
+            size *= 2
+        return best
+
+
+def _implemented(layer: SequenceLayer, implementation: str) -> SequenceLayer:
+    """The layer with its LSTMs computed by `implementation`."""
+    if isinstance(layer, LSTM):
+        return layer.clone(implementation=implementation)
+    if isinstance(layer, Bidirectional):
+        return layer.clone(layer=layer.layer.clone(implementation=implementation))
+    return layer

@@ -1,0 +1,322 @@
+"""Time of a training step (forward, backward, Adam) of flax_imdb beside its peers.
+
+    python benchmarks/step_time.py --arch lstm,bilstm --device cpu --json FILE \
+        --peers keras-tensorflow,keras-jax,torch,flax --mode padded,epoch
+
+Contestants take turns in one run, each in a process of its own that is idle between its turns.
+docs/benchmarks.md says what is measured, and what the file holds.
+"""
+
+import argparse
+import contextlib
+import importlib.util
+import json
+import os
+import platform
+import statistics
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any, NoReturn
+
+import numpy as np
+from peers import ARCHITECTURES, PEERS, Process, Task, plan_epoch, same_work
+
+from flax_imdb.data import DataConfig, Examples, Planned, load_dataset
+from flax_imdb.errors import InputError
+
+MODES = ("padded", "epoch")
+PRECISION = "float32"  # The one that all contestants share.
+EPOCH_EXAMPLES = 25_000
+
+Row = dict[str, Any]
+
+
+def useful_flops(task: Task, lengths: np.ndarray) -> float:
+    """Floating-point operations of a training step on rows of these lengths, padding excluded.
+
+    Two for each multiplication of the LSTM's and the convolution's matrix products, and three times
+    that for the forward and the backward pass. Embedding, head and elementwise work do not count.
+    """
+    arch = ARCHITECTURES[task.arch]
+    steps, width, flops = lengths, task.embedding_features, 0.0
+    if arch.conv:
+        filters, kernel_size, window = 32, 3, 2
+        flops += 2 * kernel_size * width * filters * lengths.sum()
+        steps, width = -(-lengths // window), filters
+    directions = 2 if arch.bidirectional else 1
+    gates = 4 * task.features
+    flops += directions * 2 * (width + task.features) * gates * steps.sum()
+    return float(3 * flops)
+
+
+def stratified(plan: list[Planned], size: int) -> list[Planned]:
+    """One batch out of each of `size` equal parts of `plan` by padded length, in `plan`'s order."""
+    size = min(size, len(plan))
+    by_length = np.argsort([planned.time for planned in plan], kind="stable")
+    middles = ((np.arange(size) + 0.5) * len(plan) / size).astype(int)
+    return [plan[i] for i in np.sort(by_length[middles])]
+
+
+def scale(plan: list[Planned], sample: list[Planned]) -> float:
+    """How many times as long `plan` takes as `sample`: the ratio of their padded time steps."""
+    return sum(planned.time for planned in plan) / sum(planned.time for planned in sample)
+
+
+def padded_epoch(task: Task) -> tuple[Examples, list[Planned]]:
+    """As many batches as a training epoch of IMDB has, without any padding; they are one batch."""
+    rng = np.random.default_rng(7)
+    tokens = rng.integers(3, task.vocab_size, (task.batch_size, task.max_length), np.int32)
+    examples = Examples.build(list(tokens), rng.integers(0, 2, task.batch_size))
+    batches = -(-EPOCH_EXAMPLES // task.batch_size)
+    return examples, [Planned(np.arange(task.batch_size), task.max_length)] * batches
+
+
+def measure(
+    processes: Sequence[Process],
+    epochs: dict[str, tuple[Examples, list[Planned]]],
+    *,
+    sample: int,
+    rounds: int,
+) -> dict[str, list[float]]:
+    """Seconds that an epoch takes each contestant, once a round, scaled up from a sample of it.
+
+    Args:
+      processes: the contestants.
+      epochs: by contestant, the examples and batches of its epoch.
+      sample: batches that a contestant trains on in its turn.
+      rounds: turns of each contestant.
+    """
+    scales = {}
+    for process in processes:
+        examples, plan = epochs[process.system]
+        batches = stratified(plan, sample)
+        scales[process.system] = scale(plan, batches)
+        process.ask("load", examples, batches)
+        process.ask("train")  # Compiles.
+    seconds: dict[str, list[float]] = {process.system: [] for process in processes}
+    for _ in range(rounds):
+        for process in processes:
+            seconds[process.system].append(scales[process.system] * process.ask("seconds"))
+    return seconds
+
+
+def make_row(
+    system: str, mode: str, task: Task, epoch: tuple[Examples, list[Planned]], seconds: list[float]
+) -> Row:
+    """A row of the results, as far as it needs no other."""
+    examples, plan = epoch
+    lengths = np.concatenate([examples.lengths[planned.indices] for planned in plan])
+    step_ms = [1e3 * epoch_seconds / len(plan) for epoch_seconds in seconds]
+    first, median, third = statistics.quantiles(step_ms, n=4, method="inclusive")
+    epoch_seconds = 1e-3 * median * len(plan)
+    return {
+        "system": system,
+        "arch": task.arch,
+        "mode": mode,
+        "same_work": same_work(system, task.arch),
+        "batch_size": task.batch_size,
+        "max_length": task.max_length,
+        "features": task.features,
+        "precision": PRECISION,
+        "step_ms_median": median,
+        "step_ms_min": min(step_ms),
+        "step_ms_quartiles": [first, third],
+        "epoch_seconds": epoch_seconds,
+        "examples_per_second": len(lengths) / epoch_seconds,
+        "tokens_per_second": int(lengths.sum()) / epoch_seconds,
+        "gflops": 1e-9 * useful_flops(task, lengths) / epoch_seconds,
+    }
+
+
+def add_ratios(rows: list[Row], peak_gflops: float) -> None:
+    """Add to each row what compares it with the machine and with the peers."""
+    for row in rows:
+        peers = [
+            other["step_ms_median"]
+            for other in rows
+            if other["system"] in PEERS
+            and other["same_work"]
+            and (other["arch"], other["mode"]) == (row["arch"], row["mode"])
+        ]
+        row["floor_fraction"] = row["gflops"] / peak_gflops
+        row["ratio_to_fastest_peer"] = min(peers) / row["step_ms_median"] if peers else None
+
+
+def compare(old: list[Row], new: list[Row]) -> list[str]:
+    """Which rows slowed beyond noise since `old`: a line for each.
+
+    That is where the middle halves of the measurements do not overlap. What the peers' rows (their
+    median) say of the machine's own speed, then and now, is taken out first.
+
+    Raises:
+      InputError: no row was measured then and now.
+    """
+    key_names = ("system", "arch", "mode", "batch_size", "max_length", "features", "precision")
+    before = {tuple(row[name] for name in key_names): row for row in old}
+    pairs = [
+        (before[key], row) for row in new if (key := tuple(row[n] for n in key_names)) in before
+    ]
+    if not pairs:
+        raise InputError("--compare has no row in common with this run: choose flags as there")
+    drifts = [
+        row["step_ms_median"] / then["step_ms_median"]
+        for then, row in pairs
+        if row["system"] in PEERS
+    ]
+    drift = statistics.median(drifts) if drifts else 1.0
+    return [
+        f"slower: {row['system']} {row['arch']} {row['mode']}: "
+        f"{row['step_ms_median']:.1f} ms, was {then['step_ms_median']:.1f} "
+        f"(this machine's speed then: {drift * then['step_ms_median']:.1f})"
+        for then, row in pairs
+        if row["step_ms_quartiles"][0] > drift * then["step_ms_quartiles"][1]
+    ]
+
+
+def table(rows: list[Row]) -> str:
+    """The rows for the console."""
+    heads = ("step ms", "min", "epoch s", "GFLOP/s", "floor", "ratio")
+    lines = [f"{'':24}{'mode':8}" + "".join(f"{head:>9}" for head in heads)]
+    for arch in dict.fromkeys(row["arch"] for row in rows):
+        lines.append(arch)
+        for row in (row for row in rows if row["arch"] == arch):
+            ratio = row["ratio_to_fastest_peer"]
+            lines.append(
+                f"  {row['system']:22}{row['mode']:8}{row['step_ms_median']:9.2f}"
+                f"{row['step_ms_min']:9.2f}{row['epoch_seconds']:9.2f}{row['gflops']:9.1f}"
+                f"{row['floor_fraction']:9.2f}"
+                + (f"{ratio:9.2f}" if ratio else f"{'':9}")
+                + ("" if row["same_work"] else "  less work: no recurrent dropout")
+            )
+    return "\n".join(lines)
+
+
+class Parser(argparse.ArgumentParser):
+    """Says in one line what is wrong."""
+
+    def error(self, message: str) -> NoReturn:
+        """Print it and exit with status 2."""
+        self.exit(2, f"{self.prog}: {message}\n")
+
+
+def names(*choices: str) -> Callable[[str], list[str]]:
+    """Reads names that are separated by commas; any where there are no choices."""
+
+    def read(text: str) -> list[str]:
+        chosen = [name for name in text.split(",") if name]
+        for name in chosen:
+            if choices and name not in choices:
+                raise argparse.ArgumentTypeError(f"{name} is unknown: any of {','.join(choices)}")
+        return chosen
+
+    return read
+
+
+def at_least(least: int) -> Callable[[str], int]:
+    """Reads a whole number that is not below `least`."""
+
+    def read(text: str) -> int:
+        if not text.isdecimal() or int(text) < least:
+            raise argparse.ArgumentTypeError(f"{text} is not a whole number from {least} on")
+        return int(text)
+
+    return read
+
+
+def read_options(arguments: Sequence[str] | None) -> tuple[Parser, argparse.Namespace]:
+    """The flags, checked as far as can be without starting anything."""
+    parser = Parser(prog="step_time.py", description=(__doc__ or "").splitlines()[0])
+    add = parser.add_argument
+    add("--arch", type=names(*ARCHITECTURES), default="lstm", help="such as lstm,bilstm")
+    add("--device", choices=("cpu", "gpu", "tpu"), default="cpu")
+    add("--peers", type=names(*PEERS), default="", help=f"any of {','.join(PEERS)}")
+    add("--implementations", type=names(), default="", help="of flax_imdb's LSTM, such as scan")
+    add("--mode", type=names(*MODES), default=",".join(MODES), help="padded,epoch: both")
+    add("--json", type=Path, help="where to write the results")
+    add("--compare", type=Path, help="earlier results; status 1 where a row has become slower")
+    add("--data-dir", help="where the reviews are, for --mode epoch (default: $TFDS_DATA_DIR)")
+    add("--batch-size", type=at_least(1), default=64)
+    add("--max-length", type=at_least(2), default=500)
+    add("--features", type=at_least(1), default=100)
+    add("--rounds", type=at_least(2), default=9, help="turns of each contestant")
+    add("--steps", type=at_least(1), default=4, help="steps of a turn in mode padded")
+    add("--sample", type=at_least(1), default=16, help="batches of a turn in mode epoch")
+    options = parser.parse_args(arguments)
+    for peer in options.peers:
+        for module in PEERS[peer]:
+            if importlib.util.find_spec(module) is None:
+                parser.error(f'--peers {peer} needs {module}: pip install "flax-imdb[peers]"')
+    return parser, options
+
+
+def run(options: argparse.Namespace) -> dict[str, Any]:
+    """Measure what the flags ask for."""
+    systems = ["flax_imdb", *(f"flax_imdb/{name}" for name in options.implementations)]
+    systems += options.peers
+    sizes = {name: getattr(options, name) for name in ("batch_size", "max_length", "features")}
+    if "epoch" in options.mode:
+        reviews = load_dataset(
+            DataConfig("imdb_reviews", options.data_dir, max_length=options.max_length)
+        ).train
+    rows: list[Row] = []
+    versions = {"python": platform.python_version(), "numpy": np.__version__}
+    peak_gflops, device = 0.0, ""
+    for arch in options.arch:
+        task = Task(arch, options.device, **sizes)
+        with contextlib.ExitStack() as stack:
+            processes = [stack.enter_context(Process(system, task)) for system in systems]
+            for process in processes:  # Before any is measured, all are up and idle.
+                versions |= process.ask("versions")
+            peak_gflops = max(peak_gflops, processes[0].ask("peak_gflops"))
+            device = processes[0].ask("device_kind")
+            for mode in options.mode:
+                if mode == "padded":
+                    epochs = dict.fromkeys(systems, padded_epoch(task))
+                else:
+                    epochs = {
+                        system: (reviews, plan_epoch(system, task, reviews)) for system in systems
+                    }
+                seconds = measure(
+                    processes,
+                    epochs,
+                    sample=options.steps if mode == "padded" else options.sample,
+                    rounds=options.rounds,
+                )
+                rows += [
+                    make_row(system, mode, task, epochs[system], seconds[system])
+                    for system in systems
+                ]
+    add_ratios(rows, peak_gflops)
+    return {
+        "device": options.device,
+        "device_kind": device,
+        "cpus": os.cpu_count(),
+        "versions": versions,
+        "peak_gflops": peak_gflops,
+        "rounds": options.rounds,
+        "rows": rows,
+    }
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Measure, print, write and compare; returns the exit status."""
+    parser, options = read_options(arguments)
+    try:
+        old = json.loads(options.compare.read_text())["rows"] if options.compare else None
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        parser.error(f"--compare {options.compare} holds no results: {error}")
+    try:
+        results = run(options)
+        print(table(results["rows"]))
+        if options.json:
+            options.json.parent.mkdir(parents=True, exist_ok=True)
+            options.json.write_text(json.dumps(results, indent=2) + "\n")
+        slower = compare(old, results["rows"]) if old is not None else []
+    except InputError as error:
+        parser.error(str(error))
+    print("\n".join(slower), end="\n" if slower else "")
+    return 1 if slower else 0
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())
