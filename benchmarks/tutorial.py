@@ -75,7 +75,9 @@ def table(results: list[dict[str, Any]]) -> str:
         "One seed each: LSTMs after three epochs differ by points from seed to seed "
         "(`--runs 5` shows by how much), so neither column ranks the architectures. "
         "The tutorial computes 500 tokens for every review; here a step's length varies, and its "
-        "time is the median over an epoch's batches. The tutorial's times are of another machine.",
+        "time is the median over an epoch's batches. The tutorial's times are of another machine. "
+        "Other work shared the cores while these runs "
+        "went on, so their times are upper bounds: benchmarks/step_time.py measures properly.",
         "",
         f"Versions: {versions}.",
         "",

@@ -55,13 +55,17 @@ def train(args: list[str], prog: str) -> int:
         workdir = Path("runs") / f"{options.experiment.model.arch}-{now}"
     from flax_imdb.run import train
 
-    train(
-        options.experiment,
-        workdir,
-        device=options.device,
-        resume=options.resume,
-        overwrite=options.overwrite,
-    )
+    try:
+        train(
+            options.experiment,
+            workdir,
+            device=options.device,
+            resume=options.resume,
+            overwrite=options.overwrite,
+        )
+    except KeyboardInterrupt:
+        print(f"interrupted: continue with --resume --workdir {workdir}", file=sys.stderr)
+        return 130
     return 0
 
 
@@ -85,7 +89,9 @@ def evaluate(args: list[str], prog: str) -> int:
     from flax_imdb.predict import load
 
     options = _parse(EvaluateOptions, args, prog)
-    loss, accuracy = load(options.workdir, options.device).evaluate(options.data_dir)
+    model = load(options.workdir, options.device)
+    _warn_of_synthetic(model.config)
+    loss, accuracy = model.evaluate(options.data_dir)
     print(f"Loss: {loss:.4f}")
     print(f"Accuracy: {accuracy:.2%}")
     return 0
@@ -112,6 +118,7 @@ def predict(args: list[str], prog: str) -> int:
 
     options = _parse(PredictOptions, args, prog)
     model = load(options.workdir, options.device)
+    _warn_of_synthetic(model.config)
     # Bytes that are not UTF-8 become lone surrogates, as they do in the arguments.
     texts = options.texts or [
         line.decode(errors="surrogateescape") for line in sys.stdin.buffer.read().splitlines()
@@ -127,6 +134,11 @@ def predict(args: list[str], prog: str) -> int:
             print("nan\tunreadable")
             print(f"error: text {number}: {reason}", file=sys.stderr)
     return 0 if len(readable) == len(texts) else 2
+
+
+def _warn_of_synthetic(config: ExperimentConfig) -> None:
+    if config.data.dataset == "synthetic":
+        print("SYNTHETIC REVIEWS: this model knows nothing of IMDB", file=sys.stderr)
 
 
 COMMANDS: dict[str, Callable[[list[str], str], int]] = {
@@ -157,7 +169,6 @@ def run(command: Callable[[list[str], str], int], args: list[str], prog: str) ->
     except InputError as error:
         return _fail(str(error))
     except KeyboardInterrupt:
-        print("interrupted: --resume continues after the last finished epoch", file=sys.stderr)
         return 130
 
 
@@ -178,7 +189,7 @@ def _parse(
                 args=args,
                 prog=prog,
                 default=default,
-                config=(tyro.conf.OmitArgPrefixes,),
+                config=(tyro.conf.OmitArgPrefixes, tyro.conf.FlagCreatePairsOff),
             )
     except SystemExit as exit:
         if exit.code == 0:

@@ -31,6 +31,11 @@ class ExperimentConfig:
 
     def __post_init__(self) -> None:
         check_at_least("--runs", self.runs, 1)
+        if self.training.seed + self.runs > 2**32:
+            raise InputError(
+                f"--runs {self.runs} from --seed {self.training.seed} on needs a seed that is too "
+                "large: below 2**32 is needed"
+            )
 
     def batching(self, devices: int) -> Batching:
         """How examples become batches for this many devices."""
@@ -66,7 +71,7 @@ def load_config(path: str | os.PathLike[str]) -> ExperimentConfig:
             training=TrainConfig(**parts.pop("training")),
             **parts,
         )
-    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+    except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
         raise InputError(f"{path} is not the configuration of a run: {error}") from error
 
 

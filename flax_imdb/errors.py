@@ -10,6 +10,8 @@ class InputError(Exception):
 
 
 def check_at_least(flag: str, value: int, least: int) -> None:
-    """Raise InputError, naming `flag`, unless ``value >= least``."""
+    """Raise InputError, naming `flag`, unless `value` is a whole number and not below `least`."""
+    if not isinstance(value, int) or isinstance(value, bool):
+        raise InputError(f"{flag} {value} is not a whole number")
     if value < least:
         raise InputError(f"{flag} {value} is too small: {least} or more is needed")

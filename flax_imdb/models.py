@@ -10,7 +10,7 @@ from flax import linen as nn
 from flax.typing import Dtype
 from jaxtyping import Array, Float, Int, Key
 
-from flax_imdb.errors import InputError
+from flax_imdb.errors import InputError, check_at_least
 from flax_imdb.layers import (
     LSTM,
     Bidirectional,
@@ -118,10 +118,7 @@ class ModelConfig:
         if self.arch not in ARCHITECTURES:
             raise InputError(f"--arch {self.arch} is unknown: one of {', '.join(ARCHITECTURES)}")
         for name in ("embedding_features", "features"):
-            value = getattr(self, name)
-            if value < 1:
-                flag = name.replace("_", "-")
-                raise InputError(f"--{flag} {value} is too small: 1 or more is needed")
+            check_at_least(f"--{name.replace('_', '-')}", getattr(self, name), 1)
 
 
 Architecture = Callable[[ModelConfig], dict[str, Any]]

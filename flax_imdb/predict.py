@@ -9,14 +9,11 @@ from typing import NamedTuple
 import numpy as np
 
 from flax_imdb.config import ExperimentConfig, load_config
-from flax_imdb.data import Examples, Vocabulary, load_dataset, split_words
+from flax_imdb.data import MAX_CHARACTERS, Examples, Vocabulary, load_dataset, split_words
 from flax_imdb.devices import DeviceName, make_mesh, select_devices
 from flax_imdb.errors import InputError
 from flax_imdb.training import Trainer, TrainState, reported_epoch
 from flax_imdb.training.checkpoints import Checkpoints
-
-# Far beyond any review (the longest of IMDB's has 14,000): a text of this size is a mistake.
-MAX_CHARACTERS = 1_000_000
 
 
 class Prediction(NamedTuple):
@@ -116,10 +113,7 @@ def load(workdir: str | os.PathLike[str], device: DeviceName = "auto") -> Traine
     devices = select_devices(device, config.training.batch_size)
     trainer = Trainer(make_mesh(devices), config.batching(len(devices)))
     state = trainer.place(config.create_state())
-    try:
-        vocabulary, notes = Vocabulary.load(workdir / "vocabulary.json")
-    except (OSError, ValueError) as error:
-        raise InputError(f"{workdir / 'vocabulary.json'} cannot be read: {error}") from error
+    vocabulary, fingerprint = Vocabulary.load(workdir / "vocabulary.json")
     with Checkpoints(workdir / "checkpoints") as checkpoints:
         latest = checkpoints.latest()
         if latest is None:
@@ -127,4 +121,4 @@ def load(workdir: str | os.PathLike[str], device: DeviceName = "auto") -> Traine
         state, history = checkpoints.restore(latest, state)
         if (epoch := reported_epoch(history)) != latest:
             state, _ = checkpoints.restore(epoch, state)
-    return TrainedModel(config, vocabulary, notes["fingerprint"], state, trainer)
+    return TrainedModel(config, vocabulary, fingerprint, state, trainer)

@@ -105,6 +105,7 @@ def save_curves(history: list[EpochRecord], title: str, path: str | os.PathLike[
         axes.plot(epochs, train, "o-", label="train")
         axes.plot(epochs, evaluated, "s-", label=split)
         axes.set(xlabel="epoch", ylabel=quantity)
+        axes.set_xlim(0.5, len(epochs) + 0.5)
         axes.xaxis.set_major_locator(MaxNLocator(integer=True))
         axes.grid(alpha=0.3)
         axes.legend()

@@ -34,7 +34,7 @@ _LEFT_BY_A_RUN = (
     "curves.png",
     "result.json",
     "summary.json",
-    "seed-*",
+    "seed-[0-9]*",
 )
 
 
@@ -75,20 +75,23 @@ def train(
         if (finished := _read_result(workdir, config)) is not None:
             _print_result(finished, console)
             return finished
-    elif not overwrite:
+    elif not (resume or overwrite):
         _check_free(workdir)
+    if overwrite and _left_by_a_run(workdir):
+        load_config(started)  # or these are not a run's files, and stay
     dataset = load_dataset(config.data)
-    if dataset.note:
-        console.print(dataset.note, style="bold red", highlight=False, soft_wrap=True)
+    _print_note(dataset.note, console)
     # From here on the reviews that were found are meant, whatever "auto" would find later.
     found = dataclasses.replace(
-        config.data, dataset=dataset.name, data_dir=dataset.location or None
+        config.data,
+        dataset=dataset.name,
+        data_dir=os.path.abspath(dataset.location) if dataset.location else None,
     )
     config = dataclasses.replace(config, data=found)
     with _locked(workdir):
         if overwrite:
             for path in _left_by_a_run(workdir):
-                shutil.rmtree(path) if path.is_dir() else path.unlink()
+                shutil.rmtree(path) if path.is_dir() and not path.is_symlink() else path.unlink()
         elif not resume:
             _check_free(workdir)  # again: another run may have come and gone meanwhile
         train_it = _train_once if config.runs == 1 else _train_several
@@ -104,9 +107,12 @@ def _train_several(
     workdir: Path,
     console: Console,
 ) -> dict[str, Any]:
+    seeds = range(config.training.seed, config.training.seed + config.runs)
+    for seed in seeds:
+        _check_reviews(workdir / f"seed-{seed}", dataset)
     save_config(config, workdir / "config.json")
     results = []
-    for seed in range(config.training.seed, config.training.seed + config.runs):
+    for seed in seeds:
         training = dataclasses.replace(config.training, seed=seed)
         once = dataclasses.replace(config, training=training, runs=1)
         directory = workdir / f"seed-{seed}"
@@ -149,22 +155,23 @@ def _train_once(
         f"{len(dataset.test):,} to test ({dataset.name}); {len(devices)} x "
         f"{devices[0].device_kind}; {workdir}",
         highlight=False,
+        markup=False,
         soft_wrap=True,
     )
+    _check_reviews(workdir, dataset)
+    if not (workdir / "config.json").exists():
+        save_config(config, workdir / "config.json")
     history: list[EpochRecord] = []
     with Checkpoints(workdir / "checkpoints") as checkpoints:
-        latest = checkpoints.latest()
-        if latest is not None:
-            _, notes = Vocabulary.load(workdir / "vocabulary.json")
-            dataset.check_same(notes["fingerprint"])
+        if (latest := checkpoints.latest()) is not None:
+            state, history = checkpoints.restore(latest, state)
+            console.print(f"resumed after epoch {latest}")
+            _write_metrics(workdir, history)
+        # Only now: a run that cannot go on is left as it was.
         save_config(config, workdir / "config.json")
         dataset.vocabulary.save(
             workdir / "vocabulary.json", dataset=dataset.name, fingerprint=dataset.fingerprint
         )
-        if latest is not None:
-            state, history = checkpoints.restore(latest, state)
-            console.print(f"resumed after epoch {latest}")
-            _write_metrics(workdir, history)
         with TrainingReport(console, config.training.epochs) as report:
             epochs = trainer.train(state, dataset, config.training, history, report.step)
             for state, record in epochs:
@@ -210,7 +217,9 @@ def _train_once(
         "versions": _versions(),
     }
     title = f"{config.model.arch} on {dataset.name}: test accuracy {test_accuracy:.2%}"
-    save_curves(history, "\n".join(filter(None, [title, dataset.note])), workdir / "curves.png")
+    if dataset.note:
+        title += "\nSYNTHETIC REVIEWS: accuracy means nothing for IMDB"
+    save_curves(history, title, workdir / "curves.png")
     _write(workdir / "result.json", json.dumps(result, indent=2) + "\n")
     return result
 
@@ -233,7 +242,7 @@ def _continued(config: ExperimentConfig, saved: ExperimentConfig) -> ExperimentC
         if value != theirs[flag] and flag not in ("--epochs", "--data-dir"):
             raise InputError(
                 f"{flag} {value} is not what the run was started with ({theirs[flag]}): --resume "
-                "may only raise --epochs and change --device"
+                "may only raise --epochs and change --device and --data-dir"
             )
     return config
 
@@ -243,13 +252,17 @@ def _read_result(workdir: Path, config: ExperimentConfig) -> dict[str, Any] | No
     path = workdir / ("result.json" if config.runs == 1 else "summary.json")
     if not path.exists():
         return None
-    result: dict[str, Any] = json.loads(path.read_text())
-    return result if result["epochs"] == config.training.epochs else None
+    try:
+        result: dict[str, Any] = json.loads(path.read_text())
+        finished = result["epochs"] == config.training.epochs
+        float(result["test_accuracy"]), result["note"]
+    except (OSError, ValueError, KeyError, TypeError):
+        return None  # it is made again from the checkpoints
+    return result if finished else None
 
 
 def _print_result(result: dict[str, Any], console: Console) -> None:
-    if result["note"]:
-        console.print(result["note"], style="bold red", highlight=False, soft_wrap=True)
+    _print_note(result["note"], console)
     if "runs" in result:
         console.print(
             f"{result['runs']} runs: "
@@ -259,6 +272,18 @@ def _print_result(result: dict[str, Any], console: Console) -> None:
             soft_wrap=True,
         )
     console.print(f"Accuracy: {result['test_accuracy']:.2%}", highlight=False)
+
+
+def _print_note(note: str, console: Console) -> None:
+    if note:
+        console.print(note, style="bold red", highlight=False, markup=False, soft_wrap=True)
+
+
+def _check_reviews(workdir: Path, dataset: Dataset) -> None:
+    """Raise InputError where a run in `workdir` was started on other reviews."""
+    if (workdir / "vocabulary.json").exists():
+        _, fingerprint = Vocabulary.load(workdir / "vocabulary.json")
+        dataset.check_same(fingerprint)
 
 
 def _check_free(workdir: Path) -> None:

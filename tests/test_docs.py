@@ -26,7 +26,7 @@ def test_the_readmes_example_of_reusing_the_layers() -> None:
 def test_the_example_of_a_new_architecture(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(models, "ARCHITECTURES", dict(models.ARCHITECTURES))
     (example,) = code("docs/models.md")
-    exec(example)
+    exec(example, {"__name__": "example"})
     model = models.build(models.ModelConfig(arch="two_lstms"), vocab_size=10)
     assert len(model.encoder) == 2
 

@@ -6,7 +6,6 @@ from typing import Any
 
 import numpy as np
 import pytest
-
 import step_time
 from peers import PEERS, Task, plan_epoch, same_work
 

@@ -16,6 +16,10 @@ from flax_imdb.errors import InputError, check_at_least
 _SUBSET_SEED = 2011
 
 
+# Far beyond any review (the longest of IMDB's has 14,000): a text of this size is a mistake.
+MAX_CHARACTERS = 1_000_000
+
+
 @dataclasses.dataclass(frozen=True)
 class DataConfig:
     """Which reviews, and how they become tokens.
@@ -51,6 +55,12 @@ class DataConfig:
                 raise InputError(f"{flag} {value} is unknown: one of {', '.join(choices)}")
         check_at_least("--vocab-size", self.vocab_size, len(SPECIAL_TOKENS) + 1)
         check_at_least("--max-length", self.max_length, 1)
+        if self.max_length > MAX_CHARACTERS:
+            raise InputError(
+                f"--max-length {self.max_length} is too large: {MAX_CHARACTERS} at most"
+            )
+        if not isinstance(self.data_dir, str | None):
+            raise InputError(f"--data-dir {self.data_dir} is not the name of a directory")
         check_at_least("--validation-examples", self.validation_examples, 0)
         for flag, examples in (
             ("--train-examples", self.train_examples),

@@ -8,6 +8,8 @@ from pathlib import Path
 
 import numpy as np
 
+from flax_imdb.errors import InputError
+
 PAD, START, UNKNOWN = 0, 1, 2
 SPECIAL_TOKENS = ("<pad>", "<start>", "<unk>")
 
@@ -60,20 +62,26 @@ class Vocabulary:
             (START, *(ids.get(word, UNKNOWN) for word in words)), np.int32, 1 + len(words)
         )
 
-    def save(self, path: str | os.PathLike[str], **notes: str) -> None:
-        """Write as JSON: ``words``, all of them in order of id, after the `notes`."""
-        content = {**notes, "words": [*SPECIAL_TOKENS, *self.words]}
+    def save(self, path: str | os.PathLike[str], *, dataset: str, fingerprint: str) -> None:
+        """Write as JSON: ``words``, all of them in order of id, and which reviews they are from."""
+        words = [*SPECIAL_TOKENS, *self.words]
+        content = {"dataset": dataset, "fingerprint": fingerprint, "words": words}
         Path(path).write_text(json.dumps(content))
 
     @classmethod
-    def load(cls, path: str | os.PathLike[str]) -> tuple["Vocabulary", dict[str, str]]:
-        """The vocabulary that `save` wrote, and the notes.
+    def load(cls, path: str | os.PathLike[str]) -> tuple["Vocabulary", str]:
+        """The vocabulary that `save` wrote, and the fingerprint of its reviews.
 
         Raises:
-          ValueError: the file is not a vocabulary.
+          InputError: the file cannot be read or is not a vocabulary.
         """
-        content = json.loads(Path(path).read_text())
-        words = content.pop("words", None) if isinstance(content, dict) else None
-        if not isinstance(words, list) or tuple(words[:3]) != SPECIAL_TOKENS:
-            raise ValueError("not a vocabulary")
-        return cls(words[3:]), content
+        try:
+            content = json.loads(Path(path).read_text())
+            words, fingerprint = content["words"], content["fingerprint"]
+            if tuple(words[:3]) != SPECIAL_TOKENS or len(set(words)) != len(words):
+                raise ValueError("its words are not those of a vocabulary")
+            if not all(isinstance(text, str) for text in (fingerprint, *words)):
+                raise ValueError("something in it is no text")
+        except (OSError, ValueError, KeyError, TypeError, RecursionError) as error:
+            raise InputError(f"{path} is not a vocabulary: {error}") from error
+        return cls(words[3:]), fingerprint

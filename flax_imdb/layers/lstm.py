@@ -85,8 +85,7 @@ class LSTM(SequenceLayer):
           ValueError: an unknown `implementation`, or a rate outside [0, 1).
         """
         batch, time, _ = inputs.shape
-        if lengths is None:
-            lengths = jnp.full(batch, time)
+        lengths = jnp.full(batch, time) if lengths is None else jnp.clip(lengths, 0, time)
         # Even an infinity at padding must not reach a gradient, where it would meet a zero.
         inputs = jnp.where(padding_mask(lengths, time)[..., None], inputs, 0)
         cell = self._make_cell()
@@ -107,7 +106,7 @@ class LSTM(SequenceLayer):
             names = ", ".join(IMPLEMENTATIONS)
             raise ValueError(f"implementation {self.implementation!r} is unknown: one of {names}")
         can = (
-            isinstance(cell, LSTMCell)
+            type(cell) is LSTMCell  # a subclass may compute something else
             and cell.gate_fn is nn.sigmoid
             and cell.activation_fn is nn.tanh
         )

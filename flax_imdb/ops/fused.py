@@ -1,6 +1,6 @@
 """The recurrence with a backward pass of its own, for CPUs and as a baseline elsewhere.
 
-What makes it faster than differentiating a scan (measured in docs/speed.md):
+What makes it faster than differentiating a scan:
 
 - One matrix product per step, on the inputs and the state side by side.
 - The backward loop computes the gradients of the gates and of the state alone. Those of the inputs

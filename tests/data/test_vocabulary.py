@@ -9,6 +9,8 @@ from hypothesis import strategies as st
 from keras.src.legacy.preprocessing.text import text_to_word_sequence
 
 from flax_imdb.data import Vocabulary, split_words
+from flax_imdb.data.vocabulary import SPECIAL_TOKENS
+from flax_imdb.errors import InputError
 
 
 class TestSplitWords:
@@ -47,13 +49,26 @@ class TestVocabulary:
         self, tmp_path_factory: pytest.TempPathFactory, words: list[str]
     ) -> None:
         path = tmp_path_factory.mktemp("vocabulary") / "vocabulary.json"
-        Vocabulary(words).save(path, dataset="synthetic")
-        loaded, notes = Vocabulary.load(path)
-        assert loaded.words == tuple(words)
-        assert notes == {"dataset": "synthetic"}
+        vocabulary = Vocabulary(word for word in words if word not in SPECIAL_TOKENS)
+        vocabulary.save(path, dataset="synthetic", fingerprint="abc")
+        loaded, fingerprint = Vocabulary.load(path)
+        assert loaded.words == vocabulary.words
+        assert fingerprint == "abc"
 
-    @pytest.mark.parametrize("content", ["", "[]", "{}", '{"words": ["a", "b"]}', '{"words": 3}'])
+    @pytest.mark.parametrize(
+        "content",
+        [
+            "",
+            "[]",
+            "{}",
+            '{"words": ["a", "b"], "fingerprint": "x"}',
+            '{"words": 3, "fingerprint": "x"}',
+            '{"words": ["<pad>", "<start>", "<unk>"]}',
+            '{"words": ["<pad>", "<start>", "<unk>", 3], "fingerprint": "x"}',
+            '{"words": ["<pad>", "<start>", "<unk>", "a", "a"], "fingerprint": "x"}',
+        ],
+    )
     def test_a_file_that_is_no_vocabulary(self, tmp_path: Path, content: str) -> None:
         (tmp_path / "vocabulary.json").write_text(content)
-        with pytest.raises(ValueError):  # noqa: PT011 - json's own for the first
+        with pytest.raises(InputError, match=r"vocabulary\.json is not a vocabulary: "):
             Vocabulary.load(tmp_path / "vocabulary.json")
