@@ -47,7 +47,7 @@ def train(args: list[str], prog: str) -> int:
         saved = options.workdir / "config.json"
         if saved.exists():
             # A flag that is not given means what the run was started with.
-            started = dataclasses.replace(options, experiment=load_config(saved))
+            started = TrainOptions(experiment=load_config(saved))
             options = _parse(TrainOptions, args, prog, default=started)
     workdir = options.workdir
     if workdir is None:

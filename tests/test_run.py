@@ -3,6 +3,7 @@
 import dataclasses
 import io
 import json
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -278,6 +279,59 @@ class TestRefusals:
         with pytest.raises(InputError, match="holds other reviews than the run was trained on"):
             quiet_train(experiment(others, epochs=2), tmp_path / "run", resume=True)
         assert self.untouched(tmp_path / "run") == before
+
+    def test_several_runs_on_other_reviews(self, reviews: Path, tmp_path: Path) -> None:
+        """Seeds on different reviews have no common mean."""
+        quiet_train(experiment(reviews, epochs=1, runs=2), tmp_path / "run")
+        (tmp_path / "run" / "summary.json").unlink()
+        shutil.rmtree(tmp_path / "run" / "seed-8")
+        before = self.untouched(tmp_path / "run")
+        others = fake_reviews.write(tmp_path / "others", train=48)
+        with pytest.raises(InputError, match="holds other reviews than the run was trained on"):
+            quiet_train(experiment(others, epochs=1, runs=2), tmp_path / "run", resume=True)
+        assert self.untouched(tmp_path / "run") == before
+
+    def test_files_that_are_not_a_runs_are_not_overwritten(
+        self, reviews: Path, tmp_path: Path
+    ) -> None:
+        (tmp_path / "checkpoints").mkdir()
+        (tmp_path / "checkpoints" / "mine").write_text("mine")
+        (tmp_path / "config.json").write_text('{"mine": 1}')
+        before = self.untouched(tmp_path)
+        with pytest.raises(InputError, match="is not the configuration of a run"):
+            quiet_train(experiment(reviews), tmp_path, overwrite=True)
+        assert self.untouched(tmp_path) == before
+
+    @pytest.mark.parametrize("content", ["", "[]", '{"words": []}', None])
+    def test_resuming_with_a_damaged_vocabulary(
+        self, reviews: Path, finished: tuple[Path, dict, str], tmp_path: Path, content: str | None
+    ) -> None:
+        shutil.copytree(finished[0], tmp_path / "run")
+        vocabulary = tmp_path / "run" / "vocabulary.json"
+        if content is None:
+            vocabulary.write_bytes(b"\xff\x00")
+        else:
+            vocabulary.write_text(content)
+        before = self.untouched(tmp_path / "run")
+        with pytest.raises(InputError, match="is not a vocabulary"):
+            quiet_train(experiment(reviews, epochs=4), tmp_path / "run", resume=True)
+        assert self.untouched(tmp_path / "run") == before
+
+    def test_a_run_killed_while_it_started_is_started_afresh(
+        self, reviews: Path, tmp_path: Path
+    ) -> None:
+        (tmp_path / "checkpoints").mkdir()
+        result, _ = quiet_train(experiment(reviews, epochs=1), tmp_path, resume=True)
+        assert result["epochs"] == 1
+
+    def test_a_damaged_result_is_made_again(
+        self, reviews: Path, finished: tuple[Path, dict, str], tmp_path: Path
+    ) -> None:
+        workdir, result, _ = finished
+        shutil.copytree(workdir, tmp_path / "run")
+        (tmp_path / "run" / "result.json").write_text("[]")
+        again, _ = quiet_train(experiment(reviews, epochs=3), tmp_path / "run", resume=True)
+        assert again["test_loss"] == result["test_loss"]
 
     def test_bad_input_leaves_no_workdir(self, reviews: Path, tmp_path: Path) -> None:
         with pytest.raises(InputError):

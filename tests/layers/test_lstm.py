@@ -256,6 +256,18 @@ class TestNumbersOutside:
         ):
             LSTM(FEATURES, implementation="magic").init(jax.random.key(0), inputs())
 
+    def test_a_subclass_of_the_cell_computes_what_it_says(self) -> None:
+        class Doubled(LSTMCell):
+            def __call__(self, carry: Any, inputs: Any, masks: Any = None) -> Any:
+                carry, outputs = super().__call__(carry, inputs, masks)
+                return carry, 2 * outputs
+
+        variables = {"params": {"cell": cell_params()}}
+        doubled = LSTM(FEATURES, cell=Doubled).apply(variables, inputs())
+        np.testing.assert_allclose(
+            doubled, 2 * LSTM(FEATURES).apply(variables, inputs()), atol=1e-6
+        )
+
     @pytest.mark.parametrize("transform", [jax.jit, jax.checkpoint, jax.vmap])
     def test_under_transformations(self, transform: Any) -> None:
         variables = {"params": {"cell": cell_params()}}
