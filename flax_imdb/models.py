@@ -19,6 +19,7 @@ from flax_imdb.layers import (
     MaxPool,
     SequenceLayer,
     global_pool,
+    lengths_or_full,
 )
 
 
@@ -73,8 +74,7 @@ class Classifier(nn.Module):
         Returns:
           Logits, one per class.
         """
-        if lengths is None:
-            lengths = jnp.full(tokens.shape[0], tokens.shape[1])
+        lengths = lengths_or_full(lengths, *tokens.shape)
         x = nn.Embed(
             self.vocab_size,
             self.embedding_features,

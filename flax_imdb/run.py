@@ -70,15 +70,17 @@ def train(
         raise InputError("--resume keeps the run and --overwrite deletes it: give one of them")
     devices = select_devices(device, config.training.batch_size)
     started = workdir / "config.json"
-    if resume and started.exists():
-        config = _continued(config, load_config(started))
-        if (finished := _read_result(workdir, config)) is not None:
-            _print_result(finished, console)
-            return finished
-    elif not (resume or overwrite):
+    if resume:
+        if started.exists():
+            config = _continued(config, load_config(started))
+            if (finished := _read_result(workdir, config)) is not None:
+                _print_result(finished, console)
+                return finished
+    elif overwrite:
+        if _left_by_a_run(workdir):
+            load_config(started)  # or these are not a run's files, and stay
+    else:
         _check_free(workdir)
-    if overwrite and _left_by_a_run(workdir):
-        load_config(started)  # or these are not a run's files, and stay
     dataset = load_dataset(config.data)
     _print_note(dataset.note, console)
     # From here on the reviews that were found are meant, whatever "auto" would find later.

@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from numerics import assert_close
 
 from flax_imdb import models
 from flax_imdb.errors import InputError
@@ -59,12 +60,6 @@ def random_batch(lengths: list[int], time: int, seed: int = 0) -> dict[str, Any]
         "lengths": jnp.asarray(lengths, jnp.int32),
         "labels": jnp.asarray(rng.integers(0, 2, len(lengths)), jnp.int32),
     }
-
-
-def assert_close(ours: Any, theirs: Any, tolerance: float = 1e-5) -> None:
-    jax.tree.map(
-        lambda a, b: np.testing.assert_allclose(a, b, rtol=tolerance, atol=tolerance), ours, theirs
-    )
 
 
 class TestAgainstKeras:

@@ -10,7 +10,7 @@ from flax_imdb.layers.convolution import Conv, MaxPool
 from flax_imdb.layers.dropout import Dropout, dropout_mask
 from flax_imdb.layers.lstm import LSTM
 from flax_imdb.layers.lstm_cell import LSTMCell, LSTMMasks, unit_forget_bias
-from flax_imdb.layers.sequence import SequenceLayer, global_pool, padding_mask
+from flax_imdb.layers.sequence import SequenceLayer, global_pool, lengths_or_full, padding_mask
 
 __all__ = [
     "LSTM",
@@ -23,6 +23,7 @@ __all__ = [
     "SequenceLayer",
     "dropout_mask",
     "global_pool",
+    "lengths_or_full",
     "padding_mask",
     "unit_forget_bias",
 ]

@@ -5,7 +5,7 @@ from flax import linen as nn
 from flax.typing import Dtype, Initializer
 from jaxtyping import Array, Float, Int
 
-from flax_imdb.layers.sequence import SequenceLayer, padding_mask
+from flax_imdb.layers.sequence import SequenceLayer, lengths_or_full, padding_mask
 
 
 class Conv(SequenceLayer):
@@ -39,8 +39,7 @@ class Conv(SequenceLayer):
     ) -> Float[Array, "batch time features"]:
         """Convolve; the outputs have as many time steps as the inputs, and 0 at padding."""
         batch, time, _ = inputs.shape
-        if lengths is None:
-            lengths = jnp.full(batch, time)
+        lengths = lengths_or_full(lengths, batch, time)
         valid = padding_mask(lengths, time)[..., None]
         outputs = nn.Conv(
             self.features,
@@ -76,8 +75,7 @@ class MaxPool(SequenceLayer):
     ) -> Float[Array, "batch pooled features"]:
         """Pool to ``ceil(time / window)`` steps; 0 at padding."""
         batch, time, _ = inputs.shape
-        if lengths is None:
-            lengths = jnp.full(batch, time)
+        lengths = lengths_or_full(lengths, batch, time)
         valid = padding_mask(lengths, time)[..., None]
         inputs = jnp.where(valid, inputs, -jnp.inf)
         missing = -time % self.window

@@ -11,7 +11,7 @@ from flax.typing import Dtype, Initializer
 from jaxtyping import Array, Bool, Float, Int
 
 from flax_imdb.layers.lstm_cell import LSTMCell, LSTMMasks, orthogonal
-from flax_imdb.layers.sequence import SequenceLayer, padding_mask
+from flax_imdb.layers.sequence import SequenceLayer, lengths_or_full, padding_mask
 from flax_imdb.ops import fused
 
 IMPLEMENTATIONS = ("auto", "scan", "fused")
@@ -85,7 +85,7 @@ class LSTM(SequenceLayer):
           ValueError: an unknown `implementation`, or a rate outside [0, 1).
         """
         batch, time, _ = inputs.shape
-        lengths = jnp.full(batch, time) if lengths is None else jnp.clip(lengths, 0, time)
+        lengths = jnp.clip(lengths_or_full(lengths, batch, time), 0, time)
         # Even an infinity at padding must not reach a gradient, where it would meet a zero.
         inputs = jnp.where(padding_mask(lengths, time)[..., None], inputs, 0)
         cell = self._make_cell()

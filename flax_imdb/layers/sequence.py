@@ -12,6 +12,13 @@ def padding_mask(lengths: Int[Array, " batch"], time: int) -> Bool[Array, "batch
     return jnp.arange(time) < lengths[:, None]
 
 
+def lengths_or_full(
+    lengths: Int[Array, " batch"] | None, batch: int, time: int
+) -> Int[Array, " batch"]:
+    """`lengths`, or those of `batch` rows without padding where there are none."""
+    return jnp.full(batch, time) if lengths is None else lengths
+
+
 def global_pool(
     inputs: Float[Array, "batch time features"],
     lengths: Int[Array, " batch"] | None = None,
@@ -28,8 +35,7 @@ def global_pool(
       ValueError: an unknown `pooling`.
     """
     batch, time, _ = inputs.shape
-    if lengths is None:
-        lengths = jnp.full(batch, time)
+    lengths = lengths_or_full(lengths, batch, time)
     mask = padding_mask(lengths, time)[..., None]
     if pooling == "mean":
         total = jnp.sum(jnp.where(mask, inputs, 0), axis=1)

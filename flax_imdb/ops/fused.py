@@ -18,7 +18,7 @@ import jax.numpy as jnp
 from jax import lax
 from jaxtyping import Array, Float, Int
 
-from flax_imdb.ops.masks import masked_product
+from flax_imdb.ops.masks import mask_of_gate, masked_product
 
 Carry = tuple[Float[Array, "batch features"], Float[Array, "batch features"]]
 Mask = Float[Array, "batch gates width"] | None
@@ -169,7 +169,7 @@ def _backward(return_sequences, residuals, gradients):  # type: ignore[no-untype
 
     def over_all_steps(array, mask, gate):  # type: ignore[no-untyped-def]
         if mask is not None:
-            array = array * mask[:, gate if mask.shape[1] == 4 else 0]
+            array = array * mask_of_gate(mask, gate)
         return array.reshape(time * batch, -1)
 
     flat = [d_gate.reshape(time * batch, -1) for d_gate in d_gates]
@@ -181,10 +181,7 @@ def _backward(return_sequences, residuals, gradients):  # type: ignore[no-untype
         for d, part in zip(flat, jnp.split(kernel, 4, axis=1), strict=True)
     ]
     if input_mask is not None:
-        d_inputs = [
-            d * input_mask[:, gate if input_mask.shape[1] == 4 else 0]
-            for gate, d in enumerate(d_inputs)
-        ]
+        d_inputs = [d * mask_of_gate(input_mask, gate) for gate, d in enumerate(d_inputs)]
     d_weights = tuple(jnp.concatenate(d, axis=-1) for d in (d_kernel, d_recurrent, d_bias))
     # Masks are drawn, not computed from anything that has a gradient.
     d_masks = jax.tree.map(jnp.zeros_like, (input_mask, state_mask))

@@ -4,6 +4,11 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float
 
 
+def mask_of_gate(mask: Float[Array, "batch gates width"], gate: int) -> Float[Array, "batch width"]:
+    """The mask of a gate, where there is one for each or one for all."""
+    return mask[:, gate if mask.shape[1] == 4 else 0]
+
+
 def masked_product(
     inputs: Float[Array, "batch width"],
     kernel: Float[Array, "width gates_features"],

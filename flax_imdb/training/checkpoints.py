@@ -77,12 +77,10 @@ class Checkpoints:
         # Whatever orbax raises here, from whichever of its layers, is about what it read.
         try:
             saved = self._manager.item_metadata(epoch)["state"]
-            fits = _shapes(saved["params"]) == _shapes(state.params)
-        except Exception as error:
-            raise InputError(f"{checkpoint} cannot be read: {_one_line(error)}") from error
-        if not fits:
-            raise InputError(f"{checkpoint} is another model's: its parameters have other shapes")
-        try:
+            if _shapes(saved["params"]) != _shapes(state.params):
+                raise InputError(
+                    f"{checkpoint} is another model's: its parameters have other shapes"
+                )
             restored = self._manager.restore(
                 epoch,
                 args=self._ocp.args.Composite(
@@ -90,6 +88,8 @@ class Checkpoints:
                     history=self._ocp.args.JsonRestore(),
                 ),
             )
+        except InputError:
+            raise
         except Exception as error:
             raise InputError(f"{checkpoint} cannot be read: {_one_line(error)}") from error
         return state.replace(**restored["state"]), restored["history"]

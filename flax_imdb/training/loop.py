@@ -128,7 +128,15 @@ class Trainer:
     def __init__(self, mesh: Mesh, batching: Batching):
         self.mesh = mesh
         self.batching = batching
-        self._train_step = _SplitTrainStep(mesh) if on_cpus(mesh) else _TrainStep(mesh)
+        everywhere = replicated(mesh)
+        # On accelerators one program, in which XLA adds the gradients of several devices.
+        self._train_step = (
+            _SplitTrainStep(mesh)
+            if on_cpus(mesh)
+            else _Compiled(
+                jax.jit(train_step, donate_argnums=0, out_shardings=(everywhere, everywhere))
+            )
+        )
         self._eval_step = _Compiled(jax.jit(_on_each_device(eval_step, mesh)))
         self._predict_step = _Compiled(jax.jit(predict_step, out_shardings=by_row(mesh)))
 
@@ -246,27 +254,6 @@ def _on_each_device(function: Callable[..., Any], mesh: Mesh) -> Callable[..., A
         out_specs=PartitionSpec("batch"),
         check_vma=False,
     )
-
-
-class _TrainStep:
-    """`train_step` as one program, in which XLA adds the gradients of several devices.
-
-    Attributes:
-      compile_seconds: the time that compilations took.
-    """
-
-    def __init__(self, mesh: Mesh):
-        everywhere = replicated(mesh)
-        self._step = _Compiled(
-            jax.jit(train_step, donate_argnums=0, out_shardings=(everywhere, everywhere))
-        )
-
-    @property
-    def compile_seconds(self) -> float:
-        return self._step.compile_seconds
-
-    def __call__(self, state: TrainState, batch: Batch) -> tuple[TrainState, Metrics]:
-        return self._step(state, batch)
 
 
 class _SplitTrainStep:

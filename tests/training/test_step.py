@@ -8,6 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 import pytest
+from numerics import assert_close
 
 from flax_imdb import models
 from flax_imdb.data import Batch, Batching, Examples
@@ -33,12 +34,6 @@ def batches(count: int, batch_size: int = 8, real: int = 8) -> list[Batch]:
     batching = Batching(real, 12, multiple_of=batch_size)
     plan = batching.plan_epoch(examples, seed=0, epoch=1)
     return [batching.make(examples, planned._replace(time=12)) for planned in plan]
-
-
-def assert_close(ours: Any, theirs: Any, tolerance: float = 1e-5) -> None:
-    jax.tree.map(
-        lambda a, b: np.testing.assert_allclose(a, b, rtol=tolerance, atol=tolerance), ours, theirs
-    )
 
 
 class TestOneDevice:

@@ -1,0 +1,13 @@
+"""Comparing trees of numbers."""
+
+from typing import Any
+
+import jax
+import numpy as np
+
+
+def assert_close(ours: Any, theirs: Any, tolerance: float = 1e-5) -> None:
+    """Every leaf, relatively or absolutely within `tolerance`."""
+    jax.tree.map(
+        lambda a, b: np.testing.assert_allclose(a, b, rtol=tolerance, atol=tolerance), ours, theirs
+    )
