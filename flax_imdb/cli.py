@@ -13,7 +13,7 @@ from typing import Annotated, Any, TypeVar
 import tyro
 
 from flax_imdb.config import ExperimentConfig, load_config
-from flax_imdb.devices import DeviceName
+from flax_imdb.devices import DeviceName, tune_process
 from flax_imdb.errors import InputError
 
 T = TypeVar("T")
@@ -164,6 +164,7 @@ def main(args: list[str] | None = None) -> int:
 
 def run(command: Callable[[list[str], str], int], args: list[str], prog: str) -> int:
     """Run a command with the user's mistakes as one line on standard error and status 2."""
+    tune_process()
     try:
         return command(args, prog)
     except InputError as error:

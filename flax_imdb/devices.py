@@ -1,20 +1,48 @@
 """Which devices a run uses, and how arrays are laid out on them."""
 
 import contextlib
+import ctypes
 import os
+import sys
 from typing import Literal
 
 import jax
 import numpy as np
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
+from flax_imdb.data.encoding import cache_dir
 from flax_imdb.errors import InputError
 
 DeviceName = Literal["auto", "cpu", "gpu", "tpu"]
 
 
+# glibc's malloc.h
+_M_TRIM_THRESHOLD, _M_MMAP_MAX, _M_ARENA_MAX = -1, -4, -8
+
 # Fewer rows than this on a core cost more in overhead than the core gains.
 _ROWS_PER_CPU = 8
+
+
+def tune_process() -> None:
+    """Make this process start and train faster; for a program, before it computes anything.
+
+    - Compiled programs are kept in the cache directory (see `flax_imdb.data.encoding.cache_dir`)
+      and found there by later processes, unless JAX has been given a directory of its own.
+    - With glibc, memory that XLA frees stays with the process. Given back to the system, as glibc
+      does with large blocks, it is fetched and cleared anew, page by page, in every training step.
+    """
+    if jax.config.jax_compilation_cache_dir is None:  # type: ignore[attr-defined]
+        jax.config.update("jax_compilation_cache_dir", str(cache_dir() / "compiled"))
+        jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.0)
+    if sys.platform == "linux":
+        with contextlib.suppress(AttributeError):  # Not glibc.
+            mallopt = ctypes.CDLL(None).mallopt
+            for option, value in (
+                (_M_MMAP_MAX, 0),
+                (_M_TRIM_THRESHOLD, 2**31 - 1),
+                (_M_ARENA_MAX, 1),  # Arenas beside the first cannot hold blocks of this size.
+            ):
+                mallopt(option, value)
 
 
 def select_devices(name: DeviceName = "auto", batch_size: int | None = None) -> list[jax.Device]:

@@ -9,7 +9,7 @@ import jax.numpy as jnp
 import flax_imdb
 from flax_imdb import models
 from flax_imdb.data import Batching, Examples, Planned
-from flax_imdb.devices import make_mesh, select_devices
+from flax_imdb.devices import make_mesh, select_devices, tune_process
 from flax_imdb.errors import InputError
 from flax_imdb.layers import LSTM, Bidirectional, SequenceLayer
 from flax_imdb.training import Trainer, create_state
@@ -20,6 +20,7 @@ class FlaxImdb(Contestant):
     """flax_imdb with the implementation of that name; ``""`` is the one that it chooses."""
 
     def __init__(self, task: Task, implementation: str):
+        tune_process()
         self._devices = select_devices(task.device, task.batch_size)
         self._trainer = Trainer(
             make_mesh(self._devices),

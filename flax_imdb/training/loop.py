@@ -5,7 +5,7 @@ import math
 import statistics
 import time
 from collections.abc import Callable, Iterator
-from typing import Any, NamedTuple, TypedDict
+from typing import Any, NamedTuple, TypedDict, TypeVar
 
 import jax
 import numpy as np
@@ -23,6 +23,8 @@ from flax_imdb.training.step import (
     sum_gradients,
     train_step,
 )
+
+T = TypeVar("T")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -178,8 +180,8 @@ class Trainer:
             compile_seconds = -self._train_step.compile_seconds
             start = time.perf_counter()
             before = start - self._train_step.compile_seconds
-            for planned in plan:
-                state, metrics = self.step(state, dataset.train, planned)
+            for done in _one_ahead(self._steps(state, dataset.train, plan)):
+                state, metrics = done
                 totals.add(metrics)
                 now = time.perf_counter() - self._train_step.compile_seconds
                 durations.append(1e3 * (now - before))
@@ -212,29 +214,49 @@ class Trainer:
         """Make a planned batch of `examples` and train on it; `state` is donated."""
         return self._train_step(state, self._batch(examples, planned))
 
+    def _steps(
+        self, state: TrainState, examples: Examples, plan: list[Planned]
+    ) -> Iterator[tuple[TrainState, Metrics]]:
+        """Start a step on each batch; all states but the last are donated to the next step."""
+        for planned in plan:
+            state, metrics = self.step(state, examples, planned)
+            yield state, metrics
+
     def evaluate(self, state: TrainState, examples: Examples) -> tuple[float, float]:
         """Mean loss in nats and accuracy of `state` on `examples`."""
-        state = self.place(state)
         totals = _Totals()
-        for planned in self.batching.plan_evaluation(examples):
-            totals.add(self._eval_step(state, self._batch(examples, planned)))
+        for metrics in _one_ahead(self._on_each(self._eval_step, state, examples)):
+            totals.add(metrics)
         return totals.means()
 
     def predict(self, state: TrainState, examples: Examples) -> np.ndarray:
         """Probabilities float32 [examples, classes]; with one logit, that of label 1."""
-        state = self.place(state)
         plan = self.batching.plan_evaluation(examples)
+        batches = _one_ahead(self._on_each(self._predict_step, state, examples))
         probabilities = [
-            np.asarray(self._predict_step(state, self._batch(examples, planned)))[
-                : len(planned.indices)
-            ]
-            for planned in plan
+            np.asarray(batch)[: len(planned.indices)]
+            for planned, batch in zip(plan, batches, strict=True)
         ]
         order = np.concatenate([planned.indices for planned in plan])
         return np.concatenate(probabilities)[np.argsort(order)]
 
+    def _on_each(self, step: "_Compiled", state: TrainState, examples: Examples) -> Iterator[Any]:
+        """Start a step on each batch of `examples`; the results follow in the plan's order."""
+        state = self.place(state.replace(opt_state=()))
+        for planned in self.batching.plan_evaluation(examples):
+            yield step(state, self._batch(examples, planned))
+
     def _batch(self, examples: Examples, planned: Planned) -> Batch:
         return jax.device_put(self.batching.make(examples, planned), by_row(self.mesh))
+
+
+def _one_ahead(started: Iterator[T]) -> Iterator[T]:
+    """Each result once the next has been started, so that no device waits for the host."""
+    previous = next(started)
+    for result in started:
+        yield previous
+        previous = result
+    yield previous
 
 
 def _on_each_device(function: Callable[..., Any], mesh: Mesh) -> Callable[..., Any]:

@@ -41,19 +41,20 @@ class TestOrder:
             assert order(7, 1) != order(8, 1)
 
     def test_rows_of_similar_length_are_together(self) -> None:
-        """Padding is then a small part of what is computed."""
+        """Padding is then a small part of a batch, and next to nothing before its longest row ends."""
         lengths = np.random.default_rng(0).integers(1, 500, 4096).tolist()
         batching = Batching(64, 500)
         plan = batching.plan_epoch(examples(lengths), seed=7, epoch=1)
-        padded = sum(64 * planned.time for planned in plan)
-        assert padded < 1.2 * sum(lengths)
+        rows = [np.array(lengths)[planned.indices] for planned in plan]
+        assert sum(64 * row.max() for row in rows) < 1.05 * sum(lengths)
+        assert sum(64 * planned.time for planned in plan) < 1.3 * sum(lengths)
 
     def test_few_padded_lengths(self) -> None:
         """Each is compiled once."""
         for max_length in (1, 7, 500, 4096):
             lengths = np.arange(1, max_length + 1).tolist()
             plan = Batching(2, max_length).plan_evaluation(examples(lengths))
-            assert len({planned.time for planned in plan}) <= 10
+            assert len({planned.time for planned in plan}) <= 5
             assert max(planned.time for planned in plan) == max_length
 
 
