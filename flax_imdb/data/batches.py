@@ -12,7 +12,7 @@ Padding = Literal["masked", "keras"]
 
 # Batches are sorted by length within windows of this many: wide enough that rows of a batch are
 # nearly equally long, narrow enough that the order stays random.
-_WINDOW = 32
+_WINDOW = 16
 
 # Each padded length is compiled once. Few will do: on CPUs the time loops end with the longest row.
 _PADDED_LENGTHS = 5

@@ -41,12 +41,12 @@ class TestOrder:
             assert order(7, 1) != order(8, 1)
 
     def test_rows_of_similar_length_are_together(self) -> None:
-        """Padding is then a small part of a batch, and next to nothing before its longest row ends."""
+        """Padding is a small part of a batch then, and next to none comes before the longest row."""
         lengths = np.random.default_rng(0).integers(1, 500, 4096).tolist()
         batching = Batching(64, 500)
         plan = batching.plan_epoch(examples(lengths), seed=7, epoch=1)
         rows = [np.array(lengths)[planned.indices] for planned in plan]
-        assert sum(64 * row.max() for row in rows) < 1.05 * sum(lengths)
+        assert sum(64 * row.max() for row in rows) < 1.1 * sum(lengths)
         assert sum(64 * planned.time for planned in plan) < 1.3 * sum(lengths)
 
     def test_few_padded_lengths(self) -> None:
