@@ -41,7 +41,7 @@ class TestOrder:
             assert order(7, 1) != order(8, 1)
 
     def test_rows_of_similar_length_are_together(self) -> None:
-        """Padding is a small part of a batch then, and next to none comes before the longest row."""
+        """Padding is a small part of a batch, and next to none comes before the longest row."""
         lengths = np.random.default_rng(0).integers(1, 500, 4096).tolist()
         batching = Batching(64, 500)
         plan = batching.plan_epoch(examples(lengths), seed=7, epoch=1)
