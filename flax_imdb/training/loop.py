@@ -9,7 +9,7 @@ from typing import Any, NamedTuple, TypedDict, TypeVar
 
 import jax
 import numpy as np
-from jax.sharding import Mesh, PartitionSpec, SingleDeviceSharding
+from jax.sharding import Mesh, PartitionSpec
 
 from flax_imdb.data import Batch, Batching, Dataset, Examples, Planned
 from flax_imdb.devices import by_row, on_cpus, replicated
@@ -286,8 +286,7 @@ class _SplitTrainStep:
     """
 
     def __init__(self, mesh: Mesh):
-        self._everywhere = replicated(mesh)
-        self._first = SingleDeviceSharding(mesh.devices[0])
+        self._mesh = mesh
         self._gradients = _Compiled(jax.jit(_on_each_device(sum_gradients, mesh)))
         self._update = _Compiled(jax.jit(self._apply, donate_argnums=0))
 
@@ -296,14 +295,30 @@ class _SplitTrainStep:
         return self._gradients.compile_seconds + self._update.compile_seconds
 
     def __call__(self, state: TrainState, batch: Batch) -> tuple[TrainState, Metrics]:
-        shares = self._gradients(
-            jax.device_put(state.replace(opt_state=()), self._everywhere), batch
+        first = self._mesh.devices[0]
+        state = jax.device_put(state, first)
+        shares = self._gradients(self._everywhere(state.replace(opt_state=())), batch)
+        # Device by device: JAX would put the arrays together first, which takes longer.
+        shares = [
+            jax.tree.map(lambda leaf, n=n: leaf.addressable_shards[n].data, shares)
+            for n in range(self._mesh.size)
+        ]
+        return self._update(state, jax.device_put(shares, first))
+
+    def _everywhere(self, state: TrainState) -> TrainState:
+        """What `device_put` with a replicated sharding does, in less than half the time."""
+        copies = [jax.device_put(state, device) for device in self._mesh.devices]
+        return jax.tree.map(
+            lambda *copies: jax.make_array_from_single_device_arrays(
+                copies[0].shape, replicated(self._mesh), copies
+            ),
+            *copies,
         )
-        return self._update(jax.device_put(state, self._first), jax.device_put(shares, self._first))
 
     @staticmethod
-    def _apply(state: TrainState, shares: tuple[Any, Metrics]) -> tuple[TrainState, Metrics]:
-        grads, metrics = jax.tree.map(lambda leaf: leaf.sum(axis=0), shares)
+    def _apply(state: TrainState, shares: list[tuple[Any, Metrics]]) -> tuple[TrainState, Metrics]:
+        # Added one by one: XLA is slow to reduce over a leading axis as short as this.
+        grads, metrics = jax.tree.map(lambda *shares: sum(shares)[0], *shares)
         return apply_gradients(state, grads, metrics), metrics
 
 
