@@ -25,12 +25,16 @@ def create_state(model: Classifier, *, learning_rate: float, seed: int) -> Train
     Adam's constants are those of Keras's (epsilon 1e-7); optax adds epsilon after the bias
     correction, as Kingma and Ba 2015 do in their algorithm 1, and Keras before it.
     """
-    params_key, dropout_key = jax.random.split(jax.random.key(seed))
-    tokens = jnp.zeros((1, 8), jnp.int32)
-    params = jax.jit(model.init)(params_key, tokens)["params"]
-    return TrainState.create(
-        apply_fn=model.apply,
-        params=params,
-        tx=optax.adam(learning_rate, eps=1e-7),
-        dropout_key=dropout_key,
-    )
+
+    @jax.jit  # All of it: op by op, each is compiled by itself.
+    def create(key: Key[Array, ""]) -> TrainState:
+        params_key, dropout_key = jax.random.split(key)
+        return TrainState.create(
+            apply_fn=model.apply,
+            params=model.init(params_key, jnp.zeros((1, 8), jnp.int32))["params"],
+            tx=optax.adam(learning_rate, eps=1e-7),
+            dropout_key=dropout_key,
+        )
+
+    state: TrainState = create(jax.random.key(seed))
+    return state
