@@ -10,7 +10,9 @@ docs/benchmarks.md says what is measured, and what the file holds.
 import argparse
 import contextlib
 import importlib.util
+import itertools
 import json
+import operator
 import os
 import platform
 import statistics
@@ -49,17 +51,17 @@ def useful_flops(task: Task, lengths: np.ndarray) -> float:
     return float(3 * flops)
 
 
-def stratified(plan: list[Planned], size: int) -> list[Planned]:
-    """One batch out of each of `size` equal parts of `plan` by padded length, in `plan`'s order."""
+def stratified(examples: Examples, plan: list[Planned], size: int) -> list[Planned]:
+    """The middle batch of each of `size` equal parts of `plan` by longest row, in `plan`'s order.
+
+    `plan` takes ``len(plan) / size`` times as long as they do.
+    """
     size = min(size, len(plan))
-    by_length = np.argsort([planned.time for planned in plan], kind="stable")
+    by_length = np.argsort(
+        [examples.lengths[planned.indices].max() for planned in plan], kind="stable"
+    )
     middles = ((np.arange(size) + 0.5) * len(plan) / size).astype(int)
     return [plan[i] for i in np.sort(by_length[middles])]
-
-
-def scale(plan: list[Planned], sample: list[Planned]) -> float:
-    """How many times as long `plan` takes as `sample`: the ratio of their padded time steps."""
-    return sum(planned.time for planned in plan) / sum(planned.time for planned in sample)
 
 
 def padded_epoch(task: Task) -> tuple[Examples, list[Planned]]:
@@ -89,8 +91,8 @@ def measure(
     scales = {}
     for process in processes:
         examples, plan = epochs[process.system]
-        batches = stratified(plan, sample)
-        scales[process.system] = scale(plan, batches)
+        batches = stratified(examples, plan, sample)
+        scales[process.system] = len(plan) / len(batches)
         process.ask("load", examples, batches)
         process.ask("train")  # Compiles.
     seconds: dict[str, list[float]] = {process.system: [] for process in processes}
@@ -101,7 +103,12 @@ def measure(
 
 
 def make_row(
-    system: str, mode: str, task: Task, epoch: tuple[Examples, list[Planned]], seconds: list[float]
+    system: str,
+    mode: str,
+    task: Task,
+    epoch: tuple[Examples, list[Planned]],
+    seconds: list[float],
+    peak_memory_mb: float,
 ) -> Row:
     """A row of the results, as far as it needs no other."""
     examples, plan = epoch
@@ -125,18 +132,20 @@ def make_row(
         "examples_per_second": len(lengths) / epoch_seconds,
         "tokens_per_second": int(lengths.sum()) / epoch_seconds,
         "gflops": 1e-9 * useful_flops(task, lengths) / epoch_seconds,
+        "peak_memory_mb": peak_memory_mb,
     }
 
 
 def add_ratios(rows: list[Row], peak_gflops: float) -> None:
     """Add to each row what compares it with the machine and with the peers."""
+    same_task = operator.itemgetter("arch", "mode", "batch_size", "max_length", "features")
     for row in rows:
         peers = [
             other["step_ms_median"]
             for other in rows
             if other["system"] in PEERS
             and other["same_work"]
-            and (other["arch"], other["mode"]) == (row["arch"], row["mode"])
+            and same_task(other) == same_task(row)
         ]
         row["floor_fraction"] = row["gflops"] / peak_gflops
         row["ratio_to_fastest_peer"] = min(peers) / row["step_ms_median"] if peers else None
@@ -177,9 +186,10 @@ def table(rows: list[Row]) -> str:
     """The rows for the console."""
     heads = ("step ms", "min", "epoch s", "GFLOP/s", "floor", "ratio")
     lines = [f"{'':24}{'mode':8}" + "".join(f"{head:>9}" for head in heads)]
-    for arch in dict.fromkeys(row["arch"] for row in rows):
-        lines.append(arch)
-        for row in (row for row in rows if row["arch"] == arch):
+    task = operator.itemgetter("arch", "batch_size", "max_length", "features")
+    for (arch, batch_size, max_length, features), of_task in itertools.groupby(rows, key=task):
+        lines.append(f"{arch}, {batch_size} x {max_length}, width {features}")
+        for row in of_task:
             ratio = row["ratio_to_fastest_peer"]
             lines.append(
                 f"  {row['system']:22}{row['mode']:8}{row['step_ms_median']:9.2f}"
@@ -212,6 +222,11 @@ def names(*choices: str) -> Callable[[str], list[str]]:
     return read
 
 
+def sizes(text: str) -> list[int]:
+    """Reads whole numbers above 0, separated by commas."""
+    return [at_least(1)(number) for number in text.split(",")]
+
+
 def at_least(least: int) -> Callable[[str], int]:
     """Reads a whole number that is not below `least`."""
 
@@ -235,9 +250,9 @@ def read_options(arguments: Sequence[str] | None) -> tuple[Parser, argparse.Name
     add("--json", type=Path, help="where to write the results")
     add("--compare", type=Path, help="earlier results; status 1 where a row has become slower")
     add("--data-dir", help="where the reviews are, for --mode epoch (default: $TFDS_DATA_DIR)")
-    add("--batch-size", type=at_least(1), default=64)
-    add("--max-length", type=at_least(2), default=500)
-    add("--features", type=at_least(1), default=100)
+    add("--batch-size", type=sizes, default="64", help="several, such as 16,64, are a sweep")
+    add("--max-length", type=sizes, default="500")
+    add("--features", type=sizes, default="100")
     add("--rounds", type=at_least(2), default=9, help="turns of each contestant")
     add("--steps", type=at_least(1), default=4, help="steps of a turn in mode padded")
     add("--sample", type=at_least(1), default=16, help="batches of a turn in mode epoch")
@@ -253,16 +268,17 @@ def run(options: argparse.Namespace) -> dict[str, Any]:
     """Measure what the flags ask for."""
     systems = ["flax_imdb", *(f"flax_imdb/{name}" for name in options.implementations)]
     systems += options.peers
-    sizes = {name: getattr(options, name) for name in ("batch_size", "max_length", "features")}
     if "epoch" in options.mode:
         reviews = load_dataset(
-            DataConfig("imdb_reviews", options.data_dir, max_length=options.max_length)
+            DataConfig("imdb_reviews", options.data_dir, max_length=max(options.max_length))
         ).train
     rows: list[Row] = []
     versions = {"python": platform.python_version(), "numpy": np.__version__}
     peak_gflops, device = 0.0, ""
-    for arch in options.arch:
-        task = Task(arch, options.device, **sizes)
+    for arch, batch_size, max_length, features in itertools.product(
+        options.arch, options.batch_size, options.max_length, options.features
+    ):
+        task = Task(arch, options.device, batch_size, max_length, features)
         with contextlib.ExitStack() as stack:
             processes = [stack.enter_context(Process(system, task)) for system in systems]
             for process in processes:  # Before any is measured, all are up and idle.
@@ -273,8 +289,9 @@ def run(options: argparse.Namespace) -> dict[str, Any]:
                 if mode == "padded":
                     epochs = dict.fromkeys(systems, padded_epoch(task))
                 else:
+                    examples = reviews.limited(task.vocab_size, max_length)
                     epochs = {
-                        system: (reviews, plan_epoch(system, task, reviews)) for system in systems
+                        system: (examples, plan_epoch(system, task, examples)) for system in systems
                     }
                 seconds = measure(
                     processes,
@@ -283,8 +300,15 @@ def run(options: argparse.Namespace) -> dict[str, Any]:
                     rounds=options.rounds,
                 )
                 rows += [
-                    make_row(system, mode, task, epochs[system], seconds[system])
-                    for system in systems
+                    make_row(
+                        process.system,
+                        mode,
+                        task,
+                        epochs[process.system],
+                        seconds[process.system],
+                        process.ask("peak_memory_mb"),
+                    )
+                    for process in processes
                 ]
     add_ratios(rows, peak_gflops)
     return {

@@ -53,22 +53,29 @@ def test_useful_flops_of_the_tutorials_lstm() -> None:
     assert flops == pytest.approx(3 * 3.38e9, rel=1e-3)
 
 
-def test_a_sample_holds_every_length_of_its_share_or_more_and_scales_to_the_epoch() -> None:
-    times = np.random.default_rng(0).permutation(np.repeat([50, 100, 250, 500], [25, 50, 125, 200]))
-    plan = [Planned(np.arange(2), int(time)) for time in times]
-    sample = step_time.stratified(plan, 16)
-    counts = {time: sum(planned.time == time for planned in sample) for time in (50, 100, 250, 500)}
-    assert counts == {50: 1, 100: 2, 250: 5, 500: 8}
-    # Where a step takes as long as its padded steps, and where each takes the same.
-    for cost in (lambda planned: planned.time, lambda planned: 1):
-        whole, part = (sum(map(cost, batches)) for batches in (plan, sample))
-        assert part * step_time.scale(plan, sample) == pytest.approx(whole)
+def reviews_of(lengths: list[int]) -> Examples:
+    return Examples.build([np.full(length, 4) for length in lengths], np.zeros(len(lengths)))
+
+
+def test_a_sample_holds_every_length_of_its_share_or_more() -> None:
+    lengths = np.random.default_rng(0).permutation(
+        np.repeat([50, 100, 250, 500], [25, 50, 125, 200])
+    )
+    plan = [Planned(np.array([row]), 500) for row in range(len(lengths))]
+    sample = step_time.stratified(reviews_of(lengths.tolist()), plan, 16)
+    found = [int(lengths[planned.indices[0]]) for planned in sample]
+    assert {length: found.count(length) for length in (50, 100, 250, 500)} == {
+        **{50: 1, 100: 2},
+        **{250: 5, 500: 8},
+    }
 
 
 def test_a_sample_keeps_the_order_and_is_at_most_the_plan() -> None:
-    plan = [Planned(np.array([i]), time) for i, time in enumerate([5, 1, 4, 2])]
-    assert step_time.stratified(plan, 9) == plan
-    assert [planned.time for planned in step_time.stratified(plan, 2)] == [5, 2]
+    examples = reviews_of([5, 1, 4, 2])
+    plan = [Planned(np.array([row]), 5) for row in range(4)]
+    assert step_time.stratified(examples, plan, 9) == plan
+    sample = step_time.stratified(examples, plan, 2)
+    assert [examples.lengths[planned.indices[0]] for planned in sample] == [5, 2]
 
 
 def test_each_system_batches_as_its_users_do() -> None:
@@ -86,7 +93,7 @@ def test_each_system_batches_as_its_users_do() -> None:
 def test_a_row_of_measurements() -> None:
     examples = Examples.build([np.full(n, 4) for n in (8, 2)], np.zeros(2))
     epoch = (examples, [Planned(np.arange(2), 8)] * 5)
-    made = step_time.make_row("flax_imdb", "epoch", task("lstm"), epoch, [1.0, 3.0, 2.0])
+    made = step_time.make_row("flax_imdb", "epoch", task("lstm"), epoch, [1.0, 3.0, 2.0], 99.0)
     assert (made["step_ms_median"], made["step_ms_min"]) == (400, 200)
     assert made["step_ms_quartiles"] == [300, 500]
     assert made["epoch_seconds"] == 2
@@ -101,10 +108,11 @@ def test_the_fastest_peer_is_one_that_does_the_same_work() -> None:
         row("keras-tensorflow", 20.0),
         row("torch", 5.0, same_work=False),
         row("flax_imdb", 30.0, mode="epoch"),
+        row("torch", 1.0, features=5),
     ]
     step_time.add_ratios(rows, peak_gflops=200.0)
     ratios = [row["ratio_to_fastest_peer"] for row in rows]
-    assert ratios == [2.0, 0.8, 1.0, 4.0, None]
+    assert ratios == [2.0, 0.8, 1.0, 4.0, None, 1.0]
     assert rows[0]["floor_fraction"] == 0.25
 
 
@@ -123,7 +131,7 @@ def test_the_table_says_who_did_less_work() -> None:
     ]
     step_time.add_ratios(rows, peak_gflops=200.0)
     _, arch, ours, torch = step_time.table(rows).splitlines()
-    assert arch == "lstm"
+    assert arch == "lstm, 2 x 8, width 4"
     assert "less work" in torch
     assert "less work" not in ours
 
@@ -150,6 +158,7 @@ def test_compare_names_what_slowed_beyond_noise(ours: float, peers: float, slowe
     [
         (["--arch", "gru"], "argument --arch: gru is unknown"),
         (["--peers", "numpy"], "argument --peers: numpy is unknown"),
+        (["--features", "4,0"], "argument --features: 0 is not a whole number from 1 on"),
         (["--rounds", "1"], "argument --rounds: 1 is not a whole number from 2 on"),
         (["--compare", "absent.json"], "--compare absent.json holds no results"),
         (["--device", "tpu", "--mode", "padded"], "--device tpu is not there"),
@@ -183,10 +192,11 @@ def test_a_run(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
             *("system", "arch", "mode", "same_work", "batch_size", "max_length", "features"),
             *("precision", "step_ms_median", "step_ms_min", "step_ms_quartiles"),
             *("epoch_seconds", "examples_per_second", "tokens_per_second", "gflops"),
-            *("floor_fraction", "ratio_to_fastest_peer"),
+            *("peak_memory_mb", "floor_fraction", "ratio_to_fastest_peer"),
         ]
         assert 0 < measured["step_ms_min"] <= measured["step_ms_median"]
         assert measured["gflops"] > 0
+        assert measured["peak_memory_mb"] > 10
         assert measured["ratio_to_fastest_peer"] > 0
     assert systems["flax"]["ratio_to_fastest_peer"] == 1
     assert "flax_imdb/scan" in capsys.readouterr().out

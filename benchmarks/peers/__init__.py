@@ -9,6 +9,7 @@ import dataclasses
 import importlib
 import multiprocessing
 import os
+import resource
 import time
 from multiprocessing.connection import Connection
 from types import TracebackType
@@ -132,6 +133,10 @@ class Contestant(abc.ABC):
         start = time.perf_counter()
         self.train()
         return time.perf_counter() - start
+
+    def peak_memory_mb(self) -> float:
+        """The most main memory that this process has held so far, in MB."""
+        return 1e-6 * 1024 * resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
 
 
 def _start(system: str, task: Task) -> Contestant:

@@ -46,9 +46,9 @@ class FlaxImdb(Contestant):
         self._examples, self._plan = examples, plan
 
     def train(self) -> None:
-        """Train one step on each batch, and wait for each, as the command does."""
-        for planned in self._plan:
-            self._state, metrics = self._trainer.step(self._state, self._examples, planned)
+        """Train one step on each batch, as the command does."""
+        steps = self._trainer.steps(self._state, self._examples, self._plan)
+        for self._state, metrics in steps:
             jax.device_get(metrics)
 
     def device_kind(self) -> str:

@@ -180,7 +180,7 @@ class Trainer:
             compile_seconds = -self._train_step.compile_seconds
             start = time.perf_counter()
             before = start - self._train_step.compile_seconds
-            for done in _one_ahead(self._steps(state, dataset.train, plan)):
+            for done in self.steps(state, dataset.train, plan):
                 state, metrics = done
                 totals.add(metrics)
                 now = time.perf_counter() - self._train_step.compile_seconds
@@ -208,19 +208,22 @@ class Trainer:
             )
             yield state, record
 
-    def step(
-        self, state: TrainState, examples: Examples, planned: Planned
-    ) -> tuple[TrainState, Metrics]:
-        """Make a planned batch of `examples` and train on it; `state` is donated."""
-        return self._train_step(state, self._batch(examples, planned))
-
-    def _steps(
+    def steps(
         self, state: TrainState, examples: Examples, plan: list[Planned]
     ) -> Iterator[tuple[TrainState, Metrics]]:
-        """Start a step on each batch; all states but the last are donated to the next step."""
-        for planned in plan:
-            state, metrics = self.step(state, examples, planned)
-            yield state, metrics
+        """Make each planned batch of `examples` and train on it; `state` is donated.
+
+        A step's results are yielded when the next step has been started. Its state has been donated
+        to that step then: the last one alone is of use.
+        """
+
+        def started() -> Iterator[tuple[TrainState, Metrics]]:
+            latest = state
+            for planned in plan:
+                latest, metrics = self._train_step(latest, self._batch(examples, planned))
+                yield latest, metrics
+
+        return _one_ahead(started())
 
     def evaluate(self, state: TrainState, examples: Examples) -> tuple[float, float]:
         """Mean loss in nats and accuracy of `state` on `examples`."""

@@ -1,0 +1,148 @@
+"""Where the time of a training step goes: parts of it, each timed alone, in turns.
+
+    python benchmarks/breakdown.py --json FILE
+
+The step is that of `lstm` on 64 rows of 500 tokens, split over the CPU's devices.
+"""
+
+import argparse
+import json
+import statistics
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax import lax
+from jax.sharding import PartitionSpec
+from peers import Task
+from peers.ours import FlaxImdb
+
+from flax_imdb.data import Batching, Examples
+from flax_imdb.devices import by_row, make_mesh, replicated, select_devices, tune_process
+from flax_imdb.models import ModelConfig, build
+from flax_imdb.ops import fused
+from flax_imdb.training import Trainer, create_state
+from flax_imdb.training.step import sum_gradients
+
+BATCH, TIME, IN_FEATURES, FEATURES, VOCAB = 64, 500, 32, 100, 5000
+CHUNK = 10  # steps, as the fused implementation takes here
+
+
+def products(inputs: jax.Array, weights: Any) -> Any:
+    """The matrix products of a training step, with nothing between them."""
+    matrix = jnp.concatenate(weights[:2])
+    batch = len(inputs)
+    transposed = lax.optimization_barrier(matrix.T)
+    xh = jnp.broadcast_to(inputs[0, :1].T, (len(matrix), batch))
+    z = jnp.broadcast_to(inputs[0, :1].T, (len(transposed), batch))
+    xh = lax.fori_loop(0, TIME, lambda _, xh: xh * 0.999 + (transposed @ xh)[0] * 1e-9, xh)
+    z = lax.fori_loop(0, TIME, lambda _, z: z * 0.999 + (matrix @ z)[0] * 1e-9, z)
+    xh, z = jnp.tile(xh, CHUNK), jnp.tile(z, CHUNK)
+
+    def step(_: Any, state: Any) -> Any:
+        xh, total = state
+        return xh * 0.999, total + xh @ z.T
+
+    return lax.fori_loop(0, TIME // CHUNK, step, (xh, jnp.zeros_like(matrix)))[1]
+
+
+def lstm(inputs: jax.Array, weights: Any) -> jax.Array:
+    """The layer's last output."""
+    batch = len(inputs)
+    zeros = jnp.zeros((batch, FEATURES))
+    lengths = jnp.full(batch, TIME) + (inputs[:, 0, 0] > 1e9)  # Not known to the compiler.
+    carry = (zeros, zeros)
+    return fused.lstm(inputs, lengths, carry, *weights, return_sequences=False)[1]
+
+
+def lstm_gradients(inputs: jax.Array, weights: Any) -> Any:
+    """Of the layer, by its inputs and weights."""
+    return jax.grad(lambda *a: jnp.sum(lstm(*a) ** 2), argnums=(0, 1))(inputs, weights)
+
+
+def parts() -> dict[str, Callable[[], Any]]:
+    """Each part of a step, compiled."""
+    tune_process()
+    devices = select_devices("cpu", BATCH)
+    mesh = make_mesh(devices)
+    rng = np.random.default_rng(0)
+    tokens = list(rng.integers(3, VOCAB, (BATCH, TIME), np.int32))
+    examples = Examples.build(tokens, rng.integers(0, 2, BATCH))
+    trainer = Trainer(mesh, Batching(BATCH, TIME, multiple_of=len(devices)))
+    model = build(ModelConfig("lstm", IN_FEATURES, FEATURES), VOCAB)
+    state = trainer.place(create_state(model, learning_rate=1e-3, seed=7))
+    plan = trainer.batching.plan_evaluation(examples)
+    batch = jax.device_put(trainer.batching.make(examples, plan[0]), by_row(mesh))
+    weights = tuple(
+        jax.device_put(rng.normal(0, 0.1, shape).astype(np.float32), replicated(mesh))
+        for shape in ((IN_FEATURES, 4 * FEATURES), (FEATURES, 4 * FEATURES), (4 * FEATURES,))
+    )
+    inputs = jax.device_put(
+        rng.normal(0, 1, (BATCH, TIME, IN_FEATURES)).astype(np.float32), by_row(mesh)
+    )
+
+    def on_each_device(function: Callable[..., Any], *arguments: Any, specs: Any) -> Any:
+        mapped = jax.shard_map(
+            lambda *a: jax.tree.map(lambda leaf: leaf[None], function(*a)),
+            mesh=mesh,
+            in_specs=specs,
+            out_specs=PartitionSpec("batch"),
+            check_vma=False,
+        )
+        compiled = jax.jit(mapped).lower(*arguments).compile()
+        return lambda: compiled(*arguments)
+
+    rows, whole = PartitionSpec("batch"), PartitionSpec()
+
+    def step() -> Any:
+        nonlocal state
+        ((state, metrics),) = trainer.steps(state, examples, plan)
+        return metrics
+
+    copy = jax.tree.map(jnp.copy, state)  # Steps donate their state.
+    return {
+        "matrix products alone": on_each_device(products, inputs, weights, specs=(rows, whole)),
+        "LSTM forward": on_each_device(lstm, inputs, weights, specs=(rows, whole)),
+        "LSTM forward and backward": on_each_device(
+            lstm_gradients, inputs, weights, specs=(rows, whole)
+        ),
+        "gradients of the whole model": on_each_device(
+            sum_gradients, copy, batch, specs=(whole, rows)
+        ),
+        "training step, its batch included": step,
+    }
+
+
+def main() -> None:
+    """Measure, print and write."""
+    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
+    parser.add_argument("--rounds", type=int, default=15)
+    parser.add_argument("--json", type=Path, help="where to write the results")
+    options = parser.parse_args()
+    peak_gflops = FlaxImdb(Task("lstm", "cpu"), "").peak_gflops()
+    timed = parts()
+    for part in timed.values():
+        jax.block_until_ready(part())
+    milliseconds: dict[str, list[float]] = {name: [] for name in timed}
+    for _ in range(options.rounds):
+        for name, part in timed.items():
+            start = time.perf_counter()
+            jax.block_until_ready(part())
+            milliseconds[name].append(1e3 * (time.perf_counter() - start))
+    flops = 3 * 2 * BATCH * TIME * (IN_FEATURES + FEATURES) * 4 * FEATURES
+    rows = [{"part": "products at the measured peak", "ms": 1e-6 * flops / peak_gflops}]
+    rows += [{"part": name, "ms": statistics.median(ms)} for name, ms in milliseconds.items()]
+    for row in rows:
+        print(f"{row['part']:36}{row['ms']:8.1f} ms")
+    if options.json:
+        options.json.write_text(
+            json.dumps({"peak_gflops": peak_gflops, "rows": rows}, indent=2) + "\n"
+        )
+
+
+if __name__ == "__main__":
+    main()

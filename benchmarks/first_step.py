@@ -1,0 +1,90 @@
+"""Time from the start of the process to the end of the first training step, and where it goes.
+
+    python benchmarks/first_step.py --arch lstm,bilstm --json FILE
+
+Each architecture is started from nothing (empty caches: the reviews are encoded, all is compiled)
+and then again from what that left. The reviews are the real ones, of $TFDS_DATA_DIR.
+"""
+
+import argparse
+import json
+import os
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+WARM_STARTS = 3
+
+
+def start(arch: str, began: float) -> dict[str, float]:
+    """Do what the command does up to a first step; seconds since `began` after each stage."""
+    stages = {}
+
+    def done(stage: str) -> None:
+        stages[stage] = time.time() - began
+
+    import jax
+
+    from flax_imdb import cli  # noqa: F401 (the command imports it)
+    from flax_imdb.config import ExperimentConfig
+    from flax_imdb.data import DataConfig, load_dataset
+    from flax_imdb.devices import make_mesh, select_devices, tune_process
+    from flax_imdb.models import ModelConfig
+    from flax_imdb.training import Trainer
+
+    done("imports")
+    config = ExperimentConfig(model=ModelConfig(arch), data=DataConfig("imdb_reviews"))
+    tune_process()
+    devices = select_devices("auto", config.training.batch_size)
+    done("devices")
+    dataset = load_dataset(config.data)
+    done("reviews")
+    trainer = Trainer(make_mesh(devices), config.batching(len(devices)))
+    state = trainer.place(config.create_state())
+    jax.block_until_ready(state.params)
+    done("parameters")
+    plan = trainer.batching.plan_epoch(dataset.train, seed=config.training.seed, epoch=1)
+    for _, metrics in trainer.steps(state, dataset.train, plan[:1]):
+        jax.device_get(metrics)
+    done("first step")
+    return stages
+
+
+def in_new_process(arch: str, cache: str) -> dict[str, float]:
+    """`start` in a process of its own, with its caches in that directory."""
+    child = [sys.executable, __file__, "--child", arch, str(time.time())]
+    environment = {**os.environ, "FLAX_IMDB_CACHE": cache}
+    environment.pop("JAX_COMPILATION_CACHE_DIR", None)
+    done = subprocess.run(child, env=environment, capture_output=True, text=True, check=True)
+    stages: dict[str, float] = json.loads(done.stdout)
+    return stages
+
+
+def main() -> None:
+    """Measure, print and write."""
+    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
+    parser.add_argument("--arch", default="lstm", help="such as lstm,bilstm")
+    parser.add_argument("--json", type=Path, help="where to write the results")
+    options = parser.parse_args()
+    rows = []
+    for arch in options.arch.split(","):
+        with tempfile.TemporaryDirectory() as cache:
+            nothing = in_new_process(arch, cache)
+            starts = [in_new_process(arch, cache) for _ in range(WARM_STARTS)]
+        warm = {stage: statistics.median(one[stage] for one in starts) for stage in nothing}
+        for caches, stages in (("empty", nothing), ("warm", warm)):
+            rows.append({"arch": arch, "caches": caches, "seconds": stages})
+            print(arch, caches, {stage: round(seconds, 2) for stage, seconds in stages.items()})
+    if options.json:
+        results = {"cpus": os.cpu_count(), "warm_starts": WARM_STARTS, "rows": rows}
+        options.json.write_text(json.dumps(results, indent=2) + "\n")
+
+
+if __name__ == "__main__":
+    if sys.argv[1:2] == ["--child"]:
+        print(json.dumps(start(sys.argv[2], float(sys.argv[3]))))
+    else:
+        main()
