@@ -1,5 +1,6 @@
 """Text to words, and words to ids."""
 
+import itertools
 import json
 import os
 from collections import Counter
@@ -46,9 +47,7 @@ class Vocabulary:
 
         Words equally frequent are ranked by code point, so that every machine ranks alike.
         """
-        counts = Counter[str]()
-        for words in reviews:
-            counts.update(words)
+        counts = Counter(itertools.chain.from_iterable(reviews))
         return cls(sorted(counts, key=lambda word: (-counts[word], word)))
 
     def limited(self, size: int) -> "Vocabulary":
@@ -57,10 +56,8 @@ class Vocabulary:
 
     def encode(self, words: Sequence[str]) -> np.ndarray:
         """Ids int32 [1 + len(words)]: ``<start>``, then each word's, or that of ``<unk>``."""
-        ids = self._ids
-        return np.fromiter(
-            (START, *(ids.get(word, UNKNOWN) for word in words)), np.int32, 1 + len(words)
-        )
+        ids = map(self._ids.get, words, itertools.repeat(UNKNOWN))
+        return np.fromiter(itertools.chain([START], ids), np.int32, 1 + len(words))
 
     def save(self, path: str | os.PathLike[str], *, dataset: str, fingerprint: str) -> None:
         """Write as JSON: ``words``, all of them in order of id, and which reviews they are from."""
