@@ -143,7 +143,6 @@ def page() -> str:
     sweeps = {name: load(f"step_time_cpu_{name}.json") for name in SWEEPS}
     sizes = results["rows"][0]
     parts = load("breakdown_cpu.json")
-    draw({name: file["rows"] for name, file in sweeps.items()})
     lines = [
         "# Speed on a CPU",
         "",
@@ -205,3 +204,4 @@ def page() -> str:
 
 if __name__ == "__main__":
     PAGE.write_text(page())
+    draw({name: load(f"step_time_cpu_{name}.json")["rows"] for name in SWEEPS})

@@ -6,8 +6,8 @@ What makes it faster than differentiating a scan:
 - Steps are feature-major: all of a step's rows stand side by side, and so the four gates one after
   the other. XLA vectorises arithmetic on flat arrays; on columns of [batch, 4 * features] it does
   it badly.
-- The gradient of the kernels is taken out of the time loop: one product for a chunk of steps,
-  short enough that what it reads is still in the cache.
+- The gradient of the kernels is taken out of the time loop: one product for a chunk of steps, few
+  enough that what it reads is still in the cache.
 - No masks in the loops: rows are right-padded, so what is computed at padding is not looked at.
   A reversed row is flipped by its length first.
 - On CPUs the loops end with the longest row, not with the padding.
@@ -27,8 +27,11 @@ from flax_imdb.ops.masks import mask_of_gate
 Carry = tuple[Float[Array, "batch features"], Float[Array, "batch features"]]
 Mask = Float[Array, "batch gates width"] | None
 
-# Gradients of the gates in a chunk of steps: 512 KB in float32, half of a core's usual L2 cache.
-_CHUNK_ELEMENTS = 2**17
+# The gradient of the kernels is a product for each chunk of so many steps. A batch of more rows than
+# `_FEW_ROWS` has one for each step: that fills a product, and XLA is slow to lay steps of so many
+# rows side by side.
+_CHUNK = 10
+_FEW_ROWS = 40
 
 
 def lstm(
@@ -83,7 +86,7 @@ def lstm(
         inputs = inputs * input_mask
 
     steps = (_flip(inputs, lengths) if reverse else inputs).transpose(1, 2, 0)
-    chunk = min(max(1, _CHUNK_ELEMENTS // max(1, 4 * features * batch)), max(1, time))
+    chunk = min(_CHUNK, max(1, time)) if batch <= _FEW_ROWS else 1
     steps = jnp.pad(steps, ((0, -time % chunk), (0, 0), (0, 0)))
     static = _Static(chunk, return_sequences)
     c, h = carry

@@ -299,7 +299,8 @@ class _SplitTrainStep:
 
     def __call__(self, state: TrainState, batch: Batch) -> tuple[TrainState, Metrics]:
         first = self._mesh.devices[0]
-        state = jax.device_put(state, first)
+        if state.dropout_key.devices() != {first}:  # Else it takes time all the same.
+            state = jax.device_put(state, first)
         shares = self._gradients(self._everywhere(state.replace(opt_state=())), batch)
         # Device by device: JAX would put the arrays together first, which takes longer.
         shares = [
@@ -309,8 +310,8 @@ class _SplitTrainStep:
         return self._update(state, jax.device_put(shares, first))
 
     def _everywhere(self, state: TrainState) -> TrainState:
-        """What `device_put` with a replicated sharding does, in less than half the time."""
-        copies = [jax.device_put(state, device) for device in self._mesh.devices]
+        """What `device_put` with a replicated sharding does, from the first device, but faster."""
+        copies = [state, *(jax.device_put(state, device) for device in self._mesh.devices[1:])]
         return jax.tree.map(
             lambda *copies: jax.make_array_from_single_device_arrays(
                 copies[0].shape, replicated(self._mesh), copies

@@ -2,13 +2,17 @@
 
 from functools import partial
 from typing import Any
+from unittest import mock
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from flax_imdb.layers import LSTM
+from flax_imdb.ops import fused
 
 BOTH = {"dropout": 0.3, "recurrent_dropout": 0.3}
 
@@ -94,11 +98,35 @@ def test_dropout(rates: dict[str, float]) -> None:
         {"batch": 1},
         {"in_features": 1, "features": 1},
         {"batch": 7, "time": 33, "in_features": 13, "features": 17},
+        {"batch": 41},
     ],
     ids=str,
 )
 def test_odd_sizes(sizes: dict[str, int]) -> None:
     assert_same(problem(**sizes), reverse=True)
+
+
+@pytest.mark.parametrize("rates", [{}, BOTH], ids=str)
+@pytest.mark.parametrize("longest", [9, 3, 0])
+def test_chunks_of_steps(
+    rates: dict[str, float], longest: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Several make up the rows, the last is not full, and some begin after the longest row."""
+    params, x, carry, lengths = problem()
+    monkeypatch.setattr(fused, "_CHUNK", 2)
+    assert_same((params, x, carry, jnp.minimum(lengths, longest)), reverse=True, **rates)
+
+
+@settings(max_examples=8, deadline=None)
+@given(
+    lengths=st.lists(st.integers(0, 6), min_size=1, max_size=3),
+    chunk=st.integers(1, 7),
+    reverse=st.booleans(),
+)
+def test_any_lengths_and_chunks(lengths: list[int], chunk: int, reverse: bool) -> None:
+    params, x, carry, _ = problem(batch=len(lengths), time=6)
+    with mock.patch.object(fused, "_CHUNK", chunk):
+        assert_same((params, x, carry, jnp.array(lengths)), reverse=reverse)
 
 
 @pytest.mark.parametrize("rates", [{}, BOTH], ids=str)
@@ -126,6 +154,19 @@ def test_under_vmap() -> None:
     gradient = jax.grad(lambda x: jnp.sum(outputs(x) ** 2))
     np.testing.assert_allclose(
         jax.vmap(gradient)(stack), jnp.stack([gradient(x), gradient(2 * x)]), atol=1e-5
+    )
+
+
+def test_under_vmap_over_lengths() -> None:
+    """Each row of the stack has a longest row of its own."""
+    params, x, carry, lengths = problem()
+    stack = jnp.stack([lengths, lengths // 3])
+
+    def gradient(lengths: Any) -> Any:
+        return jax.grad(lambda x: jnp.sum(run("fused", params, x, carry, lengths)[1] ** 2))(x)
+
+    np.testing.assert_allclose(
+        jax.vmap(gradient)(stack), jnp.stack([gradient(one) for one in stack]), atol=1e-6
     )
 
 

@@ -1,0 +1,73 @@
+"""What a program can do for its speed before it computes anything."""
+
+import os
+import platform
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+HITS = """
+import jax
+import jax.monitoring
+from flax_imdb.devices import tune_process
+
+hits = []
+jax.monitoring.register_event_listener(lambda event, **_: hits.append("cache_hits" in event))
+tune_process()
+jax.jit(lambda x: x * 2 + 1)(1.0)
+print(any(hits))
+"""
+
+FAULTS = """
+import resource
+import numpy as np
+from flax_imdb.devices import tune_process
+
+
+def faults():
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
+    np.ones(2**24)
+    return resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before
+
+
+untuned = [faults(), faults()]
+tune_process()
+print(min(untuned), [faults(), faults()][1])
+"""
+
+
+def output(code: str, **environment: str) -> str:
+    """What a fresh process prints."""
+    inherited = {name: value for name, value in os.environ.items() if not name.startswith("JAX_")}
+    done = subprocess.run(
+        [sys.executable, "-c", code],
+        env={**inherited, "JAX_PLATFORMS": "cpu", **environment},
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    return done.stdout.strip()
+
+
+def test_a_program_compiled_once_is_found_by_the_next_process(tmp_path: Path) -> None:
+    outputs = [output(HITS, FLAX_IMDB_CACHE=str(tmp_path)) for _ in range(2)]
+    assert outputs == ["False", "True"]
+    assert list((tmp_path / "compiled").iterdir())
+
+
+def test_a_directory_of_jaxs_own_is_respected(tmp_path: Path) -> None:
+    own = tmp_path / "own"
+    settings = {"JAX_COMPILATION_CACHE_DIR": str(own), "FLAX_IMDB_CACHE": str(tmp_path / "ours")}
+    settings["JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS"] = "0"
+    output(HITS, **settings)
+    assert list(own.iterdir())
+    assert not (tmp_path / "ours").exists()
+
+
+@pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="about glibc's allocator")
+def test_memory_that_was_freed_is_used_again_without_a_page_fault() -> None:
+    untuned, tuned = map(int, output(FAULTS).split())
+    assert untuned > 50  # Huge pages are fewer.
+    assert tuned < 10
