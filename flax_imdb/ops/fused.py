@@ -27,9 +27,9 @@ from flax_imdb.ops.masks import mask_of_gate
 Carry = tuple[Float[Array, "batch features"], Float[Array, "batch features"]]
 Mask = Float[Array, "batch gates width"] | None
 
-# The gradient of the kernels is a product for each chunk of so many steps. A batch of more rows than
-# `_FEW_ROWS` has one for each step: that fills a product, and XLA is slow to lay steps of so many
-# rows side by side.
+# The gradient of the kernels is a product for each chunk of so many steps. A batch of more rows
+# than `_FEW_ROWS` has one for each step: that fills a product, and XLA is slow to lay steps of so
+# many rows side by side.
 _CHUNK = 10
 _FEW_ROWS = 40
 
