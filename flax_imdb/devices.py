@@ -27,13 +27,17 @@ def tune_process() -> None:
     """Make this process start and train faster; for a program, before it computes anything.
 
     - Compiled programs are kept in the cache directory (see `flax_imdb.data.encoding.cache_dir`)
-      and found there by later processes, unless JAX has been given a directory of its own.
+      and found there by later processes, unless JAX has been given a directory of its own or that
+      one cannot be written.
     - With glibc, memory that XLA frees stays with the process. Given back to the system, as glibc
       does with large blocks, it is fetched and cleared anew, page by page, in every training step.
     """
     if jax.config.jax_compilation_cache_dir is None:  # type: ignore[attr-defined]
-        jax.config.update("jax_compilation_cache_dir", str(cache_dir() / "compiled"))
-        jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.0)
+        with contextlib.suppress(OSError, InputError):
+            directory = cache_dir() / "compiled"
+            directory.mkdir(parents=True, exist_ok=True)
+            jax.config.update("jax_compilation_cache_dir", str(directory))
+            jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.0)
     if sys.platform == "linux":
         with contextlib.suppress(AttributeError):  # Not glibc.
             mallopt = ctypes.CDLL(None).mallopt

@@ -57,6 +57,11 @@ def test_a_program_compiled_once_is_found_by_the_next_process(tmp_path: Path) ->
     assert list((tmp_path / "compiled").iterdir())
 
 
+def test_a_directory_that_cannot_be_written_is_done_without(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    assert output(HITS, FLAX_IMDB_CACHE=str(tmp_path / "file")) == "False"
+
+
 def test_a_directory_of_jaxs_own_is_respected(tmp_path: Path) -> None:
     own = tmp_path / "own"
     settings = {"JAX_COMPILATION_CACHE_DIR": str(own), "FLAX_IMDB_CACHE": str(tmp_path / "ours")}

@@ -13,6 +13,7 @@ import numpy as np
 from flax_imdb.data import vocabulary
 from flax_imdb.data.reviews import Reviews
 from flax_imdb.data.vocabulary import UNKNOWN, Vocabulary, split_words
+from flax_imdb.errors import InputError
 
 
 @dataclasses.dataclass(frozen=True)
@@ -123,10 +124,19 @@ def load_corpus(reviews: Reviews) -> Corpus:
 
 
 def cache_dir() -> Path:
-    """Where encoded reviews are kept."""
+    """Where encoded reviews and compiled programs are kept.
+
+    Raises:
+      InputError: there is no home directory, and no variable that names another.
+    """
     if own := os.environ.get("FLAX_IMDB_CACHE"):
         return Path(own)
-    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "flax_imdb"
+    try:
+        return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "flax_imdb"
+    except RuntimeError:
+        raise InputError(
+            "there is no home directory to keep encoded reviews in: FLAX_IMDB_CACHE must name one"
+        ) from None
 
 
 def _read_cache(path: Path, key: str) -> Corpus | None:

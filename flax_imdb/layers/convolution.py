@@ -58,7 +58,8 @@ class MaxPool(SequenceLayer):
     """The maximum over windows of time steps that do not overlap.
 
     A last window that is not full counts its valid steps alone, so a pooled length is rounded up
-    (Keras's ``padding="same"``). Elements that are equally high share the gradient.
+    (Keras's ``padding="same"``). Of elements that are equally high each gets a part of the
+    gradient.
 
     Attributes:
       window: number of time steps in a window.
@@ -83,7 +84,8 @@ class MaxPool(SequenceLayer):
         missing = -time % self.window
         inputs = jnp.pad(inputs, ((0, 0), (0, missing), (0, 0)), constant_values=-jnp.inf)
         # Not flax's max_pool: on CPUs its gradient takes longer than the convolution.
-        windows = jnp.unstack(inputs.reshape(batch, -1, self.window, features), axis=2)
+        inputs = inputs.reshape(batch, (time + missing) // self.window, self.window, features)
+        windows = jnp.unstack(inputs, axis=2)
         outputs = functools.reduce(jnp.maximum, windows)
         return jnp.where(jnp.isneginf(outputs), 0, outputs)
 

@@ -85,7 +85,7 @@ class LSTM(SequenceLayer):
           ValueError: an unknown `implementation`, or a rate outside [0, 1).
         """
         batch, time, _ = inputs.shape
-        lengths = jnp.clip(lengths_or_full(lengths, batch, time), 0, time)
+        lengths = jnp.clip(lengths_or_full(lengths, batch, time).astype(jnp.int32), 0, time)
         # Even an infinity at padding must not reach a gradient, where it would meet a zero.
         inputs = jnp.where(padding_mask(lengths, time)[..., None], inputs, 0)
         cell = self._make_cell()

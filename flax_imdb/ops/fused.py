@@ -67,6 +67,7 @@ def lstm(
     """
     batch, time, in_features = inputs.shape
     features = len(recurrent_kernel)
+    lengths = lengths.astype(jnp.int32)  # The loops count in it.
     weights: tuple[Array, ...] = (jnp.concatenate([kernel, recurrent_kernel]),)
     masks = None
     if state_mask is not None or (input_mask is not None and input_mask.shape[1] > 1):
@@ -86,7 +87,9 @@ def lstm(
         inputs = inputs * input_mask
 
     steps = (_flip(inputs, lengths) if reverse else inputs).transpose(1, 2, 0)
-    chunk = min(_CHUNK, max(1, time)) if batch <= _FEW_ROWS else 1
+    # Sizes that are not known, as when exporting for any batch, are no ints.
+    known = isinstance(batch, int) and isinstance(time, int)
+    chunk = min(_CHUNK, max(1, time)) if known and batch <= _FEW_ROWS else 1
     steps = jnp.pad(steps, ((0, -time % chunk), (0, 0), (0, 0)))
     static = _Static(chunk, return_sequences)
     c, h = carry

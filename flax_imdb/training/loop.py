@@ -211,8 +211,9 @@ class Trainer:
     def steps(
         self, state: TrainState, examples: Examples, plan: list[Planned]
     ) -> Iterator[tuple[TrainState, Metrics]]:
-        """Make each planned batch of `examples` and train on it; `state` is donated.
+        """Make each planned batch of `examples` and train on it.
 
+        `state` is one that `place` or another step returned, and is donated.
         A step's results are yielded when the next step has been started. Its state has been donated
         to that step then: the last one alone is of use.
         """
@@ -255,11 +256,11 @@ class Trainer:
 
 def _one_ahead(started: Iterator[T]) -> Iterator[T]:
     """Each result once the next has been started, so that no device waits for the host."""
-    previous = next(started)
+    waiting: list[T] = []
     for result in started:
-        yield previous
-        previous = result
-    yield previous
+        yield from waiting
+        waiting = [result]
+    yield from waiting
 
 
 def _on_each_device(function: Callable[..., Any], mesh: Mesh) -> Callable[..., Any]:

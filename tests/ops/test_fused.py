@@ -135,6 +135,15 @@ def test_bfloat16(rates: dict[str, float]) -> None:
     assert_same(problem(dtype=jnp.bfloat16), tolerance=0.04, param_dtype=jnp.bfloat16, **rates)
 
 
+@pytest.mark.parametrize("dtype", ["int8", "int16"])
+def test_lengths_of_a_small_integer_type(dtype: str) -> None:
+    params, x, carry, _ = problem(time=130)
+    lengths = jnp.array([127, 0, 126, 50])
+    expected = run("fused", params, x, carry, lengths)
+    actual = run("fused", params, x, carry, lengths.astype(dtype))
+    jax.tree.map(np.testing.assert_array_equal, actual, expected)
+
+
 def test_float64() -> None:
     with jax.enable_x64(True):
         assert_same(problem(dtype=jnp.float64), 1e-13, dtype=jnp.float64, param_dtype=jnp.float64)

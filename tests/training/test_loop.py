@@ -43,6 +43,13 @@ def trained(arch: str, devices: int) -> tuple[Any, list[Any], np.ndarray]:
     return params, records, predictions
 
 
+def test_a_plan_of_no_batches_is_no_step() -> None:
+    model = models.build(models.ModelConfig(embedding_features=4, features=6), vocab_size=30)
+    trainer = Trainer(make_mesh(jax.devices()[:1]), Batching(8, 12))
+    state = trainer.place(create_state(model, learning_rate=1e-2, seed=0))
+    assert list(trainer.steps(state, few_reviews().train, [])) == []
+
+
 @pytest.mark.parametrize("arch", ["lstm_dropout", "bilstm", "conv_lstm_dropout"])
 def test_several_cpu_devices_compute_what_one_computes(arch: str) -> None:
     """The command arranges a step differently there: the results are those of `train_step`."""
