@@ -108,7 +108,7 @@ def make_row(
     task: Task,
     epoch: tuple[Examples, list[Planned]],
     seconds: list[float],
-    peak_memory_mb: float,
+    peak_memory_mb: float | None,
 ) -> Row:
     """A row of the results, as far as it needs no other."""
     examples, plan = epoch

@@ -9,9 +9,10 @@ import dataclasses
 import importlib
 import multiprocessing
 import os
-import resource
+import re
 import time
 from multiprocessing.connection import Connection
+from pathlib import Path
 from types import TracebackType
 from typing import Any, Literal
 from unittest import mock
@@ -134,9 +135,16 @@ class Contestant(abc.ABC):
         self.train()
         return time.perf_counter() - start
 
-    def peak_memory_mb(self) -> float:
-        """The most main memory that this process has held so far, in MB."""
-        return 1e-6 * 1024 * resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    def peak_memory_mb(self) -> float | None:
+        """The most main memory that this process has held so far, in MB; None but on Linux.
+
+        `resource` knows it too, but counts what the process was started from.
+        """
+        status = Path("/proc/self/status")
+        if not status.exists():
+            return None
+        (kilobytes,) = re.findall(r"VmHWM:\s+(\d+) kB", status.read_text())
+        return 1.024e-3 * int(kilobytes)
 
 
 def _start(system: str, task: Task) -> Contestant:
