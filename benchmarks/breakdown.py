@@ -17,7 +17,6 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from jax import lax
-from jax.sharding import PartitionSpec
 from peers import Task
 from peers.ours import FlaxImdb
 
@@ -26,13 +25,14 @@ from flax_imdb.devices import by_row, make_mesh, replicated, select_devices, tun
 from flax_imdb.models import ModelConfig, build
 from flax_imdb.ops import fused
 from flax_imdb.training import Trainer, create_state
+from flax_imdb.training.loop import on_each_device
 from flax_imdb.training.step import sum_gradients
 
 BATCH, TIME, IN_FEATURES, FEATURES, VOCAB = 64, 500, 32, 100, 5000
 CHUNK = 10  # steps, as the fused implementation takes of 32 rows
 
 
-def products(inputs: jax.Array, weights: Any) -> Any:
+def products(weights: Any, inputs: jax.Array) -> Any:
     """The matrix products of a training step, with nothing between them."""
     matrix = jnp.concatenate(weights[:2])
     batch = len(inputs)
@@ -50,7 +50,7 @@ def products(inputs: jax.Array, weights: Any) -> Any:
     return lax.fori_loop(0, TIME // CHUNK, step, (xh, jnp.zeros_like(matrix)))[1]
 
 
-def lstm(inputs: jax.Array, weights: Any) -> jax.Array:
+def lstm(weights: Any, inputs: jax.Array) -> jax.Array:
     """The layer's last output."""
     batch = len(inputs)
     zeros = jnp.zeros((batch, FEATURES))
@@ -59,9 +59,9 @@ def lstm(inputs: jax.Array, weights: Any) -> jax.Array:
     return fused.lstm(inputs, lengths, carry, *weights, return_sequences=False)[1]
 
 
-def lstm_gradients(inputs: jax.Array, weights: Any) -> Any:
-    """Of the layer, by its inputs and weights."""
-    return jax.grad(lambda *a: jnp.sum(lstm(*a) ** 2), argnums=(0, 1))(inputs, weights)
+def lstm_gradients(weights: Any, inputs: jax.Array) -> Any:
+    """Of the layer, by its weights and inputs."""
+    return jax.grad(lambda *a: jnp.sum(lstm(*a) ** 2), argnums=(0, 1))(weights, inputs)
 
 
 def parts() -> dict[str, Callable[[], Any]]:
@@ -85,18 +85,9 @@ def parts() -> dict[str, Callable[[], Any]]:
         rng.normal(0, 1, (BATCH, TIME, IN_FEATURES)).astype(np.float32), by_row(mesh)
     )
 
-    def on_each_device(function: Callable[..., Any], *arguments: Any, specs: Any) -> Any:
-        mapped = jax.shard_map(
-            lambda *a: jax.tree.map(lambda leaf: leaf[None], function(*a)),
-            mesh=mesh,
-            in_specs=specs,
-            out_specs=PartitionSpec("batch"),
-            check_vma=False,
-        )
-        compiled = jax.jit(mapped).lower(*arguments).compile()
-        return lambda: compiled(*arguments)
-
-    rows, whole = PartitionSpec("batch"), PartitionSpec()
+    def compiled(function: Callable[..., Any], *arguments: Any) -> Callable[[], Any]:
+        program = jax.jit(on_each_device(function, mesh)).lower(*arguments).compile()
+        return lambda: program(*arguments)
 
     def step() -> Any:
         nonlocal state
@@ -105,14 +96,10 @@ def parts() -> dict[str, Callable[[], Any]]:
 
     copy = jax.tree.map(jnp.copy, state)  # Steps donate their state.
     return {
-        "matrix products alone": on_each_device(products, inputs, weights, specs=(rows, whole)),
-        "LSTM forward": on_each_device(lstm, inputs, weights, specs=(rows, whole)),
-        "LSTM forward and backward": on_each_device(
-            lstm_gradients, inputs, weights, specs=(rows, whole)
-        ),
-        "gradients of the whole model": on_each_device(
-            sum_gradients, copy, batch, specs=(whole, rows)
-        ),
+        "matrix products alone": compiled(products, weights, inputs),
+        "LSTM forward": compiled(lstm, weights, inputs),
+        "LSTM forward and backward": compiled(lstm_gradients, weights, inputs),
+        "gradients of the whole model": compiled(sum_gradients, copy, batch),
         "training step, its batch included": step,
     }
 

@@ -139,7 +139,7 @@ class Trainer:
                 jax.jit(train_step, donate_argnums=0, out_shardings=(everywhere, everywhere))
             )
         )
-        self._eval_step = _Compiled(jax.jit(_on_each_device(eval_step, mesh)))
+        self._eval_step = _Compiled(jax.jit(on_each_device(eval_step, mesh)))
         self._predict_step = _Compiled(jax.jit(predict_step, out_shardings=by_row(mesh)))
 
     def place(self, state: TrainState) -> TrainState:
@@ -229,14 +229,15 @@ class Trainer:
     def evaluate(self, state: TrainState, examples: Examples) -> tuple[float, float]:
         """Mean loss in nats and accuracy of `state` on `examples`."""
         totals = _Totals()
-        for metrics in _one_ahead(self._on_each(self._eval_step, state, examples)):
+        plan = self.batching.plan_evaluation(examples)
+        for metrics in _one_ahead(self._on_each(self._eval_step, state, examples, plan)):
             totals.add(metrics)
         return totals.means()
 
     def predict(self, state: TrainState, examples: Examples) -> np.ndarray:
         """Probabilities float32 [examples, classes]; with one logit, that of label 1."""
         plan = self.batching.plan_evaluation(examples)
-        batches = _one_ahead(self._on_each(self._predict_step, state, examples))
+        batches = _one_ahead(self._on_each(self._predict_step, state, examples, plan))
         probabilities = [
             np.asarray(batch)[: len(planned.indices)]
             for planned, batch in zip(plan, batches, strict=True)
@@ -244,10 +245,12 @@ class Trainer:
         order = np.concatenate([planned.indices for planned in plan])
         return np.concatenate(probabilities)[np.argsort(order)]
 
-    def _on_each(self, step: "_Compiled", state: TrainState, examples: Examples) -> Iterator[Any]:
-        """Start a step on each batch of `examples`; the results follow in the plan's order."""
+    def _on_each(
+        self, step: "_Compiled", state: TrainState, examples: Examples, plan: list[Planned]
+    ) -> Iterator[Any]:
+        """Start a step on each planned batch of `examples`; its results follow in that order."""
         state = self.place(state.replace(opt_state=()))
-        for planned in self.batching.plan_evaluation(examples):
+        for planned in plan:
             yield step(state, self._batch(examples, planned))
 
     def _batch(self, examples: Examples, planned: Planned) -> Batch:
@@ -263,7 +266,7 @@ def _one_ahead(started: Iterator[T]) -> Iterator[T]:
     yield from waiting
 
 
-def _on_each_device(function: Callable[..., Any], mesh: Mesh) -> Callable[..., Any]:
+def on_each_device(function: Callable[..., Any], mesh: Mesh) -> Callable[..., Any]:
     """Let each device compute on its share of the rows; results get a leading device axis.
 
     There is no collective in it: on CPU devices, which share one small pool of threads, steps that
@@ -291,7 +294,7 @@ class _SplitTrainStep:
 
     def __init__(self, mesh: Mesh):
         self._mesh = mesh
-        self._gradients = _Compiled(jax.jit(_on_each_device(sum_gradients, mesh)))
+        self._gradients = _Compiled(jax.jit(on_each_device(sum_gradients, mesh)))
         self._update = _Compiled(jax.jit(self._apply, donate_argnums=0))
 
     @property
