@@ -4,16 +4,19 @@ import contextlib
 import dataclasses
 import datetime
 import io
+import os
 import re
 import sys
+import traceback
 from collections.abc import Callable
 from pathlib import Path
 from typing import Annotated, Any, TypeVar
 
+import jax
 import tyro
 
 from flax_imdb.config import ExperimentConfig, load_config
-from flax_imdb.devices import DeviceName, tune_process
+from flax_imdb.devices import DeviceName, Processes, is_one_of_several, join, tune_process
 from flax_imdb.errors import InputError
 
 T = TypeVar("T")
@@ -25,6 +28,7 @@ class TrainOptions:
 
     Attributes:
       experiment: what to train.
+      processes: of a run on several hosts.
       device: Train on all devices of this kind (default: what JAX prefers).
       workdir: Where the run's files go (default: runs/ARCH-DATE-TIME).
       resume: Continue the run in workdir after its last finished epoch.
@@ -32,6 +36,7 @@ class TrainOptions:
     """
 
     experiment: ExperimentConfig = dataclasses.field(default_factory=ExperimentConfig)
+    processes: Processes = dataclasses.field(default_factory=Processes)
     device: DeviceName = "auto"
     workdir: Path | None = None
     resume: bool = False
@@ -55,6 +60,7 @@ def train(args: list[str], prog: str) -> int:
         workdir = Path("runs") / f"{options.experiment.model.arch}-{now}"
     from flax_imdb.run import train
 
+    join(options.processes)
     try:
         train(
             options.experiment,
@@ -166,16 +172,34 @@ def run(command: Callable[[list[str], str], int], args: list[str], prog: str) ->
     """Run a command with the user's mistakes as one line on standard error and status 2."""
     tune_process()
     try:
-        return command(args, prog)
+        status = command(args, prog)
     except InputError as error:
-        return _fail(str(error))
+        status = _fail(str(error))
     except KeyboardInterrupt:
-        return 130
+        status = 130
+    except Exception as error:
+        if not is_one_of_several():
+            raise
+        if isinstance(error, jax.errors.JaxRuntimeError) and _LOST.search(str(error)):
+            status = _fail(f"another process has ended or cannot be reached: {error}", status=1)
+        else:
+            traceback.print_exc()
+            status = 1
+    if status != 0 and is_one_of_several():
+        # At once: it must not wait for the others at the exit, since they wait for it.
+        sys.stdout.flush()
+        sys.stderr.flush()
+        os._exit(status)
+    return status
 
 
-def _fail(message: str) -> int:
+# What JAX raises where another process does not answer begins with the name of what asked it.
+_LOST = re.compile("gloo|nccl|coordination", re.IGNORECASE)
+
+
+def _fail(message: str, status: int = 2) -> int:
     print(f"error: {' '.join(message.split())}", file=sys.stderr)
-    return 2
+    return status
 
 
 def _parse(

@@ -40,7 +40,10 @@ class ExperimentConfig:
     def batching(self, devices: int) -> Batching:
         """How examples become batches for this many devices."""
         return Batching(
-            self.training.batch_size, self.data.max_length, self.data.padding, multiple_of=devices
+            self.training.batch_size,
+            self.data.max_length,
+            self.data.padding,
+            multiple_of=devices * self.training.microbatches,
         )
 
     def create_state(self) -> TrainState:

@@ -1,17 +1,25 @@
-"""Which devices a run uses, and how arrays are laid out on them."""
+"""Which processes and devices a run uses, and how arrays are laid out on them."""
 
 import contextlib
 import ctypes
+import dataclasses
+import json
 import os
+import socket
 import sys
-from typing import Literal
+import threading
+from collections.abc import Callable
+from typing import Any, Literal, TypeVar
 
 import jax
 import numpy as np
+from jax.experimental import multihost_utils
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
 from flax_imdb.data.encoding import cache_dir
-from flax_imdb.errors import InputError
+from flax_imdb.errors import InputError, check_at_least
+
+T = TypeVar("T")
 
 DeviceName = Literal["auto", "cpu", "gpu", "tpu"]
 
@@ -49,8 +57,165 @@ def tune_process() -> None:
                 mallopt(option, value)
 
 
+@dataclasses.dataclass(frozen=True)
+class Processes:
+    """Which of several processes this one is, where a run has more than one.
+
+    Attributes:
+      distributed: Be one of the processes of a job on Slurm, Open MPI, GKE or a TPU pod, which says
+        how many there are and which one this is.
+      coordinator: HOST:PORT of process 0, which all can reach, where no such job says so.
+      num_processes: Number of processes, with --coordinator.
+      process_id: Which of them this is, from 0, with --coordinator.
+      timeout: Seconds to wait for the other processes to start, and for one that stops answering.
+    """
+
+    distributed: bool = False
+    coordinator: str | None = None
+    num_processes: int | None = None
+    process_id: int | None = None
+    timeout: int = 120
+
+    def __post_init__(self) -> None:
+        check_at_least("--timeout", self.timeout, 1)
+        by_hand = {
+            "--coordinator": self.coordinator,
+            "--num-processes": self.num_processes,
+            "--process-id": self.process_id,
+        }
+        missing = [flag for flag, value in by_hand.items() if value is None]
+        if missing and len(missing) < len(by_hand):
+            raise InputError(f"{', '.join(by_hand)} go together: {missing[0]} is missing")
+        if self.coordinator is None or self.num_processes is None or self.process_id is None:
+            return
+        host, _, port = self.coordinator.rpartition(":")
+        if not host or not port.isdecimal() or not 0 < int(port) < 2**16:
+            raise InputError(
+                f"--coordinator {self.coordinator} is no address: HOST:PORT is needed, such as "
+                "10.0.0.1:1234"
+            )
+        check_at_least("--num-processes", self.num_processes, 1)
+        check_at_least("--process-id", self.process_id, 0)
+        if self.process_id >= self.num_processes:
+            raise InputError(
+                f"--process-id {self.process_id} is too large: the {self.num_processes} processes "
+                f"are counted from 0 to {self.num_processes - 1}"
+            )
+
+
+def join(processes: Processes) -> None:
+    """Meet the other processes of a run, if it has any; before JAX has started.
+
+    From then on `jax.devices` has the devices of all of them. Where the others do not come within
+    the timeout this process ends with a line that says so, and status 2: JAX's own way is to abort.
+
+    Raises:
+      InputError: it cannot be told who the others are.
+    """
+    if not processes.distributed and processes.coordinator is None:
+        return
+    if processes.process_id == 0:
+        _check_free_port(str(processes.coordinator))
+
+    where = processes.coordinator or "of the cluster"
+
+    def give_up() -> None:
+        print(
+            f"error: --coordinator {where}: not all processes met there within --timeout "
+            f"{processes.timeout} s: each must be started, name the same address and reach it",
+            file=sys.stderr,
+            flush=True,
+        )
+        os._exit(2)
+
+    # JAX would take over SIGTERM, and a run then not end by it.
+    jax.config.update("jax_enable_preemption_service", False)
+    timer = threading.Timer(processes.timeout, give_up)
+    timer.daemon = True
+    timer.start()
+    try:
+        jax.distributed.initialize(
+            processes.coordinator,
+            processes.num_processes,
+            processes.process_id,
+            initialization_timeout=processes.timeout + 60,
+            heartbeat_timeout_seconds=max(10, processes.timeout),
+            shutdown_timeout_seconds=processes.timeout,
+        )
+    except ValueError as error:
+        raise InputError(
+            f"--distributed finds no cluster that it knows ({error}): "
+            "give --coordinator, --num-processes and --process-id"
+        ) from None
+    finally:
+        timer.cancel()
+
+
+def _check_free_port(coordinator: str) -> None:
+    """Raise InputError where another program has the port, of which JAX would die."""
+    port = int(coordinator.rpartition(":")[2])
+    with socket.socket(socket.AF_INET6 if socket.has_ipv6 else socket.AF_INET) as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind(("", port))
+        except OSError as error:
+            raise InputError(
+                f"--coordinator {coordinator} cannot be used: {error.strerror}"
+            ) from None
+
+
+def is_one_of_several() -> bool:
+    """Whether this process has met others; does not start JAX."""
+    return jax.distributed.is_initialized()
+
+
+def is_first() -> bool:
+    """Whether this is the process that writes files and speaks to the user."""
+    return jax.process_index() == 0
+
+
+def exchange(value: Any) -> list[Any]:
+    """The `value` of every process, in their order; anything that JSON can hold.
+
+    All processes must call it, and no step may be under way.
+    """
+    if jax.process_count() == 1:
+        return [value]
+    text = np.frombuffer(json.dumps(value).encode(), np.uint8)
+    sizes = multihost_utils.process_allgather(np.int32(len(text)))
+    padded = np.pad(text, (0, int(sizes.max()) - len(text)))
+    texts = multihost_utils.process_allgather(padded)
+    return [json.loads(bytes(text[:size])) for text, size in zip(texts, sizes, strict=True)]
+
+
+def in_all(function: Callable[[], T]) -> list[T]:
+    """The results of `function` in every process; see `exchange`.
+
+    Raises:
+      InputError: `function` raised it in one of them.
+    """
+    if jax.process_count() == 1:
+        return [function()]
+    try:
+        outcome: dict[str, Any] = {"result": function()}
+    except InputError as error:
+        outcome = {"error": str(error)}
+    outcomes = exchange(outcome)
+    if "error" in outcome:
+        raise InputError(outcome["error"])
+    for process, outcome in enumerate(outcomes):
+        if "error" in outcome:
+            raise InputError(f"in process {process}: {outcome['error']}")
+    return [outcome["result"] for outcome in outcomes]
+
+
+def in_first(function: Callable[[], T]) -> T:
+    """The result of `function`, called in the first process alone, for all; see `in_all`."""
+    return in_all(lambda: function() if is_first() else None)[0]  # type: ignore[return-value]
+
+
 def select_devices(name: DeviceName = "auto", batch_size: int | None = None) -> list[jax.Device]:
-    """All devices of a kind; ``"auto"`` is the kind that JAX prefers.
+    """All devices of a kind, of all processes; ``"auto"`` is the kind that JAX prefers.
 
     Where JAX has not started yet it is told to make a device of each CPU core, which is faster
     than one device of them all.
@@ -59,8 +224,11 @@ def select_devices(name: DeviceName = "auto", batch_size: int | None = None) -> 
       name: the kind.
       batch_size: rows of a batch: CPU devices that would have next to none are left out.
 
+    Returns:
+      As many of each process, those of a process side by side.
+
     Raises:
-      InputError: JAX has none of that kind.
+      InputError: JAX has none of that kind, or not as many in each process.
     """
     # RuntimeError: JAX has started. Otherwise -1 says that nobody has chosen a number.
     with contextlib.suppress(RuntimeError):
@@ -68,15 +236,26 @@ def select_devices(name: DeviceName = "auto", batch_size: int | None = None) -> 
             jax.config.update("jax_num_cpu_devices", _cores())
     try:
         devices = jax.devices(None if name == "auto" else name)
-        if devices[0].platform == "cpu" and batch_size is not None:
-            devices = devices[: max(1, batch_size // _ROWS_PER_CPU)]
-        return devices
     except RuntimeError:
         present = {kind(device) for device in (*jax.devices(), *jax.devices("cpu"))}
         raise InputError(
             f"--device {name} is not there: JAX {jax.__version__} finds "
             f"{', '.join(sorted(present))} (docs/devices.md says how to install others)"
         ) from None
+    by_process: dict[int, list[jax.Device]] = {}
+    for device in devices:
+        by_process.setdefault(device.process_index, []).append(device)
+    counts = [len(by_process[process]) for process in sorted(by_process)]
+    each = min(counts)
+    if devices[0].platform != "cpu":
+        if each < max(counts) or len(counts) < jax.process_count():
+            raise InputError(
+                f"--device {name}: the processes have {', '.join(map(str, counts))} devices: each "
+                "must have as many as the others"
+            )
+    elif batch_size is not None:
+        each = max(1, min(each, batch_size // (_ROWS_PER_CPU * len(counts))))
+    return [device for process in sorted(by_process) for device in by_process[process][:each]]
 
 
 def _cores() -> int:
@@ -97,8 +276,14 @@ def make_mesh(devices: list[jax.Device]) -> Mesh:
 
 
 def on_cpus(mesh: Mesh) -> bool:
-    """Whether these are several devices that share one CPU."""
+    """Whether these are several CPU devices: of one CPU, or of one for each process."""
     return mesh.size > 1 and mesh.devices.flat[0].platform == "cpu"
+
+
+def first_of_each(mesh: Mesh) -> Mesh:
+    """The first device of each process."""
+    firsts = {device.process_index: device for device in mesh.devices.flat[::-1]}
+    return make_mesh([firsts[process] for process in sorted(firsts)])
 
 
 def by_row(mesh: Mesh) -> NamedSharding:

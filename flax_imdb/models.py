@@ -2,7 +2,7 @@
 
 import dataclasses
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import Any, Literal, get_args
 
 import jax
 import jax.numpy as jnp
@@ -41,7 +41,8 @@ class Classifier(nn.Module):
         returns one vector per row.
       num_classes: number of logits. 1 is a binary classifier whose logit speaks for label 1.
       dropout: share of the embedded tokens and of the head's inputs dropped in training.
-      dtype: of the embedding's and head's computation (default: that of the parameters).
+      dtype: of the embedding's and head's computation (default: inferred; float32 beside an encoder
+        in bfloat16, since the head's parameters are).
       param_dtype: of the embedding's and head's parameters.
     """
 
@@ -99,6 +100,9 @@ class Classifier(nn.Module):
         )(x)
 
 
+Precision = Literal["float32", "bfloat16"]
+
+
 @dataclasses.dataclass(frozen=True)
 class ModelConfig:
     """Which classifier, and how wide.
@@ -108,17 +112,35 @@ class ModelConfig:
         conv_lstm, conv_lstm_dropout, or one added with `register`.
       embedding_features: Width of the embedding.
       features: Width of the LSTM's state, per direction.
+      precision: Of the encoder's products and their inputs; parameters, the optimizer's state,
+        the LSTM's carry, embedding, head and loss are float32 always.
+      remat_steps: Keep the LSTM's state of each so-manieth step alone and compute what lies
+        between again for the gradient: less memory for long reviews, more time (default: keep
+        all).
     """
 
     arch: str = "lstm"
     embedding_features: int = 32
     features: int = 100
+    precision: Precision = "float32"
+    remat_steps: int | None = None
 
     def __post_init__(self) -> None:
-        if self.arch not in ARCHITECTURES:
-            raise InputError(f"--arch {self.arch} is unknown: one of {', '.join(ARCHITECTURES)}")
+        for flag, value, choices in (
+            ("--arch", self.arch, tuple(ARCHITECTURES)),
+            ("--precision", self.precision, get_args(Precision)),
+        ):
+            if value not in choices:
+                raise InputError(f"{flag} {value} is unknown: one of {', '.join(choices)}")
         for name in ("embedding_features", "features"):
             check_at_least(f"--{name.replace('_', '-')}", getattr(self, name), 1)
+        if self.remat_steps is not None:
+            check_at_least("--remat-steps", self.remat_steps, 1)
+
+    @property
+    def encoder_dtype(self) -> Dtype | None:
+        """For the layers' `dtype`; None infers float32 from the parameters."""
+        return None if self.precision == "float32" else jnp.dtype(self.precision)
 
 
 Architecture = Callable[[ModelConfig], dict[str, Any]]
@@ -156,7 +178,7 @@ def build(config: ModelConfig, vocab_size: int, num_classes: int = 1) -> Classif
 
 @register("lstm")
 def _lstm(config: ModelConfig) -> dict[str, Any]:
-    return {"encoder": (LSTM(config.features, return_sequences=False),)}
+    return {"encoder": (_last_of_lstm(config),)}
 
 
 @register("lstm_dropout")
@@ -171,7 +193,7 @@ def _lstm_recurrent_dropout(config: ModelConfig) -> dict[str, Any]:
 
 @register("reversed_lstm")
 def _reversed_lstm(config: ModelConfig) -> dict[str, Any]:
-    return {"encoder": (LSTM(config.features, reverse=True, return_sequences=False),)}
+    return {"encoder": (_last_of_lstm(config, reverse=True),)}
 
 
 @register("bilstm")
@@ -181,7 +203,7 @@ def _bilstm(config: ModelConfig) -> dict[str, Any]:
 
 @register("conv_lstm")
 def _conv_lstm(config: ModelConfig) -> dict[str, Any]:
-    return {"encoder": (Conv(32, 3), MaxPool(2), LSTM(config.features, return_sequences=False))}
+    return {"encoder": (Conv(32, 3, dtype=config.encoder_dtype), MaxPool(2), _last_of_lstm(config))}
 
 
 @register("conv_lstm_dropout")
@@ -190,4 +212,14 @@ def _conv_lstm_dropout(config: ModelConfig) -> dict[str, Any]:
 
 
 def _dropping_lstm(config: ModelConfig) -> LSTM:
-    return LSTM(config.features, dropout=0.2, recurrent_dropout=0.2, return_sequences=False)
+    return _last_of_lstm(config, dropout=0.2, recurrent_dropout=0.2)
+
+
+def _last_of_lstm(config: ModelConfig, **options: Any) -> LSTM:
+    return LSTM(
+        config.features,
+        return_sequences=False,
+        dtype=config.encoder_dtype,
+        remat_steps=config.remat_steps,
+        **options,
+    )

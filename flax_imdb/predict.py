@@ -112,7 +112,7 @@ def load(workdir: str | os.PathLike[str], device: DeviceName = "auto") -> Traine
         )
     devices = select_devices(device, config.training.batch_size)
     trainer = Trainer(make_mesh(devices), config.batching(len(devices)))
-    state = trainer.place(config.create_state())
+    state = config.create_state()
     vocabulary, fingerprint = Vocabulary.load(workdir / "vocabulary.json")
     with Checkpoints(workdir / "checkpoints") as checkpoints:
         latest = checkpoints.latest()

@@ -3,6 +3,7 @@
 import contextlib
 import dataclasses
 import fcntl
+import functools
 import importlib.metadata
 import json
 import os
@@ -19,7 +20,15 @@ from rich.console import Console
 import flax_imdb
 from flax_imdb.config import ExperimentConfig, flags, load_config, save_config
 from flax_imdb.data import Dataset, Vocabulary, load_dataset
-from flax_imdb.devices import DeviceName, kind, make_mesh, select_devices
+from flax_imdb.devices import (
+    DeviceName,
+    in_all,
+    in_first,
+    is_first,
+    kind,
+    make_mesh,
+    select_devices,
+)
 from flax_imdb.errors import InputError
 from flax_imdb.report import TrainingReport, count_parameters, parameter_table, save_curves
 from flax_imdb.training import EpochRecord, Trainer, reported_epoch
@@ -52,7 +61,8 @@ def train(
     Args:
       config: the experiment.
       workdir: where the files go; created if need be.
-      device: which devices to train on, all there are of that kind.
+      device: which devices to train on, all there are of that kind. After
+        `flax_imdb.devices.join` those of all processes, each of which makes this same call.
       resume: continue the run in `workdir` after its last finished epoch; start it where there is
         none. Its settings must be those of `config`, except that `config` may ask for more epochs.
       overwrite: delete the run in `workdir` first.
@@ -64,24 +74,44 @@ def train(
     Raises:
       InputError: something of this cannot be done. Nothing was written over then.
     """
-    console = console or Console()
     workdir = Path(workdir)
     if resume and overwrite:
         raise InputError("--resume keeps the run and --overwrite deletes it: give one of them")
     devices = select_devices(device, config.training.batch_size)
+    if len(devices) > config.training.batch_size:
+        raise InputError(
+            f"--batch-size {config.training.batch_size} is too small for {len(devices)} devices: "
+            "each needs a row"
+        )
+    console = console or Console(quiet=not is_first())
     started = workdir / "config.json"
-    if resume:
-        if started.exists():
-            config = _continued(config, load_config(started))
-            if (finished := _read_result(workdir, config)) is not None:
-                _print_result(finished, console)
-                return finished
-    elif overwrite:
-        if _left_by_a_run(workdir):
+
+    def settle() -> dict[str, Any]:
+        nonlocal config
+        if resume:
+            if started.exists():
+                config = _continued(config, load_config(started))
+        elif not overwrite:
+            _check_free(workdir)
+        elif _left_by_a_run(workdir):
             load_config(started)  # or these are not a run's files, and stay
-    else:
-        _check_free(workdir)
-    dataset = load_dataset(config.data)
+        return _agreed_on(config) | {"--resume": resume, "--overwrite": overwrite}
+
+    _check_agreement(in_all(settle))
+    finished = in_first(lambda: _read_result(workdir, config) if resume else None)
+    if finished is not None:
+        _print_result(finished, console)
+        return finished
+
+    dataset: Dataset | None = None
+
+    def find() -> dict[str, Any]:
+        nonlocal dataset
+        dataset = load_dataset(config.data)
+        return {"--dataset": dataset.name, "the reviews' fingerprint": dataset.fingerprint}
+
+    _check_agreement(in_all(find))
+    assert dataset is not None
     _print_note(dataset.note, console)
     # From here on the reviews that were found are meant, whatever "auto" would find later.
     found = dataclasses.replace(
@@ -90,16 +120,39 @@ def train(
         data_dir=os.path.abspath(dataset.location) if dataset.location else None,
     )
     config = dataclasses.replace(config, data=found)
-    with _locked(workdir):
+
+    def make_room() -> None:
         if overwrite:
             for path in _left_by_a_run(workdir):
                 shutil.rmtree(path) if path.is_dir() and not path.is_symlink() else path.unlink()
         elif not resume:
             _check_free(workdir)  # again: another run may have come and gone meanwhile
+
+    with _locked(workdir):
+        in_first(make_room)
         train_it = _train_once if config.runs == 1 else _train_several
         result = train_it(config, dataset, devices, workdir, console)
     _print_result(result, console)
     return result
+
+
+def _agreed_on(config: ExperimentConfig) -> dict[str, Any]:
+    """What all processes must have in common: the reviews may be somewhere else in each."""
+    settings = flags(config)
+    del settings["--data-dir"]
+    versions = _versions()
+    return settings | {f"the version of {name}": versions[name] for name in ("flax_imdb", "jax")}
+
+
+def _check_agreement(settings: list[dict[str, Any]]) -> None:
+    """Raise InputError where the processes' settings differ."""
+    for process, theirs in enumerate(settings):
+        for name, ours in settings[0].items():
+            if theirs[name] != ours:
+                raise InputError(
+                    f"the processes disagree: {name} is {ours} in process 0 and {theirs[name]} in "
+                    f"process {process}"
+                )
 
 
 def _train_several(
@@ -110,16 +163,20 @@ def _train_several(
     console: Console,
 ) -> dict[str, Any]:
     seeds = range(config.training.seed, config.training.seed + config.runs)
-    for seed in seeds:
-        _check_reviews(workdir / f"seed-{seed}", dataset)
-    save_config(config, workdir / "config.json")
+
+    def start() -> None:
+        for seed in seeds:
+            _check_reviews(workdir / f"seed-{seed}", dataset)
+        save_config(config, workdir / "config.json")
+
+    in_first(start)
     results = []
     for seed in seeds:
         training = dataclasses.replace(config.training, seed=seed)
         once = dataclasses.replace(config, training=training, runs=1)
         directory = workdir / f"seed-{seed}"
         with _locked(directory):
-            result = _read_result(directory, once)
+            result = in_first(functools.partial(_read_result, directory, once))
             if result is None:
                 console.print(f"seed {seed}", style="bold")
                 result = _train_once(once, dataset, devices, directory, console)
@@ -148,7 +205,9 @@ def _train_once(
     workdir: Path,
     console: Console,
 ) -> dict[str, Any]:
-    trainer = Trainer(make_mesh(devices), config.batching(len(devices)))
+    trainer = Trainer(
+        make_mesh(devices), config.batching(len(devices)), config.training.microbatches
+    )
     state = trainer.place(config.create_state())
     parameters = count_parameters(state.params)
     console.print(parameter_table(state.params, title=config.model.arch))
@@ -160,20 +219,28 @@ def _train_once(
         markup=False,
         soft_wrap=True,
     )
-    _check_reviews(workdir, dataset)
-    if not (workdir / "config.json").exists():
-        save_config(config, workdir / "config.json")
-    history: list[EpochRecord] = []
-    with Checkpoints(workdir / "checkpoints") as checkpoints:
-        if (latest := checkpoints.latest()) is not None:
-            state, history = checkpoints.restore(latest, state)
-            console.print(f"resumed after epoch {latest}")
-            _write_metrics(workdir, history)
+
+    def start() -> None:
+        _check_reviews(workdir, dataset)
+        if not (workdir / "config.json").exists():
+            save_config(config, workdir / "config.json")
+
+    def go_on() -> None:
         # Only now: a run that cannot go on is left as it was.
         save_config(config, workdir / "config.json")
         dataset.vocabulary.save(
             workdir / "vocabulary.json", dataset=dataset.name, fingerprint=dataset.fingerprint
         )
+
+    in_first(start)
+    history: list[EpochRecord] = []
+    with Checkpoints(workdir / "checkpoints") as checkpoints:
+        if (latest := checkpoints.latest()) is not None:
+            state, history = checkpoints.restore(latest, state)
+            state = trainer.place(state)
+            console.print(f"resumed after epoch {latest}")
+            _write_metrics(workdir, history)
+        in_first(go_on)
         with TrainingReport(console, config.training.epochs) as report:
             epochs = trainer.train(state, dataset, config.training, history, report.step)
             for state, record in epochs:
@@ -188,6 +255,7 @@ def _train_once(
         else:
             if epoch != history[-1]["epoch"]:
                 state, _ = checkpoints.restore(epoch, state)
+                state = trainer.place(state)
             test_loss, test_accuracy = trainer.evaluate(state, dataset.test)
 
     result = {
@@ -197,12 +265,13 @@ def _train_once(
         "device": kind(devices[0]),
         "device_kind": devices[0].device_kind,
         "devices": len(devices),
+        "processes": jax.process_count(),
         "cpus": os.cpu_count(),
         "epochs": config.training.epochs,
         "reported_epoch": epoch,
         "seed": config.training.seed,
         "padding": config.data.padding,
-        "precision": "float32",
+        "precision": config.model.precision,
         "batch_size": config.training.batch_size,
         "train_examples": len(dataset.train),
         "validation_examples": len(dataset.validation),
@@ -221,7 +290,7 @@ def _train_once(
     title = f"{config.model.arch} on {dataset.name}: test accuracy {test_accuracy:.2%}"
     if dataset.note:
         title += "\nSYNTHETIC REVIEWS: accuracy means nothing for IMDB"
-    save_curves(history, title, workdir / "curves.png")
+    in_first(lambda: save_curves(history, title, workdir / "curves.png"))
     _write(workdir / "result.json", json.dumps(result, indent=2) + "\n")
     return result
 
@@ -303,16 +372,21 @@ def _left_by_a_run(workdir: Path) -> list[Path]:
 @contextlib.contextmanager
 def _locked(workdir: Path) -> Iterator[None]:
     """Create the directory and hold it against other runs; the lock ends with the process."""
-    try:
-        workdir.mkdir(parents=True, exist_ok=True)
-        file = (workdir / ".lock").open("w")
-    except OSError as error:
-        raise InputError(f"--workdir {workdir} cannot be written: {error.strerror}") from None
-    with file:
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            raise InputError(f"--workdir {workdir} is in use by another run") from None
+    with contextlib.ExitStack() as stack:
+
+        def lock() -> None:
+            try:
+                workdir.mkdir(parents=True, exist_ok=True)
+                file = stack.enter_context((workdir / ".lock").open("w"))
+            except OSError as error:
+                reason = error.strerror
+                raise InputError(f"--workdir {workdir} cannot be written: {reason}") from None
+            try:
+                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                raise InputError(f"--workdir {workdir} is in use by another run") from None
+
+        in_first(lock)
         yield
 
 
@@ -321,7 +395,9 @@ def _write_metrics(workdir: Path, history: list[EpochRecord]) -> None:
 
 
 def _write(path: Path, text: str) -> None:
-    """Write all of a file or nothing."""
+    """Write all of a file or nothing; the first process does."""
+    if not is_first():
+        return
     unfinished = path.with_name(path.name + ".tmp")
     unfinished.write_text(text)
     unfinished.replace(path)

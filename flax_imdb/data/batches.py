@@ -53,7 +53,8 @@ class Batching:
       padding: ``"masked"`` groups rows by length and pads them at the end. ``"keras"`` pads each
         row at the front to `max_length`, as Keras's ``pad_sequences`` does, and calls all of it
         valid: what stands there is computed like any token.
-      multiple_of: batches are filled to a multiple of this many rows: the number of devices.
+      multiple_of: batches are filled to a multiple of this many rows: the devices of all processes,
+        times the microbatches.
     """
 
     batch_size: int
@@ -81,9 +82,18 @@ class Batching:
         """Every example once, from the shortest to the longest."""
         return self._by_length(examples, np.arange(len(examples)))
 
-    def make(self, examples: Examples, planned: Planned) -> Batch:
-        """Make a planned batch, filled up with rows of weight 0."""
-        examples = examples.take(planned.indices)
+    def make(self, examples: Examples, planned: Planned, share: tuple[int, int] = (0, 1)) -> Batch:
+        """Make a planned batch, filled up with rows of weight 0.
+
+        Args:
+          examples: what the batch is of.
+          planned: which of them.
+          share: ``(n, of)`` makes the n-th of as many equal parts of the rows alone, counted from
+            0. `of` divides `multiple_of`.
+        """
+        part, parts = share
+        rows = -(-self.batch_size // self.multiple_of) * self.multiple_of // parts
+        examples = examples.take(planned.indices[part * rows : (part + 1) * rows])
         time = planned.time
         lengths = examples.lengths[:, None]
         first = time - lengths if self.padding == "keras" else 0
@@ -94,7 +104,6 @@ class Batching:
         if self.padding == "keras":
             lengths = np.full_like(lengths, time)
 
-        rows = -(-self.batch_size // self.multiple_of) * self.multiple_of
         filling = (0, rows - len(examples))
         return {
             "tokens": np.pad(tokens, (filling, (0, 0))),

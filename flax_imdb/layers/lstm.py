@@ -1,7 +1,8 @@
 """A long short-term memory over right-padded sequences."""
 
+import functools
 from collections.abc import Callable
-from typing import Any, TypeGuard
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -35,6 +36,9 @@ class LSTM(SequenceLayer):
       implementation: how the recurrence is computed: ``"scan"``, the reference, which scans the
         cell; ``"fused"``, which has a backward pass of its own; or ``"auto"``, which takes the
         latter wherever it can. The parameters and the results do not depend on it.
+      remat_steps: keep the state of each so-manieth step alone for the backward pass, which then
+        computes what lies between again: less memory for long sequences, more time
+        (``jax.checkpoint``; Chen et al. 2016). None keeps all.
       cell: constructor of the cell: another of flax's, such as ``flax.linen.GRUCell``, or
         ``functools.partial(LSTMCell, bias_init=...)``.
       kernel_init: initializer of the cell's kernel.
@@ -50,6 +54,7 @@ class LSTM(SequenceLayer):
     return_sequences: bool = True
     return_carry: bool = False
     implementation: str = "auto"
+    remat_steps: int | None = None
     cell: Callable[..., nn.RNNCellBase] = LSTMCell
     kernel_init: Initializer = nn.initializers.glorot_uniform()
     recurrent_kernel_init: Initializer = orthogonal
@@ -82,7 +87,7 @@ class LSTM(SequenceLayer):
           them.
 
         Raises:
-          ValueError: an unknown `implementation`, or a rate outside [0, 1).
+          ValueError: an unknown `implementation`, a rate outside [0, 1), or `remat_steps` below 1.
         """
         batch, time, _ = inputs.shape
         lengths = jnp.clip(lengths_or_full(lengths, batch, time).astype(jnp.int32), 0, time)
@@ -94,13 +99,13 @@ class LSTM(SequenceLayer):
         masks = None
         if not deterministic and (self.dropout or self.recurrent_dropout):
             masks = cell.draw_masks(inputs[:, 0], rows)
-        if self._can_fuse(cell):
-            carry, outputs = self._fused(cell, initial_carry, inputs, lengths, masks)
-        else:
-            carry, outputs = self._scan(cell, initial_carry, inputs, lengths, masks)
+        run = self._fused if self._can_fuse(cell) else self._scan
+        if self.remat_steps is not None:
+            run = functools.partial(self._in_chunks, run)
+        carry, outputs = run(cell, initial_carry, inputs, lengths, masks)
         return (carry, outputs) if self.return_carry else outputs
 
-    def _can_fuse(self, cell: nn.RNNCellBase) -> TypeGuard[LSTMCell]:
+    def _can_fuse(self, cell: nn.RNNCellBase) -> bool:
         """Whether the fused implementation is wanted, and computes what this cell does."""
         if self.implementation not in IMPLEMENTATIONS:
             names = ", ".join(IMPLEMENTATIONS)
@@ -117,19 +122,62 @@ class LSTM(SequenceLayer):
             )
         return can and self.implementation != "scan"
 
-    def _fused(
-        self, cell: LSTMCell, carry: Any, inputs: Any, lengths: Any, masks: LSTMMasks | None
+    def _in_chunks(
+        self,
+        run: Callable[..., tuple[Any, Any]],
+        cell: nn.RNNCellBase,
+        carry: Any,
+        inputs: Any,
+        lengths: Any,
+        masks: LSTMMasks | None,
     ) -> tuple[Any, Any]:
+        """What `run` computes, on chunks of steps in turn, each forgotten until it is needed."""
+        if self.remat_steps is None or self.remat_steps < 1:
+            raise ValueError(f"remat_steps is {self.remat_steps}: 1 or more is needed")
+        batch, time, in_features = inputs.shape
+        chunk = min(self.remat_steps, time)
+        chunks = -(-time // chunk)
+        inputs = jnp.pad(inputs, ((0, 0), (0, chunks * chunk - time), (0, 0)))
+
+        def run_chunk(cell: nn.RNNCellBase, state: Any, chunk_inputs: Any, start: Any) -> Any:
+            carry, last = state
+            chunk_lengths = jnp.clip(lengths - start, 0, chunk)
+            carry, outputs = run(cell, carry, chunk_inputs, chunk_lengths, masks)
+            if self.return_sequences:
+                return (carry, last), outputs
+            return (carry, jnp.where((chunk_lengths > 0)[:, None], outputs, last)), None
+
+        dtype = self.dtype or jnp.promote_types(inputs.dtype, self.param_dtype)
+        (carry, last), outputs = nn.scan(
+            nn.remat(run_chunk, prevent_cse=False),
+            variable_broadcast="params",
+            split_rngs={"params": False},
+            in_axes=(1, 0),
+            out_axes=1,
+            reverse=self.reverse,
+        )(
+            cell,
+            (carry, jnp.zeros((batch, self.features), dtype)),
+            inputs.reshape(batch, chunks, chunk, in_features),
+            chunk * jnp.arange(chunks),
+        )
+        if self.return_sequences:
+            return carry, outputs.reshape(batch, chunks * chunk, -1)[:, :time]
+        return carry, last
+
+    def _fused(
+        self, cell: nn.RNNCellBase, carry: Any, inputs: Any, lengths: Any, masks: LSTMMasks | None
+    ) -> tuple[Any, Any]:
+        assert isinstance(cell, LSTMCell)
         weights = cell.weights(inputs.shape[-1])
-        inputs, kernel, recurrent_kernel, bias = promote_dtype(inputs, *weights, dtype=self.dtype)
+        # The weights stay as they are, and so do their gradients.
+        inputs, *_ = promote_dtype(inputs, *weights, dtype=self.dtype)
         masks = masks or LSTMMasks()
         return fused.lstm(
             inputs,
             lengths,
             carry,
-            kernel,
-            recurrent_kernel,
-            bias,
+            *weights,
             masks.inputs,
             masks.state,
             reverse=self.reverse,

@@ -14,10 +14,12 @@ What makes it faster than differentiating a scan:
 """
 
 import functools
+from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
+from flax.typing import Dtype
 from jax import lax
 from jax.typing import ArrayLike
 from jaxtyping import Array, Float, Int
@@ -50,11 +52,11 @@ def lstm(
     """Run an LSTM with Keras's equations (see `flax_imdb.layers.LSTMCell`) over padded rows.
 
     Args:
-      inputs: in the dtype of the matrix products, as `kernel`, `recurrent_kernel` and `bias`.
-        Must be finite at padding; 0 there keeps padding out of the gradients.
+      inputs: in the dtype of the matrix products, whose sums are kept in float32 at least. Must
+        be finite at padding; 0 there keeps padding out of the gradients.
       lengths: number of valid steps of each row.
       carry: c and h before the first step, in the dtype that they are carried in.
-      kernel: columns in gate order i, f, g, o.
+      kernel: columns in gate order i, f, g, o. Its gradient has its dtype.
       recurrent_kernel: likewise.
       bias: likewise.
       input_mask: dropout mask of the inputs, one for all gates or one for each.
@@ -157,10 +159,11 @@ def _forward(static, inputs, lengths, carry, weights, bias, masks, save_gates=Tr
     features = len(carry[0])
     inputs = inputs.reshape(time, -1)
     # Behind a barrier, or XLA multiplies by a transpose in place, which is slow.
-    transposed = lax.optimization_barrier([matrix.T for matrix in weights])
+    transposed = lax.optimization_barrier([matrix.T.astype(inputs.dtype) for matrix in weights])
     biases = jnp.repeat(bias, batch).reshape(4, -1)
     activations = (jax.nn.sigmoid, jax.nn.sigmoid, jnp.tanh, jax.nn.sigmoid)
     dtype = carry[0].dtype
+    product = _product(inputs.dtype)
 
     def step(t, states):  # type: ignore[no-untyped-def]
         gates, cs, hs = states
@@ -168,7 +171,7 @@ def _forward(static, inputs, lengths, carry, weights, bias, masks, save_gates=Tr
         z = [
             row
             for matrix, masked in zip(transposed, _masked(xh, masks), strict=True)
-            for row in (matrix @ masked.reshape(-1, batch)).reshape(-1, features * batch)
+            for row in product(matrix, masked.reshape(-1, batch)).reshape(-1, features * batch)
         ]
         at_step = [
             activation((row + bias).astype(dtype))
@@ -206,7 +209,8 @@ def _backward(static, residuals, gradients):  # type: ignore[no-untyped-def]
     chunk, (batch,), features = static.chunk, lengths.shape, len(final_dc)
     time, input_size = inputs.shape
     gates_per_matrix = 4 // len(weights)
-    weights = lax.optimization_barrier(weights)
+    product = _product(inputs.dtype)
+    matrices = lax.optimization_barrier([matrix.astype(inputs.dtype) for matrix in weights])
     final_dc, final_dh = final_dc.reshape(-1), final_dh.reshape(-1)
     # The last step of the row that an element of the state belongs to.
     last = jnp.tile(lengths - 1, features)
@@ -230,21 +234,23 @@ def _backward(static, residuals, gradients):  # type: ignore[no-untyped-def]
             dh * tanh_c * o * (1 - o),
         )
         for gate, d_gate in enumerate(of_gates):
-            d_gates = _put(d_gates, 4 * k + gate, d_gate.astype(d_gates.dtype))
+            d_gates = _put(d_gates, 4 * k + gate, d_gate)
         d_xh = []
-        for m, matrix in enumerate(weights):
+        for m, matrix in enumerate(matrices):
             first_gate = 4 * k + m * gates_per_matrix
             d_z = lax.dynamic_slice_in_dim(d_gates, first_gate, gates_per_matrix)
-            d_xh.append((matrix @ d_z.reshape(-1, batch)).reshape(-1))
+            d_z = d_z.astype(inputs.dtype)
+            d_xh.append(product(matrix, d_z.reshape(-1, batch)).reshape(-1))
         if masks is not None:
             d_xh = [part * mask for part, mask in zip(d_xh, masks, strict=True)]
         d_x, d_h = jnp.split(sum(d_xh), [input_size])
-        return dc * f, d_h.astype(dh.dtype), _put(d_inputs, t, d_x), d_gates
+        d_inputs = _put(d_inputs, t, d_x.astype(inputs.dtype))
+        return dc * f, d_h.astype(dh.dtype), d_inputs, d_gates
 
     def steps_of_chunk(n, carry):  # type: ignore[no-untyped-def]
         *carry, d_weights, d_bias = carry
         first = chunk * (chunks - 1 - n)
-        d_gates = jnp.zeros((4 * chunk, features * batch), inputs.dtype)
+        d_gates = jnp.zeros((4 * chunk, features * batch), final_dc.dtype)
         *carry, d_gates = lax.fori_loop(0, chunk, functools.partial(step, first), (*carry, d_gates))
         xh = jnp.concatenate(
             [
@@ -259,7 +265,7 @@ def _backward(static, residuals, gradients):  # type: ignore[no-untyped-def]
 
         d_zs = jnp.unstack(d_gates.reshape(chunk, len(weights), -1), axis=1)
         d_weights = [
-            d_matrix + side_by_side(masked) @ side_by_side(d_z).T
+            d_matrix + product(side_by_side(masked), side_by_side(d_z).T.astype(inputs.dtype))
             for d_matrix, masked, d_z in zip(d_weights, _masked(xh, masks), d_zs, strict=True)
         ]
         d_bias += d_gates.reshape(chunk, -1).sum(axis=0, dtype=d_bias.dtype)
@@ -283,7 +289,10 @@ def _backward(static, residuals, gradients):  # type: ignore[no-untyped-def]
         d_inputs.reshape(time, -1, batch),
         None,
         d_carry,
-        tuple(d_matrix.astype(bias.dtype) for d_matrix in d_weights),
+        tuple(
+            d_matrix.astype(matrix.dtype)
+            for d_matrix, matrix in zip(d_weights, weights, strict=True)
+        ),
         d_bias.reshape(-1, batch).sum(axis=1).astype(bias.dtype),
         # Masks are drawn, not computed from anything that has a gradient.
         jax.tree.map(jnp.zeros_like, masks),
@@ -299,6 +308,13 @@ def _longest(lengths: Int[Array, " batch"], time: int) -> Int[Array, ""]:
         lengths,
         cpu=lambda lengths: jnp.max(lengths, initial=0),
         default=lambda lengths: jnp.full((), time, lengths.dtype),
+    )
+
+
+def _product(dtype: Dtype) -> Callable[[Array, Array], Array]:
+    """The product of matrices of `dtype`, with sums in float32 at least."""
+    return functools.partial(
+        jnp.matmul, preferred_element_type=jnp.promote_types(dtype, jnp.float32)
     )
 
 

@@ -8,15 +8,18 @@ from typing import Any
 import jax
 from flax.traverse_util import flatten_dict
 
+from flax_imdb.devices import in_first, is_first
 from flax_imdb.errors import InputError
 from flax_imdb.training.loop import EpochRecord
+from flax_imdb.training.parallel import local_copy
 from flax_imdb.training.state import TrainState
 
 
 class Checkpoints:
     """The checkpoints in a directory, by epoch (1 is the first), kept with orbax.
 
-    A context manager: leaving it waits for what is being written.
+    A context manager: leaving it waits for what is being written. Of several processes the first
+    alone reads and writes, and all call the same methods in the same order.
     """
 
     def __init__(self, directory: Path):
@@ -26,12 +29,18 @@ class Checkpoints:
         logging.getLogger("absl").setLevel(logging.ERROR)
         self._directory = directory.absolute()
         self._ocp = ocp
+        if not is_first():
+            return
+        self._directory.mkdir(parents=True, exist_ok=True)  # Orbax would wait for the others.
+        alone = ocp.options.MultiprocessingOptions(
+            primary_host=0, active_processes={0}, barrier_sync_key_prefix="first"
+        )
         self._manager = ocp.CheckpointManager(
             self._directory,
-            options=ocp.CheckpointManagerOptions(create=True),
+            options=ocp.CheckpointManagerOptions(create=False, multiprocessing_options=alone),
             item_handlers={
-                "state": ocp.StandardCheckpointHandler(),
-                "history": ocp.JsonCheckpointHandler(),
+                "state": ocp.StandardCheckpointHandler(multiprocessing_options=alone),
+                "history": ocp.JsonCheckpointHandler(multiprocessing_options=alone),
             },
         )
 
@@ -39,14 +48,17 @@ class Checkpoints:
         return self
 
     def __exit__(self, *exception: object) -> None:
-        self._manager.close()
+        if is_first():
+            self._manager.close()
 
     def latest(self) -> int | None:
         """The newest epoch; None where there is none."""
-        return self._manager.latest_step()
+        return in_first(lambda: self._manager.latest_step())
 
     def save(self, epoch: int, state: TrainState, history: list[EpochRecord], keep: int) -> None:
         """Save `epoch` and wait for the disk; of the earlier ones only epoch `keep` stays."""
+        if not is_first():
+            return
         self._manager.save(
             epoch,
             args=self._ocp.args.Composite(
@@ -64,11 +76,26 @@ class Checkpoints:
 
         Args:
           epoch: one that was saved.
-          state: a state of the same model, for its structure, shapes, dtypes and devices.
+          state: a state of the same model, for its structure, shapes and dtypes.
+
+        Returns:
+          The state, which in another process than the first is `state`: `Trainer.place` gives that
+          of the first one to all; and the history.
 
         Raises:
           InputError: there is no such checkpoint, it cannot be read, or it is another model's.
         """
+        restored = state
+
+        def read() -> list[EpochRecord]:
+            nonlocal restored
+            restored, history = self._read(epoch, state)
+            return history
+
+        history = in_first(read)
+        return restored, history
+
+    def _read(self, epoch: int, state: TrainState) -> tuple[TrainState, list[EpochRecord]]:
         checkpoint = f"the checkpoint of epoch {epoch} in {self._directory}"
         target = jax.tree.map(
             lambda leaf: jax.ShapeDtypeStruct(leaf.shape, leaf.dtype, sharding=leaf.sharding),
@@ -92,11 +119,12 @@ class Checkpoints:
             raise
         except Exception as error:
             raise InputError(f"{checkpoint} cannot be read: {_one_line(error)}") from error
-        return state.replace(**restored["state"]), restored["history"]
+        return local_copy(state).replace(**restored["state"]), restored["history"]
 
 
 def _saved(state: TrainState) -> dict[str, Any]:
     """What is saved of a state; the rest follows from the configuration."""
+    state = local_copy(state)
     return {"step": state.step, "params": state.params, "opt_state": state.opt_state}
 
 

@@ -9,20 +9,21 @@ from typing import Any, NamedTuple, TypedDict, TypeVar
 
 import jax
 import numpy as np
-from jax.sharding import Mesh, PartitionSpec
+from jax.sharding import Mesh
 
 from flax_imdb.data import Batch, Batching, Dataset, Examples, Planned
-from flax_imdb.devices import by_row, on_cpus, replicated
+from flax_imdb.devices import by_row, exchange, replicated
 from flax_imdb.errors import InputError, check_at_least
 from flax_imdb.training.metrics import Metrics
-from flax_imdb.training.state import TrainState
-from flax_imdb.training.step import (
-    apply_gradients,
-    eval_step,
-    predict_step,
-    sum_gradients,
-    train_step,
+from flax_imdb.training.parallel import (
+    Compiled,
+    local_copy,
+    make_train_step,
+    on_each_device,
+    place,
 )
+from flax_imdb.training.state import TrainState
+from flax_imdb.training.step import eval_step, predict_step
 
 T = TypeVar("T")
 
@@ -34,18 +35,27 @@ class TrainConfig:
     Attributes:
       epochs: Passes over the training reviews.
       batch_size: Reviews per step, over all devices together.
+      microbatches: Compute a step's gradients on so many parts of the batch in turn: less memory,
+        the same update.
       learning_rate: Adam's.
       seed: Decides the parameters' first values, the order of the data and what dropout drops.
     """
 
     epochs: int = 3
     batch_size: int = 64
+    microbatches: int = 1
     learning_rate: float = 1e-3
     seed: int = 7
 
     def __post_init__(self) -> None:
         check_at_least("--epochs", self.epochs, 1)
         check_at_least("--batch-size", self.batch_size, 1)
+        check_at_least("--microbatches", self.microbatches, 1)
+        if self.microbatches > self.batch_size:
+            raise InputError(
+                f"--microbatches {self.microbatches} is too large: a batch has "
+                f"--batch-size {self.batch_size} rows"
+            )
         check_at_least("--seed", self.seed, 0)
         if self.seed >= 2**32:
             raise InputError(f"--seed {self.seed} is too large: below 2**32 is needed")
@@ -122,29 +132,25 @@ class Progress(NamedTuple):
 class Trainer:
     """Trains and evaluates states of one model on the devices of a mesh.
 
+    Where those are of several processes, each has a trainer and calls the same methods in the same
+    order.
+
     Attributes:
       mesh: the devices.
       batching: how examples become batches.
     """
 
-    def __init__(self, mesh: Mesh, batching: Batching):
+    def __init__(self, mesh: Mesh, batching: Batching, microbatches: int = 1):
         self.mesh = mesh
         self.batching = batching
-        everywhere = replicated(mesh)
-        # On accelerators one program, in which XLA adds the gradients of several devices.
-        self._train_step = (
-            _SplitTrainStep(mesh)
-            if on_cpus(mesh)
-            else _Compiled(
-                jax.jit(train_step, donate_argnums=0, out_shardings=(everywhere, everywhere))
-            )
-        )
-        self._eval_step = _Compiled(jax.jit(on_each_device(eval_step, mesh)))
-        self._predict_step = _Compiled(jax.jit(predict_step, out_shardings=by_row(mesh)))
+        self._local = mesh.local_mesh
+        self._train_step = make_train_step(mesh, microbatches)
+        self._eval_step = Compiled(jax.jit(on_each_device(eval_step, self._local)))
+        self._predict_step = Compiled(jax.jit(predict_step, out_shardings=by_row(self._local)))
 
     def place(self, state: TrainState) -> TrainState:
-        """Put a state where the steps look for it."""
-        return jax.device_put(state, replicated(self.mesh))
+        """Put a state where the steps look for it; that of the first process in all of them."""
+        return place(state, self._train_step.home)
 
     def train(
         self,
@@ -221,7 +227,7 @@ class Trainer:
         def started() -> Iterator[tuple[TrainState, Metrics]]:
             latest = state
             for planned in plan:
-                latest, metrics = self._train_step(latest, self._batch(examples, planned))
+                latest, metrics = self._train_step(latest, self._share(examples, planned))
                 yield latest, metrics
 
         return _one_ahead(started())
@@ -232,10 +238,13 @@ class Trainer:
         plan = self.batching.plan_evaluation(examples)
         for metrics in _one_ahead(self._on_each(self._eval_step, state, examples, plan)):
             totals.add(metrics)
-        return totals.means()
+        return _Totals.of_all(exchange(totals.sums)).means()
 
     def predict(self, state: TrainState, examples: Examples) -> np.ndarray:
-        """Probabilities float32 [examples, classes]; with one logit, that of label 1."""
+        """Probabilities float32 [examples, classes]; with one logit, that of label 1.
+
+        For one process alone.
+        """
         plan = self.batching.plan_evaluation(examples)
         batches = _one_ahead(self._on_each(self._predict_step, state, examples, plan))
         probabilities = [
@@ -246,15 +255,17 @@ class Trainer:
         return np.concatenate(probabilities)[np.argsort(order)]
 
     def _on_each(
-        self, step: "_Compiled", state: TrainState, examples: Examples, plan: list[Planned]
+        self, step: Compiled, state: TrainState, examples: Examples, plan: list[Planned]
     ) -> Iterator[Any]:
         """Start a step on each planned batch of `examples`; its results follow in that order."""
-        state = self.place(state.replace(opt_state=()))
+        state = local_copy(state.replace(opt_state=()))
+        state = jax.device_put(state, replicated(self._local))
         for planned in plan:
-            yield step(state, self._batch(examples, planned))
+            yield step(state, jax.device_put(self._share(examples, planned), by_row(self._local)))
 
-    def _batch(self, examples: Examples, planned: Planned) -> Batch:
-        return jax.device_put(self.batching.make(examples, planned), by_row(self.mesh))
+    def _share(self, examples: Examples, planned: Planned) -> Batch:
+        """This process's rows of a batch."""
+        return self.batching.make(examples, planned, (jax.process_index(), jax.process_count()))
 
 
 def _one_ahead(started: Iterator[T]) -> Iterator[T]:
@@ -266,103 +277,26 @@ def _one_ahead(started: Iterator[T]) -> Iterator[T]:
     yield from waiting
 
 
-def on_each_device(function: Callable[..., Any], mesh: Mesh) -> Callable[..., Any]:
-    """Let each device compute on its share of the rows; results get a leading device axis.
-
-    There is no collective in it: on CPU devices, which share one small pool of threads, steps that
-    wait for each other can wait for ever.
-    """
-
-    def on_share(state: TrainState, batch: Batch) -> Any:
-        return jax.tree.map(lambda leaf: leaf[None], function(state, batch))
-
-    return jax.shard_map(
-        on_share,
-        mesh=mesh,
-        in_specs=(PartitionSpec(), PartitionSpec("batch")),
-        out_specs=PartitionSpec("batch"),
-        check_vma=False,
-    )
-
-
-class _SplitTrainStep:
-    """`train_step` on several CPU devices: gradients on each, the update on the first.
-
-    Attributes:
-      compile_seconds: the time that compilations took.
-    """
-
-    def __init__(self, mesh: Mesh):
-        self._mesh = mesh
-        self._gradients = _Compiled(jax.jit(on_each_device(sum_gradients, mesh)))
-        self._update = _Compiled(jax.jit(self._apply, donate_argnums=0))
-
-    @property
-    def compile_seconds(self) -> float:
-        return self._gradients.compile_seconds + self._update.compile_seconds
-
-    def __call__(self, state: TrainState, batch: Batch) -> tuple[TrainState, Metrics]:
-        first = self._mesh.devices[0]
-        if state.dropout_key.devices() != {first}:  # Else it takes time all the same.
-            state = jax.device_put(state, first)
-        shares = self._gradients(self._everywhere(state.replace(opt_state=())), batch)
-        # Device by device: JAX would put the arrays together first, which takes longer.
-        shares = [
-            jax.tree.map(lambda leaf, n=n: leaf.addressable_shards[n].data, shares)
-            for n in range(self._mesh.size)
-        ]
-        return self._update(state, jax.device_put(shares, first))
-
-    def _everywhere(self, state: TrainState) -> TrainState:
-        """What `device_put` with a replicated sharding does, from the first device, but faster."""
-        copies = [state, *(jax.device_put(state, device) for device in self._mesh.devices[1:])]
-        return jax.tree.map(
-            lambda *copies: jax.make_array_from_single_device_arrays(
-                copies[0].shape, replicated(self._mesh), copies
-            ),
-            *copies,
-        )
-
-    @staticmethod
-    def _apply(state: TrainState, shares: list[tuple[Any, Metrics]]) -> tuple[TrainState, Metrics]:
-        # Added one by one: XLA is slow to reduce over a leading axis as short as this.
-        grads, metrics = jax.tree.map(lambda *shares: sum(shares)[0], *shares)
-        return apply_gradients(state, grads, metrics), metrics
-
-
-class _Compiled:
-    """A jitted function of a state and something else, compiled for each shape of the latter.
-
-    Attributes:
-      compile_seconds: the time that compilations took.
-    """
-
-    def __init__(self, function: Any):
-        self._function = function
-        self._by_shape: dict[tuple[int, ...], Any] = {}
-        self.compile_seconds = 0.0
-
-    def __call__(self, state: TrainState, other: Any) -> Any:
-        shapes = tuple(leaf.shape for leaf in jax.tree.leaves(other))
-        if shapes not in self._by_shape:
-            start = time.perf_counter()
-            self._by_shape[shapes] = self._function.lower(state, other).compile()
-            self.compile_seconds += time.perf_counter() - start
-        return self._by_shape[shapes](state, other)
-
-
 class _Totals:
     """Sums of `Metrics` over batches, in double precision on the host."""
 
     def __init__(self) -> None:
-        self._sums = {"loss": 0.0, "correct": 0.0, "examples": 0.0}
+        self.sums = {"loss": 0.0, "correct": 0.0, "examples": 0.0}
 
-    def add(self, metrics: Metrics) -> None:
+    @classmethod
+    def of_all(cls, parts: list[dict[str, float]]) -> "_Totals":
+        """The total of sums that several processes have."""
+        total = cls()
+        for part in parts:
+            total.add(part)
+        return total
+
+    def add(self, metrics: Metrics | dict[str, float]) -> None:
         """Wait for the step that computes `metrics`, and add them, those of all devices."""
         for name, value in jax.device_get(metrics).items():
-            self._sums[name] += float(np.sum(value, dtype=np.float64))
+            self.sums[name] += float(np.sum(value, dtype=np.float64))
 
     def means(self) -> tuple[float, float]:
         """Mean loss and accuracy."""
-        examples = self._sums["examples"]
-        return self._sums["loss"] / examples, self._sums["correct"] / examples
+        examples = self.sums["examples"]
+        return self.sums["loss"] / examples, self.sums["correct"] / examples

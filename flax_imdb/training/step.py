@@ -14,31 +14,40 @@ from flax_imdb.training.state import TrainState
 
 
 def train_step(
-    state: TrainState, batch: Batch, *, axis_name: str | None = None
+    state: TrainState, batch: Batch, *, axis_name: str | None = None, microbatches: int = 1
 ) -> tuple[TrainState, Metrics]:
     """One update on the mean loss of the batch's examples.
 
     ``jax.jit`` runs it on one device, or, with a batch that is sharded over a mesh, on all of
-    them. ``jax.pmap(partial(train_step, axis_name="batch"), axis_name="batch")`` replicates it:
-    each device then holds a share of the batch, and the sums are reduced over all of them.
+    them. ``jax.pmap(partial(train_step, axis_name="batch"), axis_name="batch")`` replicates it, and
+    so does ``jax.shard_map``: each device then holds a share of the batch, and the sums are
+    reduced over all of them.
+
+    Args:
+      state: what to update.
+      batch: the batch, or the device's share of it.
+      axis_name: the mapped axis to reduce over; None where nothing is mapped.
+      microbatches: compute the gradients of so many parts of the (share of the) batch one after
+        the other, which takes less memory, and update once with their sum. Divides its rows.
 
     Returns:
       The renewed state, and the batch's metrics before the update.
     """
-    grads, metrics = sum_gradients(state, batch)
+    grads, metrics = sum_gradients(state, batch, microbatches)
     if axis_name is not None:
         grads, metrics = lax.psum((grads, metrics), axis_name)
     return apply_gradients(state, grads, metrics), metrics
 
 
-def sum_gradients(state: TrainState, batch: Batch) -> tuple[Any, Metrics]:
+def sum_gradients(state: TrainState, batch: Batch, microbatches: int = 1) -> tuple[Any, Metrics]:
     """The first half of a step: gradients of the summed loss, and the metrics.
 
-    Both are sums over examples: those of a batch's shares add up to those of the batch.
+    Both are sums over examples: those of a batch's shares add up to those of the batch, so
+    `microbatches` of them can be computed one after the other.
     """
     key = jax.random.fold_in(state.dropout_key, state.step)
 
-    def summed_loss(params: Any) -> tuple[jax.Array, Metrics]:
+    def summed_loss(params: Any, batch: Batch) -> tuple[jax.Array, Metrics]:
         logits = state.apply_fn(
             {"params": params},
             batch["tokens"],
@@ -50,7 +59,20 @@ def sum_gradients(state: TrainState, batch: Batch) -> tuple[Any, Metrics]:
         metrics = compute_metrics(logits, batch["labels"], batch["weights"])
         return metrics["loss"], metrics
 
-    return jax.grad(summed_loss, has_aux=True)(state.params)
+    gradients = jax.grad(summed_loss, has_aux=True)
+    if microbatches == 1:
+        return gradients(state.params, batch)
+
+    def add(sums: Any, part: Batch) -> tuple[Any, None]:
+        return jax.tree.map(jnp.add, sums, gradients(state.params, part)), None
+
+    # Every so-manieth row, so that the parts of a batch that is sharded by rows are so, too.
+    parts = jax.tree.map(
+        lambda rows: rows.reshape(-1, microbatches, *rows.shape[1:]).swapaxes(0, 1), batch
+    )
+    shapes = jax.eval_shape(gradients, state.params, jax.tree.map(lambda rows: rows[0], parts))
+    zeros = jax.tree.map(lambda sum: jnp.zeros(sum.shape, sum.dtype), shapes)
+    return lax.scan(add, zeros, parts)[0]
 
 
 def apply_gradients(state: TrainState, grads: Any, metrics: Metrics) -> TrainState:

@@ -1,0 +1,208 @@
+"""How a training step is spread over the devices of a mesh, and over processes."""
+
+import time
+from collections.abc import Callable
+from functools import partial
+from typing import Any, TypeVar
+
+import jax
+from jax.experimental import multihost_utils
+from jax.flatten_util import ravel_pytree
+from jax.sharding import Mesh, NamedSharding, PartitionSpec
+
+from flax_imdb.data import Batch
+from flax_imdb.devices import by_row, first_of_each, on_cpus, replicated
+from flax_imdb.training.metrics import Metrics
+from flax_imdb.training.state import TrainState
+from flax_imdb.training.step import apply_gradients, sum_gradients, train_step
+
+Tree = TypeVar("Tree")
+
+
+def make_train_step(mesh: Mesh, microbatches: int = 1) -> "SplitTrainStep | ShardedTrainStep":
+    """`train_step` on a mesh, as is best there.
+
+    It is called with a state that lives in `home` (see `place`) and with this process's share of
+    the batch's rows, and returns what `train_step` does.
+    """
+    if on_cpus(mesh):
+        return SplitTrainStep(mesh, microbatches)
+    return ShardedTrainStep(mesh, microbatches)
+
+
+class ShardedTrainStep:
+    """`train_step` as one program on all devices, which adds their gradients up.
+
+    Attributes:
+      home: how a state is laid out.
+    """
+
+    def __init__(self, mesh: Mesh, microbatches: int):
+        self._mesh = mesh
+        self.home = replicated(mesh)
+        # Mapped by hand: asked to divide the recurrence by itself, XLA computes all of it on each
+        # device, since the rows are not the leading axis there.
+        mapped = jax.shard_map(
+            partial(train_step, axis_name="batch", microbatches=microbatches),
+            mesh=mesh,
+            in_specs=(PartitionSpec(), PartitionSpec("batch")),
+            out_specs=PartitionSpec(),
+            check_vma=False,
+        )
+        self._step = Compiled(jax.jit(mapped, donate_argnums=0))
+
+    @property
+    def compile_seconds(self) -> float:
+        """The time that compilations took."""
+        return self._step.compile_seconds
+
+    def __call__(self, state: TrainState, batch: Batch) -> tuple[TrainState, Metrics]:
+        """Train on a batch, given this process's rows of it."""
+        rows = partial(jax.make_array_from_process_local_data, by_row(self._mesh))
+        result: tuple[TrainState, Metrics] = self._step(state, jax.tree.map(rows, batch))
+        return result
+
+
+class SplitTrainStep:
+    """`train_step` on several CPU devices: gradients on each, the update on the first.
+
+    With several processes each has such a first device, and the update, which is the same on all of
+    them, adds up what they have.
+
+    Attributes:
+      home: how a state is laid out.
+    """
+
+    def __init__(self, mesh: Mesh, microbatches: int):
+        self._local = mesh.local_mesh
+        self._firsts = first_of_each(mesh)
+        self.home = replicated(self._firsts)
+        gradients = partial(sum_gradients, microbatches=microbatches)
+        self._gradients = Compiled(jax.jit(on_each_device(gradients, self._local)))
+        self._update = Compiled(
+            jax.jit(self._apply, donate_argnums=0, out_shardings=(self.home, self.home))
+        )
+
+    @property
+    def compile_seconds(self) -> float:
+        """The time that compilations took."""
+        return self._gradients.compile_seconds + self._update.compile_seconds
+
+    def __call__(self, state: TrainState, batch: Batch) -> tuple[TrainState, Metrics]:
+        """Train on a batch, given this process's rows of it."""
+        first = self._local.devices[0]
+        batch = jax.device_put(batch, by_row(self._local))
+        shares = self._gradients(self._everywhere(state.replace(opt_state=())), batch)
+        # Device by device: JAX would put the arrays together first, which takes longer.
+        shares = [
+            jax.tree.map(lambda leaf, n=n: leaf.addressable_shards[n].data, shares)
+            for n in range(self._local.size)
+        ]
+        shares = jax.device_put(shares, first)
+        if self._firsts.size > 1:
+            shares = jax.tree.map(self._of_all_processes, shares)
+        return self._update(state, shares)
+
+    def _everywhere(self, state: TrainState) -> TrainState:
+        """What `device_put` with a replicated sharding does, from the first device, but faster."""
+        if self._firsts.size > 1:
+            state = local_copy(state)
+        copies = [state, *(jax.device_put(state, device) for device in self._local.devices[1:])]
+        return jax.tree.map(
+            lambda *copies: jax.make_array_from_single_device_arrays(
+                copies[0].shape, replicated(self._local), copies
+            ),
+            *copies,
+        )
+
+    def _of_all_processes(self, share: jax.Array) -> jax.Array:
+        return jax.make_array_from_single_device_arrays(
+            (self._firsts.size, *share.shape[1:]), by_row(self._firsts), [share]
+        )
+
+    def _apply(
+        self, state: TrainState, shares: list[tuple[Any, Metrics]]
+    ) -> tuple[TrainState, Metrics]:
+        # Added one by one: XLA is slow to reduce over a leading axis as short as this.
+        sums = jax.tree.map(lambda *shares: sum(shares), *shares)
+        if self._firsts.size == 1:
+            grads, metrics = jax.tree.map(lambda leaf: leaf[0], sums)
+        else:
+            grads, metrics = self._sum_over_processes(sums)
+        return apply_gradients(state, grads, metrics), metrics
+
+    def _sum_over_processes(self, sums: Tree) -> Tree:
+        """The sum over the leading axis, of which each process has its own."""
+
+        def reduce(sums: Tree) -> Tree:
+            # As one array: a reduction over the network takes milliseconds, however small it is.
+            flat, unravel = ravel_pytree(jax.tree.map(lambda leaf: leaf[0], sums))
+            total: Tree = unravel(jax.lax.psum(flat, "batch"))
+            return total
+
+        mapped = jax.shard_map(
+            reduce,
+            mesh=self._firsts,
+            in_specs=PartitionSpec("batch"),
+            out_specs=PartitionSpec(),
+            check_vma=False,
+        )
+        total: Tree = mapped(sums)
+        return total
+
+
+def on_each_device(function: Callable[..., Any], mesh: Mesh) -> Callable[..., Any]:
+    """Let each device compute on its share of the rows; results get a leading device axis.
+
+    There is no collective in it: on CPU devices, which share one small pool of threads, steps that
+    wait for each other can wait for ever.
+    """
+
+    def on_share(state: TrainState, batch: Batch) -> Any:
+        return jax.tree.map(lambda leaf: leaf[None], function(state, batch))
+
+    return jax.shard_map(
+        on_share,
+        mesh=mesh,
+        in_specs=(PartitionSpec(), PartitionSpec("batch")),
+        out_specs=PartitionSpec("batch"),
+        check_vma=False,
+    )
+
+
+def place(state: TrainState, home: NamedSharding) -> TrainState:
+    """Lay a state out; where there are several processes, the first one's in all of them."""
+    if jax.process_count() == 1:
+        return jax.device_put(state, home)
+    state = local_copy(state)
+    # Keys of random numbers travel as the integers that they are made of.
+    raw = state.replace(dropout_key=jax.random.key_data(state.dropout_key))
+    raw = jax.device_put(multihost_utils.broadcast_one_to_all(raw), home)
+    return raw.replace(dropout_key=jax.random.wrap_key_data(raw.dropout_key))
+
+
+def local_copy(state: Tree) -> Tree:
+    """The copy of a replicated tree that the first of this process's devices has."""
+    return jax.tree.map(lambda leaf: leaf.addressable_data(0), state)
+
+
+class Compiled:
+    """A jitted function of a state and something else, compiled for each shape of the latter.
+
+    Attributes:
+      compile_seconds: the time that compilations took.
+    """
+
+    def __init__(self, function: Any):
+        self._function = function
+        self._by_shape: dict[tuple[int, ...], Any] = {}
+        self.compile_seconds = 0.0
+
+    def __call__(self, state: TrainState, other: Any) -> Any:
+        """Call it; compile it first where it has not been, for these shapes."""
+        shapes = tuple(leaf.shape for leaf in jax.tree.leaves(other))
+        if shapes not in self._by_shape:
+            start = time.perf_counter()
+            self._by_shape[shapes] = self._function.lower(state, other).compile()
+            self.compile_seconds += time.perf_counter() - start
+        return self._by_shape[shapes](state, other)
