@@ -121,4 +121,4 @@ def load(workdir: str | os.PathLike[str], device: DeviceName = "auto") -> Traine
         state, history = checkpoints.restore(latest, state)
         if (epoch := reported_epoch(history)) != latest:
             state, _ = checkpoints.restore(epoch, state)
-    return TrainedModel(config, vocabulary, fingerprint, state, trainer)
+    return TrainedModel(config, vocabulary, fingerprint, trainer.place(state), trainer)

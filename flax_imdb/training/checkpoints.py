@@ -6,12 +6,12 @@ from pathlib import Path
 from typing import Any
 
 import jax
+import numpy as np
 from flax.traverse_util import flatten_dict
 
 from flax_imdb.devices import in_first, is_first
 from flax_imdb.errors import InputError
 from flax_imdb.training.loop import EpochRecord
-from flax_imdb.training.parallel import local_copy
 from flax_imdb.training.state import TrainState
 
 
@@ -79,8 +79,8 @@ class Checkpoints:
           state: a state of the same model, for its structure, shapes and dtypes.
 
         Returns:
-          The state, which in another process than the first is `state`: `Trainer.place` gives that
-          of the first one to all; and the history.
+          The state, in NumPy arrays: `Trainer.place` puts it where it belongs, and gives that of
+          the first process to the others, where it is `state` so far. And the history.
 
         Raises:
           InputError: there is no such checkpoint, it cannot be read, or it is another model's.
@@ -97,10 +97,6 @@ class Checkpoints:
 
     def _read(self, epoch: int, state: TrainState) -> tuple[TrainState, list[EpochRecord]]:
         checkpoint = f"the checkpoint of epoch {epoch} in {self._directory}"
-        target = jax.tree.map(
-            lambda leaf: jax.ShapeDtypeStruct(leaf.shape, leaf.dtype, sharding=leaf.sharding),
-            _saved(state),
-        )
         # Whatever orbax raises here, from whichever of its layers, is about what it read.
         try:
             saved = self._manager.item_metadata(epoch)["state"]
@@ -111,7 +107,7 @@ class Checkpoints:
             restored = self._manager.restore(
                 epoch,
                 args=self._ocp.args.Composite(
-                    state=self._ocp.args.StandardRestore(target),
+                    state=self._ocp.args.StandardRestore(_saved(state)),
                     history=self._ocp.args.JsonRestore(),
                 ),
             )
@@ -119,13 +115,13 @@ class Checkpoints:
             raise
         except Exception as error:
             raise InputError(f"{checkpoint} cannot be read: {_one_line(error)}") from error
-        return local_copy(state).replace(**restored["state"]), restored["history"]
+        return state.replace(**restored["state"]), restored["history"]
 
 
 def _saved(state: TrainState) -> dict[str, Any]:
-    """What is saved of a state; the rest follows from the configuration."""
-    state = local_copy(state)
-    return {"step": state.step, "params": state.params, "opt_state": state.opt_state}
+    """What is saved of a state, as NumPy arrays; the rest follows from the configuration."""
+    saved = {"step": state.step, "params": state.params, "opt_state": state.opt_state}
+    return jax.tree.map(np.asarray, saved)
 
 
 def _shapes(params: Mapping[str, Any]) -> dict[tuple[str, ...], tuple[int, ...]]:

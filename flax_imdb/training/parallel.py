@@ -6,6 +6,7 @@ from functools import partial
 from typing import Any, TypeVar
 
 import jax
+import numpy as np
 from jax.experimental import multihost_utils
 from jax.flatten_util import ravel_pytree
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
@@ -174,10 +175,10 @@ def place(state: TrainState, home: NamedSharding) -> TrainState:
     """Lay a state out; where there are several processes, the first one's in all of them."""
     if jax.process_count() == 1:
         return jax.device_put(state, home)
-    state = local_copy(state)
     # Keys of random numbers travel as the integers that they are made of.
     raw = state.replace(dropout_key=jax.random.key_data(state.dropout_key))
-    raw = jax.device_put(multihost_utils.broadcast_one_to_all(raw), home)
+    raw = multihost_utils.broadcast_one_to_all(jax.tree.map(np.asarray, raw))
+    raw = jax.device_put(raw, home)
     return raw.replace(dropout_key=jax.random.wrap_key_data(raw.dropout_key))
 
 
