@@ -280,8 +280,72 @@ class TestClassifier:
             assert sum(leaf.size for leaf in jax.tree.leaves(params)) == expected
 
 
+class TestPrecision:
+    @pytest.mark.parametrize("arch", models.ARCHITECTURES)
+    def test_bfloat16_computes_near_float32(self, arch: str) -> None:
+        """With the same parameters, logits and gradients, which stay float32."""
+        batch = random_batch([30, 3, 17, 22], 30)
+        exact, rounded = (
+            models.build(
+                models.ModelConfig(arch, 8, 16, precision=precision), keras_peers.VOCAB_SIZE
+            )
+            for precision in ("float32", "bfloat16")
+        )
+        variables = exact.init(jax.random.key(0), batch["tokens"], batch["lengths"])
+
+        def loss(variables: Any, model: models.Classifier) -> tuple[jax.Array, jax.Array]:
+            logits = model.apply(
+                variables,
+                batch["tokens"],
+                batch["lengths"],
+                deterministic=False,
+                rngs={"dropout": jax.random.key(1)},
+            )
+            return jnp.sum(jnp.sin(3 * logits + 1)), logits
+
+        def both(model: models.Classifier) -> tuple[Any, jax.Array]:
+            return jax.jit(jax.grad(functools.partial(loss, model=model), has_aux=True))(variables)
+
+        (expected, expected_logits), (gradients, logits) = both(exact), both(rounded)
+        for leaf in (logits, *jax.tree.leaves(gradients)):
+            assert leaf.dtype == jnp.float32
+        assert not np.array_equal(logits, expected_logits)
+        np.testing.assert_allclose(logits, expected_logits, atol=0.01)
+
+        def close(ours: jax.Array, theirs: jax.Array) -> None:
+            # In all: the highest of a pooled window may be another one, rounded.
+            assert jnp.linalg.norm(ours - theirs) < 0.1 * jnp.linalg.norm(theirs)
+
+        jax.tree.map(close, gradients, expected)
+
+    def test_many_small_gradients_of_a_word_add_up(self) -> None:
+        """They would not in bfloat16, where 256 + 1 is 256."""
+        config = models.ModelConfig(features=16, precision="bfloat16")
+        model = models.build(config, keras_peers.VOCAB_SIZE)
+        tokens = jnp.full((2000, 1), 5)
+        variables = model.init(jax.random.key(0), tokens)
+
+        @jax.jit
+        def gradient(tokens: jax.Array) -> jax.Array:
+            grads = jax.grad(lambda variables: model.apply(variables, tokens).sum())(variables)
+            return grads["params"]["embedding"]["embedding"][5]
+
+        np.testing.assert_allclose(gradient(tokens), 2000 * gradient(tokens[:1]), rtol=1e-4)
+
+
 class TestModelConfig:
     """What makes no sense is refused by name."""
+
+    def test_unknown_precision(self) -> None:
+        with pytest.raises(
+            InputError, match=r"--precision float16 is unknown: one of float32, bfloat16"
+        ):
+            models.ModelConfig(precision="float16")  # type: ignore[arg-type]
+
+    @pytest.mark.parametrize("steps", [0, -1])
+    def test_remat_steps_below_one(self, steps: int) -> None:
+        with pytest.raises(InputError, match=f"--remat-steps {steps} is too small: 1 or more"):
+            models.ModelConfig(remat_steps=steps)
 
     def test_unknown_architecture(self) -> None:
         with pytest.raises(InputError, match=r"--arch gru is unknown: one of lstm, lstm_dropout,"):

@@ -36,6 +36,7 @@ class ShardedTrainStep:
 
     Attributes:
       home: how a state is laid out.
+      mapped: the step as a function of the state and the whole batch.
     """
 
     def __init__(self, mesh: Mesh, microbatches: int):
@@ -43,14 +44,14 @@ class ShardedTrainStep:
         self.home = replicated(mesh)
         # Mapped by hand: asked to divide the recurrence by itself, XLA computes all of it on each
         # device, since the rows are not the leading axis there.
-        mapped = jax.shard_map(
+        self.mapped = jax.shard_map(
             partial(train_step, axis_name="batch", microbatches=microbatches),
             mesh=mesh,
             in_specs=(PartitionSpec(), PartitionSpec("batch")),
             out_specs=PartitionSpec(),
             check_vma=False,
         )
-        self._step = Compiled(jax.jit(mapped, donate_argnums=0))
+        self._step = Compiled(jax.jit(self.mapped, donate_argnums=0))
 
     @property
     def compile_seconds(self) -> float:

@@ -1,18 +1,15 @@
 """The training step as a pure function: on one device, replicated, and sharded."""
 
-from functools import partial
 from typing import Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 import optax
-import pytest
 from numerics import assert_close
 
 from flax_imdb import models
 from flax_imdb.data import Batch, Batching, Examples
-from flax_imdb.devices import by_row, make_mesh, replicated
 from flax_imdb.training import TrainState, create_state, eval_step, train_step
 
 VOCAB_SIZE = 30
@@ -117,56 +114,3 @@ class TestOneDevice:
         _, next_metrics = jax.jit(train_step)(first, batch)
         assert metrics["loss"] == again["loss"]
         assert metrics["loss"] != next_metrics["loss"]
-
-
-# Every layer and both kinds of dropout are in these.
-@pytest.mark.parametrize("arch", ["lstm_dropout", "bilstm", "conv_lstm_dropout"])
-class TestFourDevices:
-    """The same parameters and metrics as on one device, with dropout and a half-filled batch."""
-
-    def steps(self, arch: str) -> tuple[list[Batch], TrainState, list[Any]]:
-        shown = [*batches(4), *batches(1, real=3)]
-        state = new_state(arch)
-        step = jax.jit(train_step)
-        metrics = []
-        for batch in shown:
-            state, sums = step(state, batch)
-            metrics.append(sums)
-        return shown, state, metrics
-
-    def test_pmap(self, arch: str) -> None:
-        shown, expected, expected_metrics = self.steps(arch)
-        devices = jax.devices()[:4]
-        assert len(devices) == 4
-        step = jax.pmap(partial(train_step, axis_name="batch"), axis_name="batch", devices=devices)
-        evaluate = jax.pmap(
-            partial(eval_step, axis_name="batch"), axis_name="batch", devices=devices
-        )
-        state = jax.tree.map(lambda leaf: jnp.stack([leaf] * 4), new_state(arch))
-        for batch, sums in zip(shown, expected_metrics, strict=True):
-            shares = jax.tree.map(lambda array: array.reshape(4, -1, *array.shape[1:]), batch)
-            state, metrics = step(state, shares)
-            jax.block_until_ready(state)
-            for device in range(4):
-                assert_close(jax.tree.map(lambda leaf, d=device: leaf[d], metrics), sums)
-        for device in range(4):
-            ours = jax.tree.map(lambda leaf, d=device: leaf[d], state.params)
-            assert_close(ours, expected.params, 1e-4)
-        evaluated = evaluate(state, shares)
-        assert_close(
-            jax.tree.map(lambda leaf: leaf[0], evaluated),
-            jax.jit(eval_step)(expected, shown[-1]),
-            1e-4,
-        )
-
-    def test_sharded_over_a_mesh(self, arch: str) -> None:
-        shown, expected, expected_metrics = self.steps(arch)
-        mesh = make_mesh(jax.devices()[:4])
-        everywhere = replicated(mesh)
-        step = jax.jit(train_step, out_shardings=(everywhere, everywhere))
-        state = jax.device_put(new_state(arch), everywhere)
-        for batch, sums in zip(shown, expected_metrics, strict=True):
-            state, metrics = step(state, jax.device_put(batch, by_row(mesh)))
-            jax.block_until_ready(state)
-            assert_close(metrics, sums)
-        assert_close(state.params, expected.params, 1e-4)

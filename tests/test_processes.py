@@ -1,0 +1,277 @@
+"""A run in several processes, as on several hosts: the results of one, and no one left waiting."""
+
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import fake_reviews
+import jax
+import numpy as np
+import pytest
+from numerics import assert_close
+
+from flax_imdb.devices import Processes, exchange, in_all, in_first
+from flax_imdb.errors import InputError
+from flax_imdb.predict import load
+
+ROOT = Path(__file__).parents[1]
+
+
+@pytest.fixture(scope="module")
+def reviews(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return fake_reviews.write(tmp_path_factory.mktemp("reviews"))
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+class Job:
+    """Processes that are started together; leaving it ends those that are left.
+
+    Args:
+      environments: of each process.
+      arguments: of each process, after `python`.
+    """
+
+    def __init__(self, environments: list[dict[str, str]], arguments: list[list[object]]):
+        self.processes = [
+            subprocess.Popen(
+                [sys.executable, *map(str, own)],
+                env={**os.environ, "JAX_PLATFORMS": "cpu", **environment},
+                stdout=subprocess.PIPE,
+                stderr=subprocess.PIPE,
+                text=True,
+            )
+            for environment, own in zip(environments, arguments, strict=True)
+        ]
+
+    def __enter__(self) -> "Job":
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        for process in self.processes:
+            process.kill()
+            process.communicate()
+
+    def ends(self) -> list[tuple[int, str, str]]:
+        """Status, output and errors of each, waited for."""
+        ends = []
+        for process in self.processes:
+            output, errors = process.communicate(timeout=120)
+            ends.append((process.returncode, output, errors))
+        return ends
+
+
+def train(reviews: Path, count: int, *flags: object, differing: Any = None) -> list[list[object]]:
+    """Arguments of `count` processes; `differing` are more flags of some of them, by number."""
+    address = f"127.0.0.1:{free_port()}"
+    small = ("--vocab-size", 20, "--max-length", 10, "--features", 8, "--embedding-features", 8)
+    return [
+        [
+            *(ROOT / "train.py", "--arch", "lstm_dropout", "--data-dir", reviews, *small),
+            *("--batch-size", 36, "--epochs", 2, "--learning-rate", 0.02, "--timeout", 60),
+            *("--coordinator", address, "--num-processes", count, "--process-id", number),
+            *flags,
+            *(differing or {}).get(number, ()),
+        ]
+        for number in range(count)
+    ]
+
+
+def with_devices(count: int, devices: int) -> list[dict[str, str]]:
+    return [{"JAX_NUM_CPU_DEVICES": str(devices)}] * count
+
+
+def error_lines(errors: str) -> list[str]:
+    """What this project says, without what JAX's libraries log."""
+    return [line for line in errors.splitlines() if line.startswith("error:")]
+
+
+@pytest.fixture(scope="module")
+def two(reviews: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A run of two epochs in two processes of two devices each; its last batch is part filling."""
+    workdir = tmp_path_factory.mktemp("two") / "run"
+    with Job(with_devices(2, 2), train(reviews, 2, "--workdir", workdir)) as job:
+        (status, output, errors), (other_status, other_output, _) = job.ends()
+    assert (status, other_status) == (0, 0), errors
+    assert "4 x cpu" in output
+    assert "Accuracy" in output
+    assert "Accuracy" not in other_output  # One speaks.
+    return workdir
+
+
+@pytest.fixture(scope="module")
+def alone(reviews: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    workdir = tmp_path_factory.mktemp("alone") / "run"
+    flags = ("--workdir", workdir)
+    with Job(with_devices(1, 1), [train(reviews, 1, *flags)[0]]) as job:
+        ((status, _, errors),) = job.ends()
+    assert status == 0, errors
+    return workdir
+
+
+class TestTheSameResults:
+    def same(self, workdir: Path, alone: Path) -> None:
+        assert_close(load(workdir).state.params, load(alone).state.params, 1e-4)
+        names = ("train_loss", "train_accuracy", "eval_loss", "eval_accuracy", "step")
+        records, expected = (
+            [
+                {name: json.loads(line)[name] for name in names}
+                for line in (directory / "metrics.jsonl").open()
+            ]
+            for directory in (workdir, alone)
+        )
+        assert_close(records, expected)
+
+    def test_in_two_processes(self, two: Path, alone: Path) -> None:
+        self.same(two, alone)
+        result = json.loads((two / "result.json").read_text())
+        assert (result["processes"], result["devices"]) == (2, 4)
+        left, of_one = ({path.name for path in run.iterdir()} for run in (two, alone))
+        assert left == of_one
+
+    def test_in_four_processes(self, reviews: Path, alone: Path, tmp_path: Path) -> None:
+        flags = ("--workdir", tmp_path / "run", "--microbatches", 3)
+        with Job(with_devices(4, 1), train(reviews, 4, *flags)) as job:
+            assert [status for status, *_ in job.ends()] == [0] * 4
+        self.same(tmp_path / "run", alone)
+
+    def test_a_resumed_run_is_the_run_that_was_never_stopped(
+        self, reviews: Path, two: Path, tmp_path: Path
+    ) -> None:
+        for flags in (("--epochs", 1), ("--epochs", 2, "--resume")):
+            arguments = train(reviews, 2, "--workdir", tmp_path / "run", *flags)
+            with Job(with_devices(2, 2), arguments) as job:
+                assert [status for status, *_ in job.ends()] == [0, 0]
+        ours, theirs = (load(workdir).state.params for workdir in (tmp_path / "run", two))
+        jax.tree.map(np.testing.assert_array_equal, ours, theirs)
+
+    def test_of_a_job_on_slurm(self, reviews: Path, alone: Path, tmp_path: Path) -> None:
+        """Which says who is who."""
+        job_id = str(free_port())  # JAX makes the port of it.
+        slurm = {
+            "SLURM_JOB_ID": job_id,
+            "SLURM_STEP_NODELIST": "localhost",
+            "SLURM_NTASKS": "2",
+            "JAX_NUM_CPU_DEVICES": "1",
+        }
+        environments = [
+            {**slurm, "SLURM_PROCID": str(number), "SLURM_LOCALID": str(number)}
+            for number in range(2)
+        ]
+        arguments = [
+            [*own[: own.index("--coordinator")], "--distributed", "--workdir", tmp_path / "run"]
+            for own in train(reviews, 2)
+        ]
+        with Job(environments, arguments) as job:
+            assert [status for status, *_ in job.ends()] == [0, 0]
+        self.same(tmp_path / "run", alone)
+
+
+class TestFailures:
+    def test_of_a_process_end_the_others(self, reviews: Path, tmp_path: Path) -> None:
+        flags = ("--workdir", tmp_path / "run", "--epochs", 100_000)
+        with Job(with_devices(2, 1), train(reviews, 2, *flags)) as job:
+            first, other = job.processes
+            deadline = time.monotonic() + 100
+            while not (tmp_path / "run" / "metrics.jsonl").exists():
+                assert time.monotonic() < deadline
+                assert first.poll() is None
+                time.sleep(0.1)
+            other.send_signal(signal.SIGKILL)
+            (status, _, errors), _ = job.ends()
+        assert status == 1
+        (line,) = error_lines(errors)
+        assert line.startswith("error: another process has ended or cannot be reached: ")
+        assert "Traceback" not in errors
+
+    @pytest.mark.parametrize(
+        ("differing", "complaint"),
+        [
+            (
+                ("--learning-rate", 0.5),
+                "the processes disagree: --learning-rate is 0.02 in process 0 and 0.5 in process 1",
+            ),
+            (("--data-dir", "{others}"), "the processes disagree: the reviews' fingerprint is "),
+            (("--data-dir", "/nowhere"), "--data-dir /nowhere "),
+        ],
+    )
+    def test_processes_that_differ(
+        self, reviews: Path, tmp_path: Path, differing: tuple[Any, ...], complaint: str
+    ) -> None:
+        others = fake_reviews.write(tmp_path, train=20)
+        differing = tuple(str(flag).format(others=others) for flag in differing)
+        arguments = train(reviews, 2, "--workdir", tmp_path / "run", differing={1: differing})
+        with Job(with_devices(2, 1), arguments) as job:
+            for status, output, errors in job.ends():
+                assert status == 2
+                (line,) = error_lines(errors)
+                assert complaint in line
+                assert "parameter" not in output  # Nothing was made yet.
+        assert not (tmp_path / "run").exists()
+
+    @pytest.mark.parametrize("number", [0, 1])
+    def test_others_that_do_not_come(self, reviews: Path, number: int) -> None:
+        arguments = [*train(reviews, 2)[number], "--timeout", 2]
+        with Job([{}], [arguments]) as job:
+            ((status, _, errors),) = job.ends()
+        assert status == 2
+        assert errors.startswith("error: --coordinator 127.0.0.1:")
+        assert errors.count("\n") == 1
+        assert "within --timeout 2 s" in errors
+
+    def test_a_port_that_is_taken(self, reviews: Path) -> None:
+        with socket.socket(socket.AF_INET6) as taken:
+            taken.bind(("", 0))
+            taken.listen()
+            address = f"127.0.0.1:{taken.getsockname()[1]}"
+            with Job([{}], [[*train(reviews, 2)[0], "--coordinator", address]]) as job:
+                ((status, _, errors),) = job.ends()
+        assert status == 2
+        assert errors == f"error: --coordinator {address} cannot be used: Address already in use\n"
+
+    def test_no_cluster(self) -> None:
+        with Job([{}], [[ROOT / "train.py", "--distributed"]]) as job:
+            ((status, _, errors),) = job.ends()
+        assert status == 2
+        assert errors.startswith("error: --distributed finds no cluster that it knows")
+        assert errors.count("\n") == 1
+
+
+@pytest.mark.parametrize(
+    ("settings", "complaint"),
+    [
+        ({"coordinator": "host:1"}, "go together: --num-processes is missing"),
+        ({"num_processes": 2, "process_id": 0}, "go together: --coordinator is missing"),
+        ({"coordinator": "host", "num_processes": 2, "process_id": 0}, "host is no address"),
+        ({"coordinator": ":80", "num_processes": 2, "process_id": 0}, ":80 is no address"),
+        ({"coordinator": "a:99999", "num_processes": 2, "process_id": 0}, "a:99999 is no address"),
+        ({"coordinator": "a:1", "num_processes": 0, "process_id": 0}, "--num-processes 0 is too"),
+        ({"coordinator": "a:1", "num_processes": 2, "process_id": -1}, "--process-id -1 is too"),
+        ({"coordinator": "a:1", "num_processes": 2, "process_id": 2}, "counted from 0 to 1"),
+        ({"timeout": 0}, "--timeout 0 is too small: 1 or more is needed"),
+    ],
+)
+def test_flags_that_make_no_sense(settings: dict[str, Any], complaint: str) -> None:
+    with pytest.raises(InputError, match=complaint):
+        Processes(**settings)
+
+
+def test_alone_there_is_nobody_to_ask() -> None:
+    assert exchange({"a": (1, 2)}) == [{"a": (1, 2)}]
+    assert in_first(lambda: 3) == 3
+
+    def fail() -> None:
+        raise InputError("no")
+
+    with pytest.raises(InputError, match="no"):
+        in_all(fail)

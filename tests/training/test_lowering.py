@@ -1,0 +1,55 @@
+"""The training step for accelerators that are not here: it is translated for them, if not run."""
+
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import pytest
+from jax.sharding import AbstractMesh, NamedSharding, PartitionSpec
+
+from flax_imdb import models
+from flax_imdb.data import Batch
+from flax_imdb.training import TrainState, create_state, train_step
+from flax_imdb.training.parallel import ShardedTrainStep
+
+ACCELERATORS = ["tpu", "cuda"]
+
+
+def tutorial_size(arch: str, **settings: Any) -> tuple[TrainState, Batch]:
+    """Shapes of a state and a batch."""
+    config = models.ModelConfig(arch, **settings)
+    model = models.build(config, vocab_size=5000)
+    state = jax.eval_shape(lambda: create_state(model, learning_rate=1e-3, seed=0))
+    shapes = {
+        "tokens": ((64, 500), jnp.int32),
+        **dict.fromkeys(("lengths", "labels", "rows"), ((64,), jnp.int32)),
+        "weights": ((64,), jnp.float32),
+    }
+    batch: Any = {name: jax.ShapeDtypeStruct(*shape) for name, shape in shapes.items()}
+    return state, batch
+
+
+@pytest.mark.parametrize("arch", models.ARCHITECTURES)
+def test_every_architecture(arch: str) -> None:
+    """No call back into Python, no computation that a platform has not."""
+    state, batch = tutorial_size(arch)
+    exported = jax.export.export(jax.jit(train_step), platforms=ACCELERATORS)(state, batch)
+    assert exported.platforms == tuple(ACCELERATORS)
+    program = exported.mlir_module()
+    assert "callback" not in program
+    assert "stablehlo.while" in program  # The time loops are loops.
+
+
+@pytest.mark.parametrize("platform", ACCELERATORS)
+def test_the_commands_step_on_eight_devices_with_all_options(platform: str) -> None:
+    state, batch = tutorial_size("bilstm", precision="bfloat16", remat_steps=50)
+    mesh = AbstractMesh((8,), ("batch",))
+    step = ShardedTrainStep(mesh, microbatches=2)  # type: ignore[arg-type]
+    compiled = jax.jit(
+        step.mapped,
+        in_shardings=(step.home, NamedSharding(mesh, PartitionSpec("batch"))),
+        out_shardings=step.home,
+    )
+    exported = jax.export.export(compiled, platforms=[platform])(state, batch)
+    assert exported.nr_devices == 8
+    assert "bf16" in exported.mlir_module()
