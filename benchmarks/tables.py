@@ -37,6 +37,12 @@ def versions(results: Any) -> str:
     return ", ".join(f"{name} {version}" for name, version in results["versions"].items())
 
 
+def spread(row: Row) -> str:
+    """The median of a row's step time, and its quartiles."""
+    first, third = row["step_ms_quartiles"]
+    return f"**{row['step_ms_median']:.0f}** ({first:.0f} - {third:.0f})"
+
+
 def step_time(results: Any, mode: str) -> list[str]:
     """A row for each architecture: our step, the peers', and how they compare."""
     rows = [row for row in results["rows"] if row["mode"] == mode]
@@ -47,8 +53,7 @@ def step_time(results: Any, mode: str) -> list[str]:
     for arch in dict.fromkeys(row["arch"] for row in rows):
         of_arch = {row["system"]: row for row in rows if row["arch"] == arch}
         ours = of_arch["flax_imdb"]
-        first, third = ours["step_ms_quartiles"]
-        cells = [f"`{arch}`", f"**{ours['step_ms_median']:.0f}** ({first:.0f} - {third:.0f})"]
+        cells = [f"`{arch}`", spread(ours)]
         for peer in systems[1:]:
             cell = f"{of_arch[peer]['step_ms_median']:.0f}"
             cells.append(cell if of_arch[peer]["same_work"] else f"({cell})")

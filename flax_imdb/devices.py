@@ -140,7 +140,7 @@ def join(processes: Processes) -> None:
             processes.process_id,
             initialization_timeout=processes.timeout + 60,
             heartbeat_timeout_seconds=max(10, processes.timeout),
-            shutdown_timeout_seconds=processes.timeout,
+            shutdown_timeout_seconds=max(60, processes.timeout),  # The first writes files then.
         )
     except ValueError as error:
         raise InputError(

@@ -219,6 +219,15 @@ class TestFailures:
                 assert "parameter" not in output  # Nothing was made yet.
         assert not (tmp_path / "run").exists()
 
+    def test_fewer_rows_than_devices(self, reviews: Path) -> None:
+        arguments = train(reviews, 2, "--batch-size", 1)
+        with Job(with_devices(2, 1), arguments) as job:
+            for status, _, errors in job.ends():
+                assert status == 2
+                assert error_lines(errors) == [
+                    "error: --batch-size 1 is too small for 2 devices: each needs a row"
+                ]
+
     @pytest.mark.parametrize("number", [0, 1])
     def test_others_that_do_not_come(self, reviews: Path, number: int) -> None:
         arguments = [*train(reviews, 2)[number], "--timeout", 2]

@@ -1,7 +1,12 @@
-"""docs/speed.md, which benchmarks/tables.py makes."""
+"""The pages of docs/ that are made of benchmarks/results."""
 
+from types import ModuleType
+
+import pytest
+import scaling_page
 import tables
 
 
-def test_the_page_is_what_the_committed_results_give() -> None:
-    assert tables.PAGE.read_text() == tables.page()
+@pytest.mark.parametrize("script", [tables, scaling_page], ids=lambda script: script.__name__)
+def test_a_page_is_what_the_committed_results_give(script: ModuleType) -> None:
+    assert script.PAGE.read_text() == script.page()

@@ -136,15 +136,20 @@ class Contestant(abc.ABC):
         return time.perf_counter() - start
 
     def peak_memory_mb(self) -> float | None:
-        """The most main memory that this process has held so far, in MB; None but on Linux.
+        """See the function of that name."""
+        return peak_memory_mb()
 
-        `resource` knows it too, but counts what the process was started from.
-        """
-        status = Path("/proc/self/status")
-        if not status.exists():
-            return None
-        (kilobytes,) = re.findall(r"VmHWM:\s+(\d+) kB", status.read_text())
-        return 1.024e-3 * int(kilobytes)
+
+def peak_memory_mb() -> float | None:
+    """The most main memory that this process has held so far, in MB; None but on Linux.
+
+    `resource` knows it too, but counts what the process was started from.
+    """
+    status = Path("/proc/self/status")
+    if not status.exists():
+        return None
+    (kilobytes,) = re.findall(r"VmHWM:\s+(\d+) kB", status.read_text())
+    return 1.024e-3 * int(kilobytes)
 
 
 def _start(system: str, task: Task) -> Contestant:

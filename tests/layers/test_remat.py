@@ -29,8 +29,7 @@ def values_and_gradients(layer: SequenceLayer, time: int = 23, in_features: int 
 
 
 @pytest.mark.parametrize("implementation", ["scan", "fused"])
-@pytest.mark.parametrize("reverse", [False, True])
-@pytest.mark.parametrize("return_sequences", [False, True])
+@pytest.mark.parametrize(("reverse", "return_sequences"), [(False, True), (True, False)])
 def test_changes_no_number(implementation: str, reverse: bool, return_sequences: bool) -> None:
     """Neither the parameters' first values nor a result or a gradient, with dropout."""
     layer = LSTM(
@@ -45,7 +44,7 @@ def test_changes_no_number(implementation: str, reverse: bool, return_sequences:
     assert_close(values_and_gradients(layer.clone(remat_steps=5)), values_and_gradients(layer))
 
 
-@pytest.mark.parametrize(("time", "steps"), [(1, 1), (7, 1), (6, 3), (7, 3), (5, 8)])
+@pytest.mark.parametrize(("time", "steps"), [(1, 1), (7, 3), (5, 8)])
 def test_of_any_length(time: int, steps: int) -> None:
     layer = LSTM(3)
     assert_close(
@@ -55,9 +54,9 @@ def test_of_any_length(time: int, steps: int) -> None:
 
 
 def test_in_both_directions_and_with_other_cells() -> None:
-    for layer in (LSTM(6), LSTM(6, cell=nn.GRUCell, return_sequences=False)):
-        plain, remat = (Bidirectional(one) for one in (layer, layer.clone(remat_steps=4)))
-        assert_close(values_and_gradients(remat), values_and_gradients(plain))
+    layer = LSTM(6, cell=nn.GRUCell, return_sequences=False)
+    plain, remat = (Bidirectional(one) for one in (layer, layer.clone(remat_steps=4)))
+    assert_close(values_and_gradients(remat), values_and_gradients(plain))
 
 
 @pytest.mark.parametrize("implementation", ["scan", "fused"])
