@@ -180,7 +180,8 @@ def place(state: TrainState, home: NamedSharding) -> TrainState:
     raw = state.replace(dropout_key=jax.random.key_data(state.dropout_key))
     raw = multihost_utils.broadcast_one_to_all(jax.tree.map(np.asarray, raw))
     raw = jax.device_put(raw, home)
-    return raw.replace(dropout_key=jax.random.wrap_key_data(raw.dropout_key))
+    implementation = jax.random.key_impl(state.dropout_key)
+    return raw.replace(dropout_key=jax.random.wrap_key_data(raw.dropout_key, impl=implementation))
 
 
 def local_copy(state: Tree) -> Tree:

@@ -5,7 +5,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import pytest
-from jax.sharding import AbstractMesh, NamedSharding, PartitionSpec
+from jax.sharding import AbstractMesh, AxisType, NamedSharding, PartitionSpec
 
 from flax_imdb import models
 from flax_imdb.data import Batch
@@ -43,7 +43,7 @@ def test_every_architecture(arch: str) -> None:
 @pytest.mark.parametrize("platform", ACCELERATORS)
 def test_the_commands_step_on_eight_devices_with_all_options(platform: str) -> None:
     state, batch = tutorial_size("bilstm", precision="bfloat16", remat_steps=50)
-    mesh = AbstractMesh((8,), ("batch",))
+    mesh = AbstractMesh((8,), ("batch",), axis_types=(AxisType.Auto,))
     step = ShardedTrainStep(mesh, microbatches=2)  # type: ignore[arg-type]
     compiled = jax.jit(
         step.mapped,
