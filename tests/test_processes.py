@@ -139,12 +139,6 @@ class TestTheSameResults:
         left, of_one = ({path.name for path in run.iterdir()} for run in (two, alone))
         assert left == of_one
 
-    def test_in_four_processes(self, reviews: Path, alone: Path, tmp_path: Path) -> None:
-        flags = ("--workdir", tmp_path / "run", "--microbatches", 3)
-        with Job(with_devices(4, 1), train(reviews, 4, *flags)) as job:
-            assert [status for status, *_ in job.ends()] == [0] * 4
-        self.same(tmp_path / "run", alone)
-
     def test_a_resumed_run_is_the_run_that_was_never_stopped(
         self, reviews: Path, two: Path, tmp_path: Path
     ) -> None:
@@ -155,25 +149,24 @@ class TestTheSameResults:
         ours, theirs = (load(workdir).state.params for workdir in (tmp_path / "run", two))
         jax.tree.map(np.testing.assert_array_equal, ours, theirs)
 
-    def test_of_a_job_on_slurm(self, reviews: Path, alone: Path, tmp_path: Path) -> None:
+    def test_in_four_processes_of_a_job_on_slurm(
+        self, reviews: Path, alone: Path, tmp_path: Path
+    ) -> None:
         """Which says who is who."""
-        job_id = str(free_port())  # JAX makes the port of it.
         slurm = {
-            "SLURM_JOB_ID": job_id,
+            "SLURM_JOB_ID": str(free_port()),  # JAX makes the port of it.
             "SLURM_STEP_NODELIST": "localhost",
-            "SLURM_NTASKS": "2",
+            "SLURM_NTASKS": "4",
             "JAX_NUM_CPU_DEVICES": "1",
         }
         environments = [
             {**slurm, "SLURM_PROCID": str(number), "SLURM_LOCALID": str(number)}
-            for number in range(2)
+            for number in range(4)
         ]
-        arguments = [
-            [*own[: own.index("--coordinator")], "--distributed", "--workdir", tmp_path / "run"]
-            for own in train(reviews, 2)
-        ]
+        flags = ("--distributed", "--microbatches", 3, "--workdir", tmp_path / "run")
+        arguments = [[*own[: own.index("--coordinator")], *flags] for own in train(reviews, 4)]
         with Job(environments, arguments) as job:
-            assert [status for status, *_ in job.ends()] == [0, 0]
+            assert [status for status, *_ in job.ends()] == [0] * 4
         self.same(tmp_path / "run", alone)
 
 

@@ -55,7 +55,7 @@ def values_and_gradients(implementation: str, problem: Any, **layer: Any) -> Any
     """Of a loss that looks at everything that comes out, by everything that goes in."""
     params, x, carry, lengths = problem
 
-    def loss(params: Any, x: Any, carry: Any) -> Any:
+    def loss(params: Any, x: Any, carry: Any, lengths: Any) -> Any:
         results = run(implementation, params, x, carry, lengths, **layer)
         leaves = jax.tree.leaves(results)
         keys = jax.random.split(jax.random.key(2), len(leaves))
@@ -63,7 +63,8 @@ def values_and_gradients(implementation: str, problem: Any, **layer: Any) -> Any
         terms = (jnp.sum(w * a.astype(w.dtype)) for w, a in zip(weights, leaves, strict=True))
         return sum(terms), results
 
-    return jax.jit(jax.value_and_grad(loss, argnums=(0, 1, 2), has_aux=True))(params, x, carry)
+    gradients = jax.jit(jax.value_and_grad(loss, argnums=(0, 1, 2), has_aux=True))
+    return gradients(params, x, carry, lengths)
 
 
 def assert_same(problem: Any, tolerance: float = 2e-6, **layer: Any) -> None:

@@ -50,8 +50,8 @@ def test_a_plan_of_no_batches_is_no_step() -> None:
 
 
 def test_epochs_on_several_devices_are_those_on_one() -> None:
-    params, records, predictions = trained("conv_lstm_dropout", devices=1)
-    others, other_records, other_predictions = trained("conv_lstm_dropout", devices=4)
+    params, records, predictions = trained("lstm_dropout", devices=1)
+    others, other_records, other_predictions = trained("lstm_dropout", devices=4)
     jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, atol=1e-5), others, params)
     np.testing.assert_allclose(other_predictions, predictions, atol=1e-5)
     for ours, theirs in zip(records, other_records, strict=True):

@@ -44,7 +44,7 @@ class TestOneDevice:
             losses = optax.sigmoid_binary_cross_entropy(logits[:5, 0], batch["labels"][:5])
             return jnp.mean(losses)
 
-        loss, gradients = jax.value_and_grad(mean_loss)(state.params)
+        loss, gradients = jax.jit(jax.value_and_grad(mean_loss))(state.params)
         adam = optax.adam(1e-2, eps=1e-7)
         updates, _ = adam.update(gradients, adam.init(state.params))
         new, metrics = jax.jit(train_step)(state, batch)
@@ -62,11 +62,10 @@ class TestOneDevice:
             spoilt[name][5:] = value
         small: Any = {name: array[:5] for name, array in batch.items()}  # type: ignore[attr-defined]
         step = jax.jit(train_step)
-        for arch in ("lstm", "bilstm"):
-            expected = step(new_state(arch), batch)
-            for other in (spoilt, small):
-                state, metrics = step(new_state(arch), other)
-                assert_close((state.params, metrics), (expected[0].params, expected[1]), 2e-5)
+        expected = step(new_state("bilstm"), batch)
+        for other in (spoilt, small):
+            state, metrics = step(new_state("bilstm"), other)
+            assert_close((state.params, metrics), (expected[0].params, expected[1]), 2e-5)
 
     def test_a_batch_of_filling_alone_moves_nothing(self) -> None:
         (batch,) = batches(1)
