@@ -78,6 +78,8 @@ class Processes:
 
     def __post_init__(self) -> None:
         check_at_least("--timeout", self.timeout, 1)
+        if self.timeout > 86_400:
+            raise InputError(f"--timeout {self.timeout} is too large: a day is 86400 seconds")
         by_hand = {
             "--coordinator": self.coordinator,
             "--num-processes": self.num_processes,

@@ -141,17 +141,18 @@ def _agreed_on(config: ExperimentConfig) -> dict[str, Any]:
     settings = flags(config)
     del settings["--data-dir"]
     versions = _versions()
-    return settings | {f"the version of {name}": versions[name] for name in ("flax_imdb", "jax")}
+    # The versions first: another one may have other settings.
+    return {f"the version of {name}": versions[name] for name in ("flax_imdb", "jax")} | settings
 
 
 def _check_agreement(settings: list[dict[str, Any]]) -> None:
     """Raise InputError where the processes' settings differ."""
     for process, theirs in enumerate(settings):
         for name, ours in settings[0].items():
-            if theirs[name] != ours:
+            if theirs.get(name) != ours:
                 raise InputError(
-                    f"the processes disagree: {name} is {ours} in process 0 and {theirs[name]} in "
-                    f"process {process}"
+                    f"the processes disagree: {name} is {ours} in process 0 and "
+                    f"{theirs.get(name)} in process {process}"
                 )
 
 

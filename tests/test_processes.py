@@ -261,6 +261,7 @@ class TestFailures:
         ({"coordinator": "a:1", "num_processes": 2, "process_id": -1}, "--process-id -1 is too"),
         ({"coordinator": "a:1", "num_processes": 2, "process_id": 2}, "counted from 0 to 1"),
         ({"timeout": 0}, "--timeout 0 is too small: 1 or more is needed"),
+        ({"timeout": 86_401}, "--timeout 86401 is too large"),
     ],
 )
 def test_flags_that_make_no_sense(settings: dict[str, Any], complaint: str) -> None:
