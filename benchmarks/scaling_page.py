@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 from peers import Task
 from step_time import useful_flops
-from tables import ROOT, load, markdown, spread
+from tables import ROOT, accuracy, load, markdown, spread
 
 PAGE = ROOT / "docs" / "scaling.md"
 
@@ -134,21 +134,6 @@ def remat(results: Any) -> list[str]:
     return markdown(heads, table)
 
 
-def precision() -> list[str]:
-    """Test accuracy of the same seeds in both."""
-    table = []
-    for arch in ("lstm", "conv_lstm"):
-        cells = [f"`{arch}`"]
-        for name in ("after", "bfloat16"):
-            result = load(f"accuracy/{arch}-{name}.json")
-            accuracies = ", ".join(f"{100 * one:.2f}" for one in result["test_accuracies"])
-            mean, deviation = result["test_accuracy"], result["test_accuracy_std"]
-            cells += [f"{100 * mean:.2f} ± {100 * deviation:.2f}", accuracies]
-        table.append(cells)
-    heads = ["", "float32: mean ± deviation", "each seed", "bfloat16", "each seed"]
-    return markdown(heads, table)
-
-
 def page() -> str:
     """The whole page."""
     results = load("scaling_cpu.json")
@@ -209,7 +194,7 @@ def page() -> str:
         "stay "
         "float32. Test accuracy in % after three epochs, the same five seeds:",
         "",
-        *precision(),
+        *accuracy(float32="after", bfloat16="bfloat16"),
         "It is meant for accelerators, where it halves the traffic and multiplies the rate of "
         "products. A CPU without instructions for it converts, and is slower with it.",
     ]

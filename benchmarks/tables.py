@@ -125,21 +125,21 @@ def breakdown(results: Any) -> list[str]:
     return markdown(["", "ms"], [[row["part"], f"{row['ms']:.0f}"] for row in results["rows"]])
 
 
-def accuracy() -> list[str]:
-    """Test accuracy of several seeds before and after the change of implementation."""
+def accuracy(**columns: str) -> list[str]:
+    """Test accuracy of the same seeds in several results: their names in accuracy/, by heading."""
     lines = []
     for path in sorted((RESULTS / "accuracy").glob("*-after.json")):
         arch = path.stem.removesuffix("-after")
         cells = [f"`{arch}`"]
-        for name in ("before", "after"):
+        for name in columns.values():
             accuracies = [
                 100 * one for one in load(f"accuracy/{arch}-{name}.json")["test_accuracies"]
             ]
             spread = f"{statistics.mean(accuracies):.2f} ± {statistics.stdev(accuracies):.2f}"
             cells += [spread, ", ".join(f"{one:.2f}" for one in accuracies)]
         lines.append(cells)
-    heads = ["", "before: mean ± deviation", "each seed", "after: mean ± deviation", "each seed"]
-    return markdown(heads, lines)
+    heads = [head for name in columns for head in (f"{name}: mean ± deviation", "each seed")]
+    return markdown(["", *heads], lines)
 
 
 def page() -> str:
@@ -204,7 +204,7 @@ def page() -> str:
         "Test accuracy in % of the same five seeds, three epochs on all reviews, before the "
         "implementation became faster and after.",
         "",
-        *accuracy(),
+        *accuracy(before="before", after="after"),
     ]
     return "\n".join(lines).rstrip() + "\n"
 

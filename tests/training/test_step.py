@@ -1,4 +1,4 @@
-"""The training step as a pure function: on one device, replicated, and sharded."""
+"""The training step as a pure function, on one device; test_parallel.py has it on several."""
 
 from typing import Any
 
