@@ -91,7 +91,8 @@ def parts() -> dict[str, Callable[[], Any]]:
 
     def step() -> Any:
         nonlocal state
-        ((state, metrics),) = trainer.steps(state, examples, plan)
+        ((after, metrics),) = trainer.steps(state, examples, plan)
+        state = after or state
         return metrics
 
     copy = jax.tree.map(jnp.copy, state)  # Steps donate their state.

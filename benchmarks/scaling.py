@@ -81,8 +81,8 @@ def serve(configuration: Configuration, process_id: int, coordinator: str) -> No
     print(MARK, parameters, flush=True)
     for line in sys.stdin:
         start = time.perf_counter()
-        for done in trainer.steps(state, examples, plan[: int(line)]):
-            state, metrics = done
+        for after, metrics in trainer.steps(state, examples, plan[: int(line)]):
+            state = after or state
             jax.device_get(metrics)
         print(MARK, time.perf_counter() - start, flush=True)
 

@@ -6,6 +6,7 @@ import datetime
 import io
 import os
 import re
+import signal
 import sys
 import traceback
 from collections.abc import Callable
@@ -17,7 +18,8 @@ import tyro
 
 from flax_imdb.config import ExperimentConfig, load_config
 from flax_imdb.devices import DeviceName, Processes, is_one_of_several, join, tune_process
-from flax_imdb.errors import InputError
+from flax_imdb.errors import InputError, Interrupted
+from flax_imdb.training.checkpoints import CheckpointConfig
 
 T = TypeVar("T")
 
@@ -30,13 +32,15 @@ class TrainOptions:
       experiment: what to train.
       processes: of a run on several hosts.
       device: Train on all devices of this kind (default: what JAX prefers).
+      checkpoints: when to save, and what to keep.
       workdir: Where the run's files go (default: runs/ARCH-DATE-TIME).
-      resume: Continue the run in workdir after its last finished epoch.
+      resume: Continue the run in workdir after its newest checkpoint.
       overwrite: Delete the run in workdir first.
     """
 
     experiment: ExperimentConfig = dataclasses.field(default_factory=ExperimentConfig)
     processes: Processes = dataclasses.field(default_factory=Processes)
+    checkpoints: CheckpointConfig = dataclasses.field(default_factory=CheckpointConfig)
     device: DeviceName = "auto"
     workdir: Path | None = None
     resume: bool = False
@@ -68,10 +72,11 @@ def train(args: list[str], prog: str) -> int:
             device=options.device,
             resume=options.resume,
             overwrite=options.overwrite,
+            checkpoints=options.checkpoints,
         )
-    except KeyboardInterrupt:
-        print(f"interrupted: continue with --resume --workdir {workdir}", file=sys.stderr)
-        return 130
+    except KeyboardInterrupt as stop:
+        print(f"{stop or 'stopped'}: continue with --resume --workdir {workdir}", file=sys.stderr)
+        return 128 + (stop.signal if isinstance(stop, Interrupted) else signal.SIGINT)
     return 0
 
 

@@ -8,9 +8,13 @@ from typing import Any
 
 from flax_imdb import models
 from flax_imdb.data import Batching, DataConfig
-from flax_imdb.errors import InputError, check_at_least
+from flax_imdb.errors import InputError, check_between
 from flax_imdb.models import ModelConfig
 from flax_imdb.training import TrainConfig, TrainState, create_state
+
+# What `--resume` may be given another value of. A run that has come so far without a step that is
+# not finite is the one that would have skipped it.
+MAY_CHANGE = ("--epochs", "--data-dir", "--skip-nonfinite")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -30,7 +34,7 @@ class ExperimentConfig:
     runs: int = 1
 
     def __post_init__(self) -> None:
-        check_at_least("--runs", self.runs, 1)
+        check_between("--runs", self.runs, 1)
         if self.training.seed + self.runs > 2**32:
             raise InputError(
                 f"--runs {self.runs} from --seed {self.training.seed} on needs a seed that is too "
@@ -52,16 +56,17 @@ class ExperimentConfig:
             models.build(self.model, self.data.vocab_size),
             learning_rate=self.training.learning_rate,
             seed=self.training.seed,
+            clip_norm=self.training.clip_norm,
         )
 
 
-def save_config(config: ExperimentConfig, path: str | os.PathLike[str]) -> None:
-    """Write as JSON: an object for each part, with its attributes."""
-    Path(path).write_text(json.dumps(dataclasses.asdict(config), indent=2) + "\n")
+def dump_config(config: ExperimentConfig) -> str:
+    """As JSON: an object for each part, with its attributes."""
+    return json.dumps(dataclasses.asdict(config), indent=2) + "\n"
 
 
 def load_config(path: str | os.PathLike[str]) -> ExperimentConfig:
-    """Read what `save_config` wrote.
+    """Read a file of what `dump_config` gives.
 
     Raises:
       InputError: the file cannot be read, or is not the configuration of an experiment.
@@ -84,3 +89,8 @@ def flags(config: ExperimentConfig) -> dict[str, Any]:
     for name, value in dataclasses.asdict(config).items():
         settings.update(value if isinstance(value, dict) else {name: value})
     return {f"--{name.replace('_', '-')}": value for name, value in settings.items()}
+
+
+def fixed_flags(config: ExperimentConfig) -> dict[str, Any]:
+    """Those of `flags` that cannot change when a run is resumed, or what it did before would."""
+    return {flag: value for flag, value in flags(config).items() if flag not in MAY_CHANGE}

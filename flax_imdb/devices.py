@@ -17,7 +17,7 @@ from jax.experimental import multihost_utils
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
 from flax_imdb.data.encoding import cache_dir
-from flax_imdb.errors import InputError, check_at_least
+from flax_imdb.errors import InputError, check_between
 
 T = TypeVar("T")
 
@@ -77,9 +77,7 @@ class Processes:
     timeout: int = 120
 
     def __post_init__(self) -> None:
-        check_at_least("--timeout", self.timeout, 1)
-        if self.timeout > 86_400:
-            raise InputError(f"--timeout {self.timeout} is too large: a day is 86400 seconds")
+        check_between("--timeout", self.timeout, 1, 86_400)
         by_hand = {
             "--coordinator": self.coordinator,
             "--num-processes": self.num_processes,
@@ -96,8 +94,8 @@ class Processes:
                 f"--coordinator {self.coordinator} is no address: HOST:PORT is needed, such as "
                 "10.0.0.1:1234"
             )
-        check_at_least("--num-processes", self.num_processes, 1)
-        check_at_least("--process-id", self.process_id, 0)
+        check_between("--num-processes", self.num_processes, 1)
+        check_between("--process-id", self.process_id, 0)
         if self.process_id >= self.num_processes:
             raise InputError(
                 f"--process-id {self.process_id} is too large: the {self.num_processes} processes "
@@ -130,8 +128,6 @@ def join(processes: Processes) -> None:
         )
         os._exit(2)
 
-    # JAX would take over SIGTERM, and a run then not end by it.
-    jax.config.update("jax_enable_preemption_service", False)
     timer = threading.Timer(processes.timeout, give_up)
     timer.daemon = True
     timer.start()

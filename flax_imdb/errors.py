@@ -1,4 +1,6 @@
-"""The one exception that stands for a mistake of the user's."""
+"""What ends a run beside success: a mistake of the user's, or a signal."""
+
+import signal
 
 
 class InputError(Exception):
@@ -9,9 +11,26 @@ class InputError(Exception):
     """
 
 
-def check_at_least(flag: str, value: int, least: int) -> None:
-    """Raise InputError, naming `flag`, unless `value` is a whole number and not below `least`."""
+class Interrupted(KeyboardInterrupt):
+    """A signal asked a run to stop, and it has: what it had done is saved.
+
+    The commands exit with status 128 and the signal's number, as shells do: 130 after SIGINT, 143
+    after SIGTERM.
+
+    Attributes:
+      signal: which.
+    """
+
+    def __init__(self, signal: signal.Signals):
+        super().__init__(f"stopped by {signal.name}")
+        self.signal = signal
+
+
+def check_between(flag: str, value: int, least: int, most: int | None = None) -> None:
+    """Raise InputError, naming `flag`, unless `value` is a whole number within these limits."""
     if not isinstance(value, int) or isinstance(value, bool):
         raise InputError(f"{flag} {value} is not a whole number")
     if value < least:
         raise InputError(f"{flag} {value} is too small: {least} or more is needed")
+    if most is not None and value > most:
+        raise InputError(f"{flag} {value} is too large: {most} at most")

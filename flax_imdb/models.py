@@ -10,7 +10,7 @@ from flax import linen as nn
 from flax.typing import Dtype
 from jaxtyping import Array, Float, Int, Key
 
-from flax_imdb.errors import InputError, check_at_least
+from flax_imdb.errors import InputError, check_between
 from flax_imdb.layers import (
     LSTM,
     Bidirectional,
@@ -133,9 +133,9 @@ class ModelConfig:
             if value not in choices:
                 raise InputError(f"{flag} {value} is unknown: one of {', '.join(choices)}")
         for name in ("embedding_features", "features"):
-            check_at_least(f"--{name.replace('_', '-')}", getattr(self, name), 1)
+            check_between(f"--{name.replace('_', '-')}", getattr(self, name), 1)
         if self.remat_steps is not None:
-            check_at_least("--remat-steps", self.remat_steps, 1)
+            check_between("--remat-steps", self.remat_steps, 1)
 
     @property
     def encoder_dtype(self) -> Dtype | None:

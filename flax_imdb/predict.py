@@ -3,17 +3,17 @@
 import dataclasses
 import os
 from collections.abc import Sequence
-from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
 
-from flax_imdb.config import ExperimentConfig, load_config
+from flax_imdb.config import ExperimentConfig, fixed_flags
 from flax_imdb.data import MAX_CHARACTERS, Examples, Vocabulary, load_dataset, split_words
 from flax_imdb.devices import DeviceName, make_mesh, select_devices
 from flax_imdb.errors import InputError
-from flax_imdb.training import Trainer, TrainState, reported_epoch
-from flax_imdb.training.checkpoints import Checkpoints
+from flax_imdb.training import Trainer, TrainState
+from flax_imdb.training.checkpoints import Checkpoints, Experiment
+from flax_imdb.workdir import Workdir
 
 
 class Prediction(NamedTuple):
@@ -101,24 +101,23 @@ def load(workdir: str | os.PathLike[str], device: DeviceName = "auto") -> Traine
     Raises:
       InputError: there is no run, it has no finished epoch, or its files do not fit together.
     """
-    workdir = Path(workdir)
-    if not (workdir / "config.json").exists():
+    files = Workdir(workdir)
+    config, vocabulary = files.config(), files.vocabulary()
+    if config is None:
         raise InputError(f"--workdir {workdir} holds no run: name a directory that train.py made")
-    config = load_config(workdir / "config.json")
     if config.runs > 1:
         raise InputError(
             f"--workdir {workdir} holds {config.runs} runs: name one of them, "
-            f"such as {workdir / f'seed-{config.training.seed}'}"
+            f"such as {files.path / f'seed-{config.training.seed}'}"
         )
+    state = None
+    if vocabulary is not None and files.checkpoints.is_dir():
+        words, fingerprint = vocabulary
+        experiment = Experiment(fixed_flags(config), fingerprint, words.words)
+        with Checkpoints(files.checkpoints, experiment, read_only=True) as checkpoints:
+            state = checkpoints.load(config.create_state())
+    if vocabulary is None or state is None:
+        raise InputError(f"--workdir {workdir} has no finished epoch yet: --resume the run")
     devices = select_devices(device, config.training.batch_size)
     trainer = Trainer(make_mesh(devices), config.batching(len(devices)))
-    state = config.create_state()
-    vocabulary, fingerprint = Vocabulary.load(workdir / "vocabulary.json")
-    with Checkpoints(workdir / "checkpoints") as checkpoints:
-        latest = checkpoints.latest()
-        if latest is None:
-            raise InputError(f"--workdir {workdir} has no finished epoch yet: --resume the run")
-        state, history = checkpoints.restore(latest, state)
-        if (epoch := reported_epoch(history)) != latest:
-            state, _ = checkpoints.restore(epoch, state)
-    return TrainedModel(config, vocabulary, fingerprint, trainer.place(state), trainer)
+    return TrainedModel(config, *vocabulary, trainer.place(state), trainer)

@@ -1,7 +1,7 @@
 """What a person sees of a run: the table before, the bar during, the curves after."""
 
+import io
 import math
-import os
 from collections.abc import Mapping
 from typing import Any
 
@@ -42,6 +42,7 @@ class TrainingReport:
     def __init__(self, console: Console, epochs: int):
         self._console = console
         self._epochs = epochs
+        self._epoch = 0
         self._bar = ProgressBar(
             TextColumn("{task.description}"),
             BarColumn(),
@@ -63,7 +64,8 @@ class TrainingReport:
 
     def step(self, progress: Progress) -> None:
         """Move the bar."""
-        if progress.step == 1:
+        if progress.epoch != self._epoch:
+            self._epoch = progress.epoch
             self._bar.reset(self._task)
         self._bar.update(
             self._task,
@@ -78,19 +80,21 @@ class TrainingReport:
 
     def epoch(self, record: EpochRecord) -> None:
         """Print the line of an epoch."""
+        skipped = record["skipped_steps"]
         self._console.print(
             f"epoch {record['epoch']}/{self._epochs}  {record['seconds']:.1f} s  "
             f"{record['step_ms_median']:.1f} ms/step  "
             f"train loss {record['train_loss']:.4f} accuracy {record['train_accuracy']:.2%}  "
             f"{record['eval_split']} loss {record['eval_loss']:.4f} "
-            f"accuracy {record['eval_accuracy']:.2%}",
+            f"accuracy {record['eval_accuracy']:.2%}"
+            + (f"  {skipped} steps skipped, not finite" if skipped else ""),
             highlight=False,
             soft_wrap=True,
         )
 
 
-def save_curves(history: list[EpochRecord], title: str, path: str | os.PathLike[str]) -> None:
-    """Draw loss and accuracy over the epochs as a PNG."""
+def draw_curves(history: list[EpochRecord], title: str) -> bytes:
+    """Loss and accuracy over the epochs as a PNG."""
     from matplotlib.figure import Figure
     from matplotlib.ticker import MaxNLocator, PercentFormatter
 
@@ -111,4 +115,6 @@ def save_curves(history: list[EpochRecord], title: str, path: str | os.PathLike[
         axes.legend()
     loss_axes.set_ylabel("cross-entropy (nats)")
     accuracy_axes.yaxis.set_major_formatter(PercentFormatter(1))
-    figure.savefig(path, dpi=150)
+    png = io.BytesIO()
+    figure.savefig(png, dpi=150)
+    return png.getvalue()

@@ -2,24 +2,20 @@
 
 import contextlib
 import dataclasses
-import fcntl
-import functools
 import importlib.metadata
 import json
 import os
 import platform
-import shutil
 import statistics
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 import jax
 from rich.console import Console
 
 import flax_imdb
-from flax_imdb.config import ExperimentConfig, flags, load_config, save_config
-from flax_imdb.data import Dataset, Vocabulary, load_dataset
+from flax_imdb.config import MAY_CHANGE, ExperimentConfig, dump_config, fixed_flags, flags
+from flax_imdb.data import Dataset, load_dataset
 from flax_imdb.devices import (
     DeviceName,
     in_all,
@@ -30,21 +26,15 @@ from flax_imdb.devices import (
     select_devices,
 )
 from flax_imdb.errors import InputError
-from flax_imdb.report import TrainingReport, count_parameters, parameter_table, save_curves
-from flax_imdb.training import EpochRecord, Trainer, reported_epoch
-from flax_imdb.training.checkpoints import Checkpoints
-
-# What a run leaves in its workdir; with --runs there is a folder seed-N for each.
-_LEFT_BY_A_RUN = (
-    "config.json",
-    "vocabulary.json",
-    "checkpoints",
-    "metrics.jsonl",
-    "curves.png",
-    "result.json",
-    "summary.json",
-    "seed-[0-9]*",
+from flax_imdb.report import TrainingReport, count_parameters, draw_curves, parameter_table
+from flax_imdb.training import EpochRecord, Trainer, catch_signals, reported_epoch
+from flax_imdb.training.checkpoints import (
+    CheckpointConfig,
+    Checkpoints,
+    Experiment,
+    are_whole,
 )
+from flax_imdb.workdir import Workdir
 
 
 def train(
@@ -54,27 +44,32 @@ def train(
     device: DeviceName = "auto",
     resume: bool = False,
     overwrite: bool = False,
+    checkpoints: CheckpointConfig = CheckpointConfig(),
     console: Console | None = None,
 ) -> dict[str, Any]:
     """Train an experiment and leave its files in `workdir`.
+
+    While it trains, SIGTERM and SIGINT make it save and stop, if this is the main thread.
 
     Args:
       config: the experiment.
       workdir: where the files go; created if need be.
       device: which devices to train on, all there are of that kind. After
         `flax_imdb.devices.join` those of all processes, each of which makes this same call.
-      resume: continue the run in `workdir` after its last finished epoch; start it where there is
-        none. Its settings must be those of `config`, except that `config` may ask for more epochs.
+      resume: continue the run in `workdir` after its newest whole checkpoint; start it where there
+        is none. Its settings must be those of `config`, but for `flax_imdb.config.MAY_CHANGE`.
       overwrite: delete the run in `workdir` first.
+      checkpoints: when to save, and what to keep.
       console: where progress is shown (default: standard output).
 
     Returns:
       The content of ``result.json``; with several runs that of ``summary.json``.
 
     Raises:
-      InputError: something of this cannot be done. Nothing was written over then.
+      InputError: something of this cannot be done, or goes wrong. Checkpoints are kept then.
+      Interrupted: a signal asked it to stop; `resume` goes on.
     """
-    workdir = Path(workdir)
+    files = Workdir(workdir)
     if resume and overwrite:
         raise InputError("--resume keeps the run and --overwrite deletes it: give one of them")
     devices = select_devices(device, config.training.batch_size)
@@ -84,21 +79,19 @@ def train(
             "each needs a row"
         )
     console = console or Console(quiet=not is_first())
-    started = workdir / "config.json"
 
     def settle() -> dict[str, Any]:
         nonlocal config
-        if resume:
-            if started.exists():
-                config = _continued(config, load_config(started))
-        elif not overwrite:
-            _check_free(workdir)
-        elif _left_by_a_run(workdir):
-            load_config(started)  # or these are not a run's files, and stay
+        if overwrite:
+            files.check_own()
+        elif not resume:
+            files.check_free()
+        elif (started := files.config()) is not None:
+            config = _continued(config, started)
         return _agreed_on(config) | {"--resume": resume, "--overwrite": overwrite}
 
     _check_agreement(in_all(settle))
-    finished = in_first(lambda: _read_result(workdir, config) if resume else None)
+    finished = in_first(lambda: _finished(files, config) if resume else None)
     if finished is not None:
         _print_result(finished, console)
         return finished
@@ -123,15 +116,14 @@ def train(
 
     def make_room() -> None:
         if overwrite:
-            for path in _left_by_a_run(workdir):
-                shutil.rmtree(path) if path.is_dir() and not path.is_symlink() else path.unlink()
+            files.clear()
         elif not resume:
-            _check_free(workdir)  # again: another run may have come and gone meanwhile
+            files.check_free()  # Again: another run may have come and gone meanwhile.
 
-    with _locked(workdir):
+    with _held(files):
         in_first(make_room)
         train_it = _train_once if config.runs == 1 else _train_several
-        result = train_it(config, dataset, devices, workdir, console)
+        result = train_it(config, dataset, devices, files, checkpoints, console)
     _print_result(result, console)
     return result
 
@@ -160,27 +152,23 @@ def _train_several(
     config: ExperimentConfig,
     dataset: Dataset,
     devices: list[jax.Device],
-    workdir: Path,
+    workdir: Workdir,
+    checkpoints: CheckpointConfig,
     console: Console,
 ) -> dict[str, Any]:
-    seeds = range(config.training.seed, config.training.seed + config.runs)
-
     def start() -> None:
-        for seed in seeds:
-            _check_reviews(workdir / f"seed-{seed}", dataset)
-        save_config(config, workdir / "config.json")
+        for _, directory in _seeds(config, workdir):
+            _check_reviews(directory, dataset)
+        workdir.write("config.json", dump_config(config))
 
     in_first(start)
     results = []
-    for seed in seeds:
-        training = dataclasses.replace(config.training, seed=seed)
-        once = dataclasses.replace(config, training=training, runs=1)
-        directory = workdir / f"seed-{seed}"
-        with _locked(directory):
-            result = in_first(functools.partial(_read_result, directory, once))
+    for once, directory in _seeds(config, workdir):
+        with _held(directory):
+            result = in_first(lambda: _finished(directory, once))  # noqa: B023
             if result is None:
-                console.print(f"seed {seed}", style="bold")
-                result = _train_once(once, dataset, devices, directory, console)
+                console.print(f"seed {once.training.seed}", style="bold")
+                result = _train_once(once, dataset, devices, directory, checkpoints, console)
         results.append(result)
     accuracies = [result["test_accuracy"] for result in results]
     same = ("arch", "dataset", "note", "device", "devices", "epochs", "padding", "precision")
@@ -195,15 +183,28 @@ def _train_several(
         "step_ms_median": statistics.median(result["step_ms_median"] for result in results),
         "versions": results[0]["versions"],
     }
-    _write(workdir / "summary.json", json.dumps(summary, indent=2) + "\n")
+    in_first(lambda: workdir.write("summary.json", json.dumps(summary, indent=2) + "\n"))
     return summary
+
+
+def _seeds(
+    config: ExperimentConfig, workdir: Workdir
+) -> Iterator[tuple[ExperimentConfig, Workdir]]:
+    """The experiment of each seed of several runs, and where it is."""
+    for seed in range(config.training.seed, config.training.seed + config.runs):
+        training = dataclasses.replace(config.training, seed=seed)
+        yield (
+            dataclasses.replace(config, training=training, runs=1),
+            Workdir(workdir.path / f"seed-{seed}"),
+        )
 
 
 def _train_once(
     config: ExperimentConfig,
     dataset: Dataset,
     devices: list[jax.Device],
-    workdir: Path,
+    workdir: Workdir,
+    checkpoint_config: CheckpointConfig,
     console: Console,
 ) -> dict[str, Any]:
     trainer = Trainer(
@@ -215,49 +216,66 @@ def _train_once(
     console.print(
         f"{len(dataset.train):,} reviews to train on, {len(dataset.validation):,} to validate, "
         f"{len(dataset.test):,} to test ({dataset.name}); {len(devices)} x "
-        f"{devices[0].device_kind}; {workdir}",
+        f"{devices[0].device_kind}; {workdir.path}",
         highlight=False,
         markup=False,
         soft_wrap=True,
     )
 
-    def start() -> None:
+    def start() -> int:
         _check_reviews(workdir, dataset)
-        if not (workdir / "config.json").exists():
-            save_config(config, workdir / "config.json")
+        if workdir.config() is None:
+            workdir.write("config.json", dump_config(config))
+        return workdir.finished_epochs()
 
     def go_on() -> None:
         # Only now: a run that cannot go on is left as it was.
-        save_config(config, workdir / "config.json")
-        dataset.vocabulary.save(
-            workdir / "vocabulary.json", dataset=dataset.name, fingerprint=dataset.fingerprint
-        )
+        workdir.write("config.json", dump_config(config))
+        vocabulary = dataset.vocabulary.dump(dataset=dataset.name, fingerprint=dataset.fingerprint)
+        workdir.write("vocabulary.json", vocabulary)
+        workdir.write("metrics.jsonl", _lines(history.epochs))
 
-    in_first(start)
-    history: list[EpochRecord] = []
-    with Checkpoints(workdir / "checkpoints") as checkpoints:
-        if (latest := checkpoints.latest()) is not None:
-            state, history = checkpoints.restore(latest, state)
-            state = trainer.place(state)
-            console.print(f"resumed after epoch {latest}")
-            _write_metrics(workdir, history)
+    def end_epoch() -> None:
+        checkpoints.wait()
+        workdir.write("metrics.jsonl", _lines(history.epochs))
+
+    finished_epochs = in_first(start)
+    experiment = Experiment(fixed_flags(config), dataset.fingerprint, dataset.vocabulary.words)
+    with (
+        Checkpoints(workdir.checkpoints, experiment, checkpoint_config) as checkpoints,
+        catch_signals() as interruption,
+    ):
+        state, history, refused = checkpoints.resume(state, finished_epochs)
+        state = trainer.place(state)
+        for line in refused:
+            console.print(f"warning: {line}", style="yellow", highlight=False, soft_wrap=True)
+        if refused or int(state.step):
+            console.print(f"resumed after step {int(state.step)}, {len(history.epochs)} epochs")
         in_first(go_on)
         with TrainingReport(console, config.training.epochs) as report:
-            epochs = trainer.train(state, dataset, config.training, history, report.step)
-            for state, record in epochs:
-                history = [*history, record]
-                checkpoints.save(record["epoch"], state, history, keep=reported_epoch(history))
-                _write_metrics(workdir, history)
-                report.epoch(record)
-        epoch = reported_epoch(history)
-        record = history[epoch - 1]
+            states = trainer.train(
+                state,
+                dataset,
+                config.training,
+                history,
+                due=checkpoints.due,
+                interruption=interruption,
+                on_step=report.step,
+            )
+            for state, history in states:
+                if is_first():
+                    workdir.check_held()
+                checkpoints.save(state, history)
+                if history.unfinished is None:
+                    in_first(end_epoch)
+                    report.epoch(history.epochs[-1])
+        record = reported_epoch(history.epochs)
         if record["eval_split"] == "test":
             test_loss, test_accuracy = record["eval_loss"], record["eval_accuracy"]
         else:
-            if epoch != history[-1]["epoch"]:
-                state, _ = checkpoints.restore(epoch, state)
-                state = trainer.place(state)
-            test_loss, test_accuracy = trainer.evaluate(state, dataset.test)
+            if record is not history.epochs[-1]:
+                state = trainer.place(checkpoints.reported(state, history))
+            test_loss, test_accuracy = trainer.evaluate(state, dataset.test, interruption)
 
     result = {
         "arch": config.model.arch,
@@ -269,7 +287,9 @@ def _train_once(
         "processes": jax.process_count(),
         "cpus": os.cpu_count(),
         "epochs": config.training.epochs,
-        "reported_epoch": epoch,
+        "reported_epoch": record["epoch"],
+        "reported_step": record["step"],
+        "skipped_steps": sum(record["skipped_steps"] for record in history.epochs),
         "seed": config.training.seed,
         "padding": config.data.padding,
         "precision": config.model.precision,
@@ -283,21 +303,45 @@ def _train_once(
         "validation_accuracy": (
             record["eval_accuracy"] if record["eval_split"] == "validation" else None
         ),
-        "train_seconds": sum(record["seconds"] for record in history),
-        "compile_seconds": sum(record["compile_seconds"] for record in history),
-        "step_ms_median": statistics.median(record["step_ms_median"] for record in history),
+        "train_seconds": sum(record["seconds"] for record in history.epochs),
+        "compile_seconds": sum(record["compile_seconds"] for record in history.epochs),
+        "step_ms_median": statistics.median(record["step_ms_median"] for record in history.epochs),
         "versions": _versions(),
     }
     title = f"{config.model.arch} on {dataset.name}: test accuracy {test_accuracy:.2%}"
     if dataset.note:
         title += "\nSYNTHETIC REVIEWS: accuracy means nothing for IMDB"
-    in_first(lambda: save_curves(history, title, workdir / "curves.png"))
-    _write(workdir / "result.json", json.dumps(result, indent=2) + "\n")
+
+    def finish() -> None:
+        workdir.write("curves.png", draw_curves(history.epochs, title))
+        workdir.write("result.json", json.dumps(result, indent=2) + "\n")
+
+    in_first(finish)
     return result
 
 
+@contextlib.contextmanager
+def _held(workdir: Workdir) -> Iterator[None]:
+    """The first process holds the directory, and all learn if it cannot."""
+    with contextlib.ExitStack() as stack:
+        in_first(lambda: stack.enter_context(workdir.hold()))
+        yield
+
+
+def _finished(workdir: Workdir, config: ExperimentConfig) -> dict[str, Any] | None:
+    """What a finished run came to; None where it has not, or what it came to is damaged."""
+    result = workdir.result(config)
+    if result is None:
+        return None
+    if config.runs > 1:
+        whole = all(_finished(directory, once) for once, directory in _seeds(config, workdir))
+    else:
+        whole = are_whole(workdir.checkpoints, result["reported_step"])
+    return result if whole else None
+
+
 def _continued(config: ExperimentConfig, saved: ExperimentConfig) -> ExperimentConfig:
-    """The experiment to go on with: `saved`, with the epochs and the data directory of `config`."""
+    """The experiment to go on with: `saved`, but for what `config` may have another value of."""
     if config.training.epochs < saved.training.epochs:
         raise InputError(
             f"--epochs {config.training.epochs} is fewer than the run has: "
@@ -309,28 +353,18 @@ def _continued(config: ExperimentConfig, saved: ExperimentConfig) -> ExperimentC
     if data.data_dir is None:
         data = dataclasses.replace(data, data_dir=saved.data.data_dir)
     config = dataclasses.replace(config, data=data)
-    ours, theirs = flags(config), flags(saved)
-    for flag, value in ours.items():
-        if value != theirs[flag] and flag not in ("--epochs", "--data-dir"):
+    theirs = fixed_flags(saved)
+    for flag, value in fixed_flags(config).items():
+        if value != theirs[flag]:
             raise InputError(
                 f"{flag} {value} is not what the run was started with ({theirs[flag]}): --resume "
-                "may only raise --epochs and change --device and --data-dir"
+                f"may only change {', '.join(MAY_CHANGE)}, --device and how checkpoints are kept"
             )
     return config
 
 
-def _read_result(workdir: Path, config: ExperimentConfig) -> dict[str, Any] | None:
-    """What a finished run of `config` came to; None where it has not finished."""
-    path = workdir / ("result.json" if config.runs == 1 else "summary.json")
-    if not path.exists():
-        return None
-    try:
-        result: dict[str, Any] = json.loads(path.read_text())
-        finished = result["epochs"] == config.training.epochs
-        float(result["test_accuracy"]), result["note"]
-    except (OSError, ValueError, KeyError, TypeError):
-        return None  # it is made again from the checkpoints
-    return result if finished else None
+def _lines(epochs: list[EpochRecord]) -> str:
+    return "".join(json.dumps(record) + "\n" for record in epochs)
 
 
 def _print_result(result: dict[str, Any], console: Console) -> None:
@@ -351,57 +385,10 @@ def _print_note(note: str, console: Console) -> None:
         console.print(note, style="bold red", highlight=False, markup=False, soft_wrap=True)
 
 
-def _check_reviews(workdir: Path, dataset: Dataset) -> None:
+def _check_reviews(workdir: Workdir, dataset: Dataset) -> None:
     """Raise InputError where a run in `workdir` was started on other reviews."""
-    if (workdir / "vocabulary.json").exists():
-        _, fingerprint = Vocabulary.load(workdir / "vocabulary.json")
-        dataset.check_same(fingerprint)
-
-
-def _check_free(workdir: Path) -> None:
-    if left := _left_by_a_run(workdir):
-        raise InputError(
-            f"--workdir {workdir} already holds a run ({left[0].name}): --resume continues it, "
-            "--overwrite deletes it"
-        )
-
-
-def _left_by_a_run(workdir: Path) -> list[Path]:
-    return [path for pattern in _LEFT_BY_A_RUN for path in workdir.glob(pattern)]
-
-
-@contextlib.contextmanager
-def _locked(workdir: Path) -> Iterator[None]:
-    """Create the directory and hold it against other runs; the lock ends with the process."""
-    with contextlib.ExitStack() as stack:
-
-        def lock() -> None:
-            try:
-                workdir.mkdir(parents=True, exist_ok=True)
-                file = stack.enter_context((workdir / ".lock").open("w"))
-            except OSError as error:
-                reason = error.strerror
-                raise InputError(f"--workdir {workdir} cannot be written: {reason}") from None
-            try:
-                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except BlockingIOError:
-                raise InputError(f"--workdir {workdir} is in use by another run") from None
-
-        in_first(lock)
-        yield
-
-
-def _write_metrics(workdir: Path, history: list[EpochRecord]) -> None:
-    _write(workdir / "metrics.jsonl", "".join(json.dumps(record) + "\n" for record in history))
-
-
-def _write(path: Path, text: str) -> None:
-    """Write all of a file or nothing; the first process does."""
-    if not is_first():
-        return
-    unfinished = path.with_name(path.name + ".tmp")
-    unfinished.write_text(text)
-    unfinished.replace(path)
+    if (vocabulary := workdir.vocabulary()) is not None:
+        dataset.check_same(vocabulary[1])
 
 
 def _versions() -> dict[str, str]:

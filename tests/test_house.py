@@ -11,7 +11,18 @@ PACKAGE = Path(__file__).parents[1] / "flax_imdb"
 
 # From the street to the cellar: a room knows the rooms below it, never those above.
 ROOMS = (
-    *("cli", "run", "predict", "report", "config", "training", "devices", "data", "models"),
+    *(
+        "cli",
+        "run",
+        "predict",
+        "report",
+        "workdir",
+        "config",
+        "training",
+        "devices",
+        "data",
+        "models",
+    ),
     *("layers", "ops", "errors"),
 )
 

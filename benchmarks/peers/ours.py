@@ -48,8 +48,9 @@ class FlaxImdb(Contestant):
     def train(self) -> None:
         """Train one step on each batch, as the command does."""
         steps = self._trainer.steps(self._state, self._examples, self._plan)
-        for self._state, metrics in steps:
+        for state, metrics in steps:
             jax.device_get(metrics)
+            self._state = state or self._state  # The last step's: earlier ones are consumed.
 
     def device_kind(self) -> str:
         """The name of the hardware, and how many of it."""

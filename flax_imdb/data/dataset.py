@@ -9,7 +9,7 @@ from flax_imdb.data.batches import Padding
 from flax_imdb.data.encoding import Examples, load_corpus
 from flax_imdb.data.reviews import DatasetName, find_reviews
 from flax_imdb.data.vocabulary import SPECIAL_TOKENS, Vocabulary
-from flax_imdb.errors import InputError, check_at_least
+from flax_imdb.errors import InputError, check_between
 
 # Which rows a subset or the validation split takes must not change with the seed of a run, or
 # runs could not be compared.
@@ -18,6 +18,9 @@ _SUBSET_SEED = 2011
 
 # Far beyond any review (the longest of IMDB's has 14,000): a text of this size is a mistake.
 MAX_CHARACTERS = 1_000_000
+
+# More words than the reviews have, and as many rows of an embedding as a mistake would ask for.
+MAX_VOCAB_SIZE = 10_000_000
 
 
 @dataclasses.dataclass(frozen=True)
@@ -53,21 +56,17 @@ class DataConfig:
         ):
             if value not in choices:
                 raise InputError(f"{flag} {value} is unknown: one of {', '.join(choices)}")
-        check_at_least("--vocab-size", self.vocab_size, len(SPECIAL_TOKENS) + 1)
-        check_at_least("--max-length", self.max_length, 1)
-        if self.max_length > MAX_CHARACTERS:
-            raise InputError(
-                f"--max-length {self.max_length} is too large: {MAX_CHARACTERS} at most"
-            )
+        check_between("--vocab-size", self.vocab_size, len(SPECIAL_TOKENS) + 1, MAX_VOCAB_SIZE)
+        check_between("--max-length", self.max_length, 1, MAX_CHARACTERS)
         if not isinstance(self.data_dir, str | None):
             raise InputError(f"--data-dir {self.data_dir} is not the name of a directory")
-        check_at_least("--validation-examples", self.validation_examples, 0)
+        check_between("--validation-examples", self.validation_examples, 0)
         for flag, examples in (
             ("--train-examples", self.train_examples),
             ("--test-examples", self.test_examples),
         ):
             if examples is not None:
-                check_at_least(flag, examples, 1)
+                check_between(flag, examples, 1)
 
 
 @dataclasses.dataclass(frozen=True)

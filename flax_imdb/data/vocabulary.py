@@ -59,15 +59,14 @@ class Vocabulary:
         ids = map(self._ids.get, words, itertools.repeat(UNKNOWN))
         return np.fromiter(itertools.chain([START], ids), np.int32, 1 + len(words))
 
-    def save(self, path: str | os.PathLike[str], *, dataset: str, fingerprint: str) -> None:
-        """Write as JSON: ``words``, all of them in order of id, and which reviews they are from."""
+    def dump(self, *, dataset: str, fingerprint: str) -> str:
+        """As JSON: ``words``, all of them in order of id, and which reviews they are from."""
         words = [*SPECIAL_TOKENS, *self.words]
-        content = {"dataset": dataset, "fingerprint": fingerprint, "words": words}
-        Path(path).write_text(json.dumps(content))
+        return json.dumps({"dataset": dataset, "fingerprint": fingerprint, "words": words})
 
     @classmethod
     def load(cls, path: str | os.PathLike[str]) -> tuple["Vocabulary", str]:
-        """The vocabulary that `save` wrote, and the fingerprint of its reviews.
+        """The vocabulary in a file of what `dump` gives, and the fingerprint of its reviews.
 
         Raises:
           InputError: the file cannot be read or is not a vocabulary.

@@ -1,127 +1,387 @@
-"""Checkpoints of a run: one per finished epoch, with the history that led to it."""
+"""Checkpoints of a run: all that it takes to go on, kept with orbax, with digests of their own."""
 
+import dataclasses
 import logging
-from collections.abc import Mapping
+import math
+import shutil
+import time
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple, TypeVar
 
 import jax
 import numpy as np
 from flax.traverse_util import flatten_dict
 
 from flax_imdb.devices import in_first, is_first
-from flax_imdb.errors import InputError
-from flax_imdb.training.loop import EpochRecord
+from flax_imdb.errors import InputError, check_between
+from flax_imdb.training.digests import check_digests, write_digests
+from flax_imdb.training.loop import History, UnfinishedEpoch, reported_epoch
 from flax_imdb.training.state import TrainState
+
+T = TypeVar("T")
+
+
+@dataclasses.dataclass(frozen=True)
+class CheckpointConfig:
+    """When a run is saved beside the end of each epoch, and what is kept.
+
+    Attributes:
+      checkpoint_steps: Save after each so many training steps, too (default: by time alone).
+      checkpoint_minutes: Save when the last time was so many minutes ago.
+      keep_checkpoints: Keep so many of the newest, beside that of the epoch that is reported.
+    """
+
+    checkpoint_steps: int | None = None
+    checkpoint_minutes: float = 10.0
+    keep_checkpoints: int = 3
+
+    def __post_init__(self) -> None:
+        if self.checkpoint_steps is not None:
+            check_between("--checkpoint-steps", self.checkpoint_steps, 1)
+        if not 0 < self.checkpoint_minutes < math.inf:
+            raise InputError(
+                f"--checkpoint-minutes {self.checkpoint_minutes} makes no sense: "
+                "a finite number above 0 is needed"
+            )
+        check_between("--keep-checkpoints", self.keep_checkpoints, 1)
+
+
+class Experiment(NamedTuple):
+    """What a checkpoint must have in common with the run that reads it.
+
+    Attributes:
+      settings: by their flags.
+      fingerprint: of the reviews.
+      words: of the vocabulary, in order of id.
+    """
+
+    settings: dict[str, Any]
+    fingerprint: str
+    words: Sequence[str]
+
+
+class Restored(NamedTuple):
+    """What `Checkpoints` read.
+
+    Attributes:
+      state: in NumPy arrays: `Trainer.place` puts it where it belongs, and gives that of the first
+        process to the others, where it is the one that was given.
+      history: how it came about.
+      refused: newer checkpoints that were not taken, and why, a line for each.
+    """
+
+    state: TrainState
+    history: History
+    refused: list[str]
 
 
 class Checkpoints:
-    """The checkpoints in a directory, by epoch (1 is the first), kept with orbax.
+    """The checkpoints in a directory, each under the number of its training steps.
+
+    They are written while training goes on, and appear when they are whole. None is read whose
+    files are not those that were written (orbax does not notice), or that another experiment
+    made. What is read are numbers and texts; nothing of it is executed.
 
     A context manager: leaving it waits for what is being written. Of several processes the first
-    alone reads and writes, and all call the same methods in the same order.
+    alone reads and writes.
     """
 
-    def __init__(self, directory: Path):
-        import orbax.checkpoint as ocp
-
-        # Orbax announces every step of its work; the run has its own report.
-        logging.getLogger("absl").setLevel(logging.ERROR)
+    def __init__(
+        self,
+        directory: Path,
+        experiment: Experiment,
+        config: CheckpointConfig = CheckpointConfig(),
+        *,
+        read_only: bool = False,
+    ):
         self._directory = directory.absolute()
-        self._ocp = ocp
+        self._experiment = experiment
+        self._config = config
+        self._last_save = time.monotonic()
+        self._reported: int | None = None
         if not is_first():
             return
-        self._directory.mkdir(parents=True, exist_ok=True)  # Orbax would wait for the others.
+        import orbax.checkpoint as ocp
+
+        # What goes wrong is raised; orbax would print it, too.
+        logging.getLogger("absl").setLevel(logging.CRITICAL)
+        self._ocp = ocp
+        if not read_only:
+            self._directory.mkdir(parents=True, exist_ok=True)  # Orbax would wait for the others.
         alone = ocp.options.MultiprocessingOptions(
             primary_host=0, active_processes={0}, barrier_sync_key_prefix="first"
         )
-        self._manager = ocp.CheckpointManager(
+        self._manager = _manager_class()(
             self._directory,
-            options=ocp.CheckpointManagerOptions(create=False, multiprocessing_options=alone),
+            options=ocp.CheckpointManagerOptions(
+                create=False,
+                read_only=read_only,
+                cleanup_tmp_directories=not read_only,
+                preservation_policy=self,
+                temporary_path_class=_temporary_path_class(),
+                multiprocessing_options=alone,
+            ),
             item_handlers={
                 "state": ocp.StandardCheckpointHandler(multiprocessing_options=alone),
-                "history": ocp.JsonCheckpointHandler(multiprocessing_options=alone),
+                **{
+                    name: ocp.JsonCheckpointHandler(multiprocessing_options=alone)
+                    for name in ("history", "experiment")
+                },
             },
         )
 
     def __enter__(self) -> "Checkpoints":
         return self
 
-    def __exit__(self, *exception: object) -> None:
-        if is_first():
-            self._manager.close()
-
-    def latest(self) -> int | None:
-        """The newest epoch; None where there is none."""
-        return in_first(lambda: self._manager.latest_step())
-
-    def save(self, epoch: int, state: TrainState, history: list[EpochRecord], keep: int) -> None:
-        """Save `epoch` and wait for the disk; of the earlier ones only epoch `keep` stays."""
+    def __exit__(self, kind: type | None, *exception: object) -> None:
         if not is_first():
             return
-        self._manager.save(
-            epoch,
-            args=self._ocp.args.Composite(
-                state=self._ocp.args.StandardSave(_saved(state)),
-                history=self._ocp.args.JsonSave(history),
-            ),
+        try:
+            self._writing(self._manager.close)
+        except InputError:
+            if kind is None:  # Otherwise there is a more urgent problem.
+                raise
+
+    def should_preserve(self, checkpoints: Sequence[Any], *, context: Any) -> list[bool]:
+        """Which to keep, for orbax: the newest, and the one that the run stands for."""
+        old = len(checkpoints) - self._config.keep_checkpoints
+        return [
+            number >= old or checkpoint.step == self._reported
+            for number, checkpoint in enumerate(checkpoints)
+        ]
+
+    def due(self, step: int) -> bool:
+        """Whether it is time to save, after so many steps."""
+        every, minutes = self._config.checkpoint_steps, self._config.checkpoint_minutes
+        return is_first() and (
+            (every is not None and step % every == 0)
+            or time.monotonic() - self._last_save >= 60 * minutes
         )
-        self._manager.wait_until_finished()
-        for other in self._manager.all_steps():
-            if other not in (epoch, keep):
-                self._manager.delete(other)
 
-    def restore(self, epoch: int, state: TrainState) -> tuple[TrainState, list[EpochRecord]]:
-        """The state and history of `epoch`.
-
-        Args:
-          epoch: one that was saved.
-          state: a state of the same model, for its structure, shapes and dtypes.
-
-        Returns:
-          The state, in NumPy arrays: `Trainer.place` puts it where it belongs, and gives that of
-          the first process to the others, where it is `state` so far. And the history.
+    def save(self, state: TrainState, history: History) -> None:
+        """Begin to save; an earlier save is waited for.
 
         Raises:
-          InputError: there is no such checkpoint, it cannot be read, or it is another model's.
+          InputError: this, or the earlier one, cannot be written. Those before it are intact.
         """
+        if not is_first():
+            return
+        step = int(state.step)
+        if history.epochs:
+            self._reported = reported_epoch(history.epochs)["step"]
+        args = self._ocp.args.Composite(
+            state=self._ocp.args.StandardSave(_saved(state)),
+            history=self._ocp.args.JsonSave(dataclasses.asdict(history)),
+            experiment=self._ocp.args.JsonSave(self._experiment._asdict()),
+        )
+
+        def save() -> None:
+            # The same step before the evaluation after it, on which a signal came.
+            if step in self._manager.all_steps():
+                self._manager.wait_until_finished()
+                self._manager.delete(step)
+            self._manager.save(step, args=args, force=True)
+
+        self._writing(save)
+        self._last_save = time.monotonic()
+
+    def wait(self) -> None:
+        """Wait until what was saved is on the disk; see `save`."""
+        if is_first():
+            self._writing(self._manager.wait_until_finished)
+
+    def _writing(self, function: Callable[[], T]) -> T:
+        try:
+            return function()
+        except Exception as error:  # Of whichever of orbax's layers: it is about what it wrote.
+            raise InputError(
+                f"a checkpoint cannot be written to {self._directory}: {_one_line(error)}; "
+                "the earlier ones are as they were"
+            ) from error
+
+    def resume(self, state: TrainState, finished: int) -> Restored:
+        """The newest checkpoint that is whole and of this experiment, to go on from.
+
+        Those newer than it are moved aside, to names that begin with ``refused-``.
+
+        Args:
+          state: a state of the same model, for its structure; returned where there is none.
+          finished: how many epochs are known to have been finished.
+
+        Raises:
+          InputError: there is none, although an epoch was finished.
+        """
+        restored = Restored(state, History(), [])
+
+        def find() -> dict[str, Any]:
+            nonlocal restored
+            refused: dict[int, str] = {}
+            for step in reversed(self._manager.all_steps()):
+                try:
+                    restored = self._read(step, state)
+                    if (reported := self._reported_step(restored.history)) not in (None, step):
+                        self._check(reported)
+                    break
+                except InputError as error:
+                    refused[step] = str(error)
+            else:
+                restored = Restored(state, History(), [])
+                if finished:
+                    raise InputError(
+                        f"{finished} epochs were finished, but {self._directory} has no whole "
+                        f"checkpoint ({next(iter(refused.values()), 'it is empty')}): put one "
+                        "back, or begin again with --overwrite"
+                    )
+            for step in refused:
+                self._move_aside(step)
+            return {
+                "history": dataclasses.asdict(restored.history),
+                "refused": list(refused.values()),
+            }
+
+        # The history and what was refused are known to all processes, the state to the first.
+        found = in_first(find)
+        return Restored(restored.state, _history(found["history"]), found["refused"])
+
+    def reported(self, state: TrainState, history: History) -> TrainState:
+        """The state of the epoch that a run stands for; see `Restored` and `load`."""
         restored = state
 
-        def read() -> list[EpochRecord]:
+        def read() -> None:
             nonlocal restored
-            restored, history = self._read(epoch, state)
-            return history
+            restored = self._read(reported_epoch(history.epochs)["step"], state).state
 
-        history = in_first(read)
-        return restored, history
+        in_first(read)
+        return restored
 
-    def _read(self, epoch: int, state: TrainState) -> tuple[TrainState, list[EpochRecord]]:
-        checkpoint = f"the checkpoint of epoch {epoch} in {self._directory}"
-        # Whatever orbax raises here, from whichever of its layers, is about what it read.
+    def load(self, state: TrainState) -> TrainState | None:
+        """The state of the epoch that the run stands for so far; None before the first one.
+
+        Raises:
+          InputError: that checkpoint, or the newest, is not whole or is another experiment's.
+        """
+        newest = self._manager.latest_step()
+        if newest is None:
+            return None
+        restored = self._read(newest, state)
+        reported = self._reported_step(restored.history)
+        if reported is None:
+            return None
+        return (restored if reported == newest else self._read(reported, state)).state
+
+    def _read(self, step: int, state: TrainState) -> Restored:
+        """Read a checkpoint that is whole.
+
+        Raises:
+          InputError: it is not, or it is another experiment's or model's.
+        """
+        self._check(step)
+        checkpoint = self._name(step)
+        args = self._ocp.args
+        # Whatever orbax raises here, from whichever of its layers, is about what it reads.
         try:
-            saved = self._manager.item_metadata(epoch)["state"]
-            if _shapes(saved["params"]) != _shapes(state.params):
+            described = self._manager.restore(
+                step, args=args.Composite(history=args.JsonRestore(), experiment=args.JsonRestore())
+            )
+            if other := self._difference(Experiment(**described["experiment"])):
+                raise InputError(f"{checkpoint} is another run's: {other}")
+            shapes = _shapes(self._manager.item_metadata(step)["state"]["params"])
+            if shapes != _shapes(state.params):
                 raise InputError(
                     f"{checkpoint} is another model's: its parameters have other shapes"
                 )
-            restored = self._manager.restore(
-                epoch,
-                args=self._ocp.args.Composite(
-                    state=self._ocp.args.StandardRestore(_saved(state)),
-                    history=self._ocp.args.JsonRestore(),
-                ),
-            )
+            saved = self._manager.restore(
+                step, args=args.Composite(state=args.StandardRestore(_saved(state)))
+            )["state"]
+            if int(saved["step"]) != step:
+                raise InputError(f"{checkpoint} is that of step {int(saved['step'])}, renamed")
+            return Restored(state.replace(**saved), _history(described["history"]), [])
         except InputError:
             raise
         except Exception as error:
             raise InputError(f"{checkpoint} cannot be read: {_one_line(error)}") from error
-        return state.replace(**restored["state"]), restored["history"]
+
+    def _check(self, step: int) -> None:
+        try:
+            check_digests(self._directory / str(step))
+        except InputError as error:
+            raise InputError(f"{self._name(step)} is damaged: {error}") from error
+
+    def _difference(self, other: Experiment) -> str | None:
+        """How the experiment of a checkpoint is another one."""
+        for flag, value in self._experiment.settings.items():
+            if other.settings.get(flag) != value:
+                return f"{flag} is {other.settings.get(flag)} in it and {value} here"
+        if other.fingerprint != self._experiment.fingerprint:
+            return "it was trained on other reviews"
+        if list(other.words) != list(self._experiment.words):
+            return "it has another vocabulary"
+        return None
+
+    def _name(self, step: int) -> str:
+        return f"the checkpoint {self._directory / str(step)}"
+
+    def _move_aside(self, step: int) -> None:
+        aside = self._directory / f"refused-{step}"
+        if aside.exists():
+            shutil.rmtree(aside)
+        (self._directory / str(step)).rename(aside)
+        self._manager.reload()
+
+    @staticmethod
+    def _reported_step(history: History) -> int | None:
+        return reported_epoch(history.epochs)["step"] if history.epochs else None
+
+
+def are_whole(directory: Path, reported: int) -> bool:
+    """Whether the checkpoints that `Checkpoints.load` reads are as they were written."""
+    newest = max((int(p.name) for p in directory.glob("[0-9]*") if p.name.isdecimal()), default=-1)
+    try:
+        for step in {reported, newest}:
+            check_digests(directory / str(step))
+    except InputError:
+        return False
+    return True
+
+
+def _manager_class() -> Any:
+    import orbax.checkpoint as ocp
+
+    class Manager(ocp.CheckpointManager):
+        # Orbax asks JAX whether a preemption's step has come, in a thread and about a step that is
+        # past: those that JAX lets agree on one would miss it.
+        def reached_preemption(self, step: int) -> bool:
+            return False
+
+    return Manager
+
+
+def _temporary_path_class() -> Any:
+    from orbax.checkpoint.path import atomicity
+
+    class Digested(atomicity.AtomicRenameTemporaryPath):
+        """A checkpoint being written, under another name; then digested before others go."""
+
+        async def finalize(self) -> None:
+            await super().finalize()
+            path = Path(self.get_final())
+            if path.name.isdecimal():  # Parts of a checkpoint are finalized in this way, too.
+                write_digests(path)
+
+    return Digested
 
 
 def _saved(state: TrainState) -> dict[str, Any]:
-    """What is saved of a state, as NumPy arrays; the rest follows from the configuration."""
+    """What is saved of a state, copied; the rest follows from the configuration."""
     saved = {"step": state.step, "params": state.params, "opt_state": state.opt_state}
-    return jax.tree.map(np.asarray, saved)
+    # A copy, since NumPy would look into memory that the next step writes to.
+    return jax.tree.map(np.array, saved)
+
+
+def _history(content: Mapping[str, Any]) -> History:
+    unfinished = content["unfinished"]
+    return History(content["epochs"], UnfinishedEpoch(**unfinished) if unfinished else None)
 
 
 def _shapes(params: Mapping[str, Any]) -> dict[tuple[str, ...], tuple[int, ...]]:

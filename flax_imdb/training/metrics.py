@@ -22,6 +22,16 @@ class Metrics(TypedDict):
     examples: Float[Array, ""]
 
 
+class StepMetrics(Metrics):
+    """`Metrics` of a training step's batch, before the update.
+
+    Keys:
+      gradient_norm: of the gradient of the mean loss, all parameters as one vector, unclipped.
+    """
+
+    gradient_norm: Float[Array, ""]
+
+
 def predict_labels(logits: Float[Array, "batch classes"]) -> Int[Array, " batch"]:
     """The likeliest label; with one logit, 1 where it is above 0."""
     if logits.shape[-1] == 1:

@@ -13,7 +13,7 @@ from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
 from flax_imdb.data import Batch
 from flax_imdb.devices import by_row, first_of_each, on_cpus, replicated
-from flax_imdb.training.metrics import Metrics
+from flax_imdb.training.metrics import Metrics, StepMetrics
 from flax_imdb.training.state import TrainState
 from flax_imdb.training.step import apply_gradients, sum_gradients, train_step
 
@@ -58,10 +58,10 @@ class ShardedTrainStep:
         """The time that compilations took."""
         return self._step.compile_seconds
 
-    def __call__(self, state: TrainState, batch: Batch) -> tuple[TrainState, Metrics]:
+    def __call__(self, state: TrainState, batch: Batch) -> tuple[TrainState, StepMetrics]:
         """Train on a batch, given this process's rows of it."""
         rows = partial(jax.make_array_from_process_local_data, by_row(self._mesh))
-        result: tuple[TrainState, Metrics] = self._step(state, jax.tree.map(rows, batch))
+        result: tuple[TrainState, StepMetrics] = self._step(state, jax.tree.map(rows, batch))
         return result
 
 
@@ -90,7 +90,7 @@ class SplitTrainStep:
         """The time that compilations took."""
         return self._gradients.compile_seconds + self._update.compile_seconds
 
-    def __call__(self, state: TrainState, batch: Batch) -> tuple[TrainState, Metrics]:
+    def __call__(self, state: TrainState, batch: Batch) -> tuple[TrainState, StepMetrics]:
         """Train on a batch, given this process's rows of it."""
         first = self._local.devices[0]
         batch = jax.device_put(batch, by_row(self._local))
@@ -124,14 +124,14 @@ class SplitTrainStep:
 
     def _apply(
         self, state: TrainState, shares: list[tuple[Any, Metrics]]
-    ) -> tuple[TrainState, Metrics]:
+    ) -> tuple[TrainState, StepMetrics]:
         # Added one by one: XLA is slow to reduce over a leading axis as short as this.
         sums = jax.tree.map(lambda *shares: sum(shares), *shares)
         if self._firsts.size == 1:
             grads, metrics = jax.tree.map(lambda leaf: leaf[0], sums)
         else:
             grads, metrics = self._sum_over_processes(sums)
-        return apply_gradients(state, grads, metrics), metrics
+        return apply_gradients(state, grads, metrics)
 
     def _sum_over_processes(self, sums: Tree) -> Tree:
         """The sum over the leading axis, of which each process has its own."""

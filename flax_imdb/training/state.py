@@ -19,12 +19,18 @@ class TrainState(train_state.TrainState):
     dropout_key: Key[Array, ""]
 
 
-def create_state(model: Classifier, *, learning_rate: float, seed: int) -> TrainState:
+def create_state(
+    model: Classifier, *, learning_rate: float, seed: int, clip_norm: float | None = None
+) -> TrainState:
     """A model at step 0 with Adam, its parameters drawn from `seed`.
 
+    With `clip_norm` a longer gradient is scaled to that norm first (Pascanu et al. 2013).
     Adam's constants are those of Keras's (epsilon 1e-7); optax adds epsilon after the bias
     correction, as Kingma and Ba 2015 do in their algorithm 1, and Keras before it.
     """
+    optimizer = optax.adam(learning_rate, eps=1e-7)
+    if clip_norm is not None:
+        optimizer = optax.chain(optax.clip_by_global_norm(clip_norm), optimizer)
 
     @jax.jit  # All of it: op by op, each is compiled by itself.
     def create(key: Key[Array, ""]) -> TrainState:
@@ -32,7 +38,7 @@ def create_state(model: Classifier, *, learning_rate: float, seed: int) -> Train
         return TrainState.create(
             apply_fn=model.apply,
             params=model.init(params_key, jnp.zeros((1, 8), jnp.int32))["params"],
-            tx=optax.adam(learning_rate, eps=1e-7),
+            tx=optimizer,
             dropout_key=dropout_key,
         )
 

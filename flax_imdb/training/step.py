@@ -4,19 +4,23 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
+import optax
 from flax import linen as nn
 from jax import lax
 from jaxtyping import Array, Float
 
 from flax_imdb.data.batches import Batch
-from flax_imdb.training.metrics import Metrics, compute_metrics
+from flax_imdb.training.metrics import Metrics, StepMetrics, compute_metrics
 from flax_imdb.training.state import TrainState
 
 
 def train_step(
     state: TrainState, batch: Batch, *, axis_name: str | None = None, microbatches: int = 1
-) -> tuple[TrainState, Metrics]:
+) -> tuple[TrainState, StepMetrics]:
     """One update on the mean loss of the batch's examples.
+
+    Where that loss or its gradient is not finite, parameters and optimizer stay as they are and
+    the step is counted alone: the metrics tell.
 
     ``jax.jit`` runs it on one device, or, with a batch that is sharded over a mesh, on all of
     them. ``jax.pmap(partial(train_step, axis_name="batch"), axis_name="batch")`` replicates it, and
@@ -36,7 +40,7 @@ def train_step(
     grads, metrics = sum_gradients(state, batch, microbatches)
     if axis_name is not None:
         grads, metrics = lax.psum((grads, metrics), axis_name)
-    return apply_gradients(state, grads, metrics), metrics
+    return apply_gradients(state, grads, metrics)
 
 
 def sum_gradients(state: TrainState, batch: Batch, microbatches: int = 1) -> tuple[Any, Metrics]:
@@ -75,11 +79,21 @@ def sum_gradients(state: TrainState, batch: Batch, microbatches: int = 1) -> tup
     return lax.scan(add, zeros, parts)[0]
 
 
-def apply_gradients(state: TrainState, grads: Any, metrics: Metrics) -> TrainState:
+def apply_gradients(
+    state: TrainState, grads: Any, metrics: Metrics
+) -> tuple[TrainState, StepMetrics]:
     """The second half of a step: the update with the mean of the summed gradients."""
     examples = jnp.maximum(metrics["examples"], 1)
     grads = jax.tree.map(lambda grad: (grad / examples).astype(grad.dtype), grads)
-    return state.apply_gradients(grads=grads)
+    norm = optax.tree.norm(grads).astype(jnp.float32)
+    finite = jnp.isfinite(norm) & jnp.isfinite(metrics["loss"])
+    updated = state.apply_gradients(grads=grads)
+    params, opt_state = jax.tree.map(
+        lambda new, old: jnp.where(finite, new, old),
+        (updated.params, updated.opt_state),
+        (state.params, state.opt_state),
+    )
+    return updated.replace(params=params, opt_state=opt_state), {**metrics, "gradient_norm": norm}
 
 
 def eval_step(state: TrainState, batch: Batch, *, axis_name: str | None = None) -> Metrics:

@@ -50,7 +50,7 @@ class TestVocabulary:
     ) -> None:
         path = tmp_path_factory.mktemp("vocabulary") / "vocabulary.json"
         vocabulary = Vocabulary(word for word in words if word not in SPECIAL_TOKENS)
-        vocabulary.save(path, dataset="synthetic", fingerprint="abc")
+        path.write_text(vocabulary.dump(dataset="synthetic", fingerprint="abc"))
         loaded, fingerprint = Vocabulary.load(path)
         assert loaded.words == vocabulary.words
         assert fingerprint == "abc"

@@ -8,7 +8,7 @@ import numpy as np
 from flax_imdb import models
 from flax_imdb.data import Batching, Dataset, Examples, Vocabulary
 from flax_imdb.devices import make_mesh
-from flax_imdb.training import TrainConfig, Trainer, create_state
+from flax_imdb.training import History, TrainConfig, Trainer, create_state
 
 
 def few_reviews() -> Dataset:
@@ -35,9 +35,9 @@ def trained(arch: str, devices: int) -> tuple[Any, list[Any], np.ndarray]:
     state = trainer.place(state)
     dataset, records = few_reviews(), []
     config = TrainConfig(epochs=2, batch_size=8)
-    epochs = trainer.train(state, dataset, config, [])
-    for state, record in epochs:
-        records.append(record)
+    states = trainer.train(state, dataset, config, History())
+    for state, history in states:
+        records.append(history.epochs[-1])
         params, predictions = jax.device_get(state.params), trainer.predict(state, dataset.test)
     return params, records, predictions
 

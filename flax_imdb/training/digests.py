@@ -1,0 +1,49 @@
+"""Digests of the files of a directory, by which damage is noticed."""
+
+import hashlib
+from pathlib import Path
+
+from flax_imdb.errors import InputError
+
+NAME = "SHA256SUMS"
+
+
+def write_digests(directory: Path) -> None:
+    """Write the SHA-256 of each file below `directory`, as coreutils's ``sha256sum`` does."""
+    lines = [f"{_digest(directory / name)}  {name}\n" for name in sorted(_files(directory))]
+    (directory / NAME).write_text("".join(lines))
+
+
+def check_digests(directory: Path) -> None:
+    """Compare the files below `directory` with what `write_digests` wrote.
+
+    Raises:
+      InputError: a file has other bytes, is missing, or has come since; or there are no digests.
+    """
+    try:
+        lines = (directory / NAME).read_text().splitlines()
+        expected = {name: digest for digest, _, name in (line.partition("  ") for line in lines)}
+        found = _files(directory)
+        if not expected:
+            raise InputError(f"its {NAME} is empty")
+        if missing := sorted(expected.keys() - found):
+            raise InputError(f"its file {missing[0]} is missing")
+        if others := sorted(found - expected.keys()):
+            raise InputError(f"its file {others[0]} is not in {NAME}")
+        for name, digest in expected.items():
+            if _digest(directory / name) != digest:
+                raise InputError(f"its file {name} has other bytes than were written")
+    except FileNotFoundError:
+        raise InputError(f"it has no {NAME}: writing it was not finished") from None
+    except (OSError, ValueError) as error:
+        raise InputError(f"it cannot be read: {error}") from error
+
+
+def _files(directory: Path) -> set[str]:
+    files = (path for path in directory.rglob("*") if path.is_file())
+    return {path.relative_to(directory).as_posix() for path in files} - {NAME}
+
+
+def _digest(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()

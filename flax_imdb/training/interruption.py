@@ -1,0 +1,83 @@
+"""Signals that ask a run to stop: SIGINT, and SIGTERM, by which clusters announce a preemption."""
+
+import contextlib
+import os
+import signal
+import threading
+from collections.abc import Iterator
+from types import FrameType
+
+import jax
+from jax.experimental import multihost_utils
+
+from flax_imdb.errors import Interrupted
+
+_SIGNALS = (signal.SIGTERM, signal.SIGINT)
+
+
+class Interruption:
+    """Whether a signal has asked this run to stop; made by `catch_signals`.
+
+    Of several processes it is enough that one is asked: all of them stop at the same step, by
+    JAX's preemption service. All must ask the same number of times.
+    """
+
+    def __init__(self) -> None:
+        self._signal = signal.SIGTERM
+        self._received = False
+        self._agreed = False
+        self._polls = 0
+
+    def requested(self) -> bool:
+        """Whether to stop."""
+        if jax.process_count() == 1:
+            return self._received
+        if not self._agreed:
+            self._polls += 1
+            self._agreed = multihost_utils.reached_preemption_sync_point(self._polls)
+            if self._agreed:
+                _restore(dict.fromkeys(_SIGNALS, signal.SIG_DFL))
+        return self._agreed
+
+    def check(self) -> None:
+        """Raise Interrupted if it is time to stop."""
+        if self.requested():
+            raise Interrupted(self._signal)
+
+    def receive(self, number: int, frame: FrameType | None) -> None:
+        """The signals' handler."""
+        self._signal = signal.Signals(number)
+        self._received = True
+        if jax.process_count() > 1:
+            os.kill(os.getpid(), signal.SIGTERM)  # JAX's service listens to this one.
+            return
+        # Not by print: the signal may have come in the middle of another one.
+        os.write(2, f"\n{self._signal.name}: saving; once more ends it at once\n".encode())
+        _restore(dict.fromkeys(_SIGNALS, signal.SIG_DFL))
+
+
+@contextlib.contextmanager
+def catch_signals() -> Iterator[Interruption]:
+    """While in it, SIGTERM and SIGINT are noted for the run to stop when it can.
+
+    The second one ends the process at once. In a thread that is not the main one, which gets no
+    signals, nothing is caught.
+    """
+    interruption = Interruption()
+    if threading.current_thread() is not threading.main_thread():
+        yield interruption
+        return
+    # With several processes JAX has taken SIGTERM, and tells all of them.
+    caught = _SIGNALS if jax.process_count() == 1 else (signal.SIGINT,)
+    before = {number: signal.signal(number, interruption.receive) for number in caught}
+    try:
+        yield interruption
+    finally:
+        _restore(before)
+
+
+def _restore(handlers: dict) -> None:
+    for number, handler in handlers.items():
+        # None stands for a handler that Python has not set and cannot set again.
+        if handler is not None:
+            signal.signal(number, handler)

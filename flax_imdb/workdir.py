@@ -1,0 +1,153 @@
+"""The directory of a run: which files are in it, and whose it is."""
+
+import contextlib
+import fcntl
+import json
+import os
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+from typing import IO, Any
+
+from flax_imdb.config import ExperimentConfig, load_config
+from flax_imdb.data import Vocabulary
+from flax_imdb.errors import InputError
+
+# What a run leaves; with --runs there is a folder seed-N for each.
+_LEFT_BY_A_RUN = (
+    "config.json",
+    "vocabulary.json",
+    "checkpoints",
+    "metrics.jsonl",
+    "curves.png",
+    "result.json",
+    "summary.json",
+    "seed-[0-9]*",
+)
+
+
+class Workdir:
+    """The files of one run.
+
+    Attributes:
+      path: the directory.
+    """
+
+    def __init__(self, path: str | os.PathLike[str]):
+        self.path = Path(path)
+        self._lock: IO[str] | None = None
+
+    @property
+    def checkpoints(self) -> Path:
+        """Where the checkpoints are."""
+        return self.path / "checkpoints"
+
+    def config(self) -> ExperimentConfig | None:
+        """The experiment; None where none was started."""
+        path = self.path / "config.json"
+        return load_config(path) if path.exists() else None
+
+    def vocabulary(self) -> tuple[Vocabulary, str] | None:
+        """The vocabulary and the fingerprint of its reviews; None where there is none yet."""
+        path = self.path / "vocabulary.json"
+        return Vocabulary.load(path) if path.exists() else None
+
+    def result(self, config: ExperimentConfig) -> dict[str, Any] | None:
+        """What a finished run of `config` came to; None where it has not finished."""
+        path = self.path / ("result.json" if config.runs == 1 else "summary.json")
+        try:
+            result: dict[str, Any] = json.loads(path.read_text())
+            finished = result["epochs"] == config.training.epochs
+            float(result["test_accuracy"]), result["note"]
+        except (OSError, ValueError, KeyError, TypeError):
+            return None  # it is made again from the checkpoints
+        return result if finished else None
+
+    def finished_epochs(self) -> int:
+        """How many epochs ``metrics.jsonl`` has."""
+        try:
+            return len((self.path / "metrics.jsonl").read_bytes().splitlines())
+        except FileNotFoundError:
+            return 0
+        except OSError as error:
+            raise self._problem("read", error) from None
+
+    def check_free(self) -> None:
+        """Raise InputError where there is a run."""
+        if left := self._left_by_a_run():
+            raise InputError(
+                f"--workdir {self.path} already holds a run ({left[0].name}): --resume continues "
+                "it, --overwrite deletes it"
+            )
+
+    def check_own(self) -> None:
+        """Raise InputError where what a run would have left is not a run's."""
+        if self._left_by_a_run():
+            load_config(self.path / "config.json")
+
+    def clear(self) -> None:
+        """Delete what a run has left, and nothing else."""
+        for path in self._left_by_a_run():
+            shutil.rmtree(path) if path.is_dir() and not path.is_symlink() else path.unlink()
+
+    def write(self, name: str, content: str | bytes) -> None:
+        """Write a file, all of it or nothing.
+
+        Raises:
+          InputError: it cannot be written.
+        """
+        self.check_held()
+        path = self.path / name
+        unfinished = path.with_name(f"{name}.tmp")
+        try:
+            with unfinished.open("wb") as file:
+                file.write(content.encode() if isinstance(content, str) else content)
+                file.flush()
+                os.fsync(file.fileno())
+            unfinished.replace(path)
+        except OSError as error:
+            raise self._problem("written", error) from None
+
+    @contextlib.contextmanager
+    def hold(self) -> Iterator[None]:
+        """Create the directory and hold it against other runs; the lock ends with the process.
+
+        Raises:
+          InputError: it cannot be written, or another run holds it.
+        """
+        try:
+            self.path.mkdir(parents=True, exist_ok=True)
+            lock = (self.path / ".lock").open("w")
+        except OSError as error:
+            raise self._problem("written", error) from None
+        with lock:
+            try:
+                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                raise InputError(f"--workdir {self.path} is in use by another run") from None
+            self._lock = lock
+            try:
+                self.check_held()  # It may have been removed meanwhile.
+                yield
+            finally:
+                self._lock = None
+
+    def check_held(self) -> None:
+        """Raise InputError where the directory is not the one that is held.
+
+        It has been removed then, or removed and made again, by another run perhaps.
+        """
+        if self._lock is None:
+            raise RuntimeError(f"{self.path} is written to and not held")
+        try:
+            there = os.path.samestat(os.fstat(self._lock.fileno()), os.stat(self.path / ".lock"))
+        except OSError:
+            there = False
+        if not there:
+            raise InputError(f"--workdir {self.path} was removed while the run wrote to it")
+
+    def _left_by_a_run(self) -> list[Path]:
+        return [path for pattern in _LEFT_BY_A_RUN for path in self.path.glob(pattern)]
+
+    def _problem(self, done: str, error: OSError) -> InputError:
+        return InputError(f"--workdir {self.path} cannot be {done}: {error.strerror}")
