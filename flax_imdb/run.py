@@ -132,9 +132,9 @@ def _agreed_on(config: ExperimentConfig) -> dict[str, Any]:
     """What all processes must have in common: the reviews may be somewhere else in each."""
     settings = flags(config)
     del settings["--data-dir"]
-    versions = _versions()
+    ours = versions()
     # The versions first: another one may have other settings.
-    return {f"the version of {name}": versions[name] for name in ("flax_imdb", "jax")} | settings
+    return {f"the version of {name}": ours[name] for name in ("flax_imdb", "jax")} | settings
 
 
 def _check_agreement(settings: list[dict[str, Any]]) -> None:
@@ -306,7 +306,7 @@ def _train_once(
         "train_seconds": sum(record["seconds"] for record in history.epochs),
         "compile_seconds": sum(record["compile_seconds"] for record in history.epochs),
         "step_ms_median": statistics.median(record["step_ms_median"] for record in history.epochs),
-        "versions": _versions(),
+        "versions": versions(),
     }
     title = f"{config.model.arch} on {dataset.name}: test accuracy {test_accuracy:.2%}"
     if dataset.note:
@@ -391,7 +391,8 @@ def _check_reviews(workdir: Workdir, dataset: Dataset) -> None:
         dataset.check_same(vocabulary[1])
 
 
-def _versions() -> dict[str, str]:
+def versions() -> dict[str, str]:
+    """Of what decides the numbers of a run."""
     packages = ("jax", "jaxlib", "flax", "optax", "orbax-checkpoint", "numpy")
     return {
         "flax_imdb": flax_imdb.__version__,

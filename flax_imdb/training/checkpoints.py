@@ -99,7 +99,7 @@ class Checkpoints:
         self._experiment = experiment
         self._config = config
         self._last_save = time.monotonic()
-        self._reported: int | None = None
+        self._history = History()
         if not is_first():
             return
         import orbax.checkpoint as ocp
@@ -144,12 +144,10 @@ class Checkpoints:
                 raise
 
     def should_preserve(self, checkpoints: Sequence[Any], *, context: Any) -> list[bool]:
-        """Which to keep, for orbax: the newest, and the one that the run stands for."""
-        old = len(checkpoints) - self._config.keep_checkpoints
-        return [
-            number >= old or checkpoint.step == self._reported
-            for number, checkpoint in enumerate(checkpoints)
-        ]
+        """Which to keep, for orbax: the newest, and what the run stood for at each of them."""
+        newest = [checkpoint.step for checkpoint in checkpoints][-self._config.keep_checkpoints :]
+        kept = {*newest, *(_reported_step(self._history, step) for step in newest)}
+        return [checkpoint.step in kept for checkpoint in checkpoints]
 
     def due(self, step: int) -> bool:
         """Whether it is time to save, after so many steps."""
@@ -168,8 +166,7 @@ class Checkpoints:
         if not is_first():
             return
         step = int(state.step)
-        if history.epochs:
-            self._reported = reported_epoch(history.epochs)["step"]
+        self._history = history
         args = self._ocp.args.Composite(
             state=self._ocp.args.StandardSave(_saved(state)),
             history=self._ocp.args.JsonSave(dataclasses.asdict(history)),
@@ -220,7 +217,7 @@ class Checkpoints:
             for step in reversed(self._manager.all_steps()):
                 try:
                     restored = self._read(step, state)
-                    if (reported := self._reported_step(restored.history)) not in (None, step):
+                    if (reported := _reported_step(restored.history, step)) not in (None, step):
                         self._check(reported)
                     break
                 except InputError as error:
@@ -265,7 +262,7 @@ class Checkpoints:
         if newest is None:
             return None
         restored = self._read(newest, state)
-        reported = self._reported_step(restored.history)
+        reported = _reported_step(restored.history, newest)
         if reported is None:
             return None
         return (restored if reported == newest else self._read(reported, state)).state
@@ -329,10 +326,6 @@ class Checkpoints:
         (self._directory / str(step)).rename(aside)
         self._manager.reload()
 
-    @staticmethod
-    def _reported_step(history: History) -> int | None:
-        return reported_epoch(history.epochs)["step"] if history.epochs else None
-
 
 def are_whole(directory: Path, reported: int) -> bool:
     """Whether the checkpoints that `Checkpoints.load` reads are as they were written."""
@@ -377,6 +370,12 @@ def _saved(state: TrainState) -> dict[str, Any]:
     saved = {"step": state.step, "params": state.params, "opt_state": state.opt_state}
     # A copy, since NumPy would look into memory that the next step writes to.
     return jax.tree.map(np.array, saved)
+
+
+def _reported_step(history: History, step: int) -> int | None:
+    """The step of the epoch that a run stood for at a `step`; None in its first epoch."""
+    epochs = [record for record in history.epochs if record["step"] <= step]
+    return reported_epoch(epochs)["step"] if epochs else None
 
 
 def _history(content: Mapping[str, Any]) -> History:

@@ -1,0 +1,499 @@
+"""What happens when things go wrong: runs killed, checkpoints damaged, texts that mean harm.
+
+    python benchmarks/faults.py --json FILE
+
+Ends with status 1 where something was lost, loaded although damaged, or crashed.
+docs/reliability.md shows the results. It needs nothing but the package: its reviews are few, and
+synthetic.
+"""
+
+import argparse
+import collections
+import concurrent.futures
+import contextlib
+import hashlib
+import json
+import os
+import platform
+import random
+import shutil
+import signal
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import jax
+import numpy as np
+from rich.console import Console
+
+from flax_imdb import run
+from flax_imdb.config import ExperimentConfig, fixed_flags, flags
+from flax_imdb.data import DataConfig, Vocabulary, split_words, synthetic
+from flax_imdb.data.reviews import LABELS, SPLITS
+from flax_imdb.devices import tune_process
+from flax_imdb.errors import InputError
+from flax_imdb.models import ModelConfig
+from flax_imdb.predict import load, unreadable
+from flax_imdb.training import TrainConfig, TrainState
+from flax_imdb.training.checkpoints import CheckpointConfig, Checkpoints, Experiment
+from flax_imdb.workdir import Workdir
+
+ROOT = Path(__file__).parents[1]
+EPOCHS, TRAIN, TEST, BATCH = 3, 128, 64, 8
+
+
+def write_reviews(directory: Path, **splits: list[str]) -> Path:
+    """An ``aclImdb`` folder; every other review is positive."""
+    for split, texts in splits.items():
+        for label in LABELS:
+            (directory / "aclImdb" / split / label).mkdir(parents=True)
+        for i, text in enumerate(texts):
+            path = directory / "aclImdb" / split / LABELS[i % 2] / f"{i}_5.txt"
+            path.write_bytes(text.encode())
+    return directory
+
+
+def few_reviews(directory: Path) -> Path:
+    """A folder of synthetic reviews."""
+    sizes = dict(zip(SPLITS, (TRAIN, TEST), strict=True))
+    texts = {split: synthetic.generate(split, examples=n)[0] for split, n in sizes.items()}
+    return write_reviews(directory, **texts)
+
+
+def experiment(reviews: Path, *, seed: int = 7, epochs: int = EPOCHS) -> ExperimentConfig:
+    """An experiment of short steps, each of which can be saved."""
+    return ExperimentConfig(
+        model=ModelConfig("lstm_dropout", embedding_features=8, features=8),
+        data=DataConfig(data_dir=str(reviews), vocab_size=500, max_length=32),
+        training=TrainConfig(epochs=epochs, batch_size=BATCH, seed=seed),
+    )
+
+
+def train_in_process(config: ExperimentConfig, workdir: Path, **options: Any) -> dict[str, Any]:
+    """Train here, and say nothing."""
+    return run.train(config, workdir, device="cpu", console=Console(quiet=True), **options)
+
+
+def command(config: ExperimentConfig, workdir: Path, checkpoint_steps: int = 1) -> list[str]:
+    """The command line that trains `config`."""
+    given = [item for item in flags(config).items() if item[1] not in (None, False)]
+    given += [("--workdir", workdir), ("--checkpoint-steps", checkpoint_steps), ("--device", "cpu")]
+    args = [str(part) for item in given for part in item]
+    return [sys.executable, str(ROOT / "train.py"), *args]
+
+
+def digest(state: TrainState) -> str:
+    """Of every bit of a state that is saved."""
+    sha256 = hashlib.sha256()
+    for leaf in jax.tree.leaves((state.step, state.params, state.opt_state)):
+        sha256.update(np.asarray(leaf).tobytes())
+    return sha256.hexdigest()
+
+
+def ending(workdir: Path) -> tuple[str, list[Any], float]:
+    """All that a finished run came to but the times: bits, metrics of the epochs, loss."""
+    lines = (workdir / "metrics.jsonl").read_text().splitlines()
+    timed = {"seconds", "compile_seconds", "step_ms_median", "examples_per_second"}
+    epochs = [
+        {name: value for name, value in json.loads(line).items() if name not in timed}
+        for line in lines
+    ]
+    result = json.loads((workdir / "result.json").read_text())
+    return digest(load(workdir, "cpu").state), epochs, result["test_loss"]
+
+
+def phase(workdir: Path) -> str:
+    """What a run that was killed was about, by what it left."""
+    if (workdir / "result.json").exists():
+        return "finished"
+    if not (workdir / "vocabulary.json").exists():
+        return "starting"
+    left = list((workdir / "checkpoints").iterdir())
+    if any(not path.name.isdecimal() or not (path / "SHA256SUMS").exists() for path in left):
+        return "saving"
+    return "training"
+
+
+def kills(count: int, number: signal.Signals, seed: int = 0, at_once: int = 2) -> dict[str, Any]:
+    """Send a signal to so many runs at random moments, resume each, compare how they end."""
+    with tempfile.TemporaryDirectory() as temporary:
+        base = Path(temporary)
+        config = experiment(few_reviews(base / "reviews"))
+        start = time.monotonic()
+        subprocess.run(command(config, base / "reference"), check=True, capture_output=True)
+        duration = time.monotonic() - start
+        expected = ending(base / "reference")
+
+        def trial(n: int) -> dict[str, Any]:
+            rng = random.Random(f"{seed} {number} {n}")
+            workdir = base / f"run-{n}"
+            args = command(config, workdir)
+            process = subprocess.Popen(
+                args, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True
+            )
+            if n % 10:  # Every tenth at any moment, the others once it trains.
+                while not (workdir / "vocabulary.json").exists() and process.poll() is None:
+                    time.sleep(0.01)
+                time.sleep(rng.uniform(0, duration / 2))
+            else:
+                time.sleep(rng.uniform(0, duration))
+            sent = time.monotonic()
+            process.send_signal(number)
+            _, errors = process.communicate()
+            outcome = {
+                "phase": phase(workdir),
+                "seconds": time.monotonic() - sent,
+                "status": process.returncode,
+                "traceback": "Traceback" in errors,
+            }
+            again = subprocess.run([*args, "--resume"], capture_output=True, text=True, check=False)
+            outcome["resumed"] = again.returncode == 0
+            if again.returncode:
+                print(again.stderr, file=sys.stderr)
+            return outcome
+
+        with concurrent.futures.ThreadPoolExecutor(at_once) as pool:
+            outcomes = list(pool.map(trial, range(count)))
+        for n, outcome in enumerate(outcomes):
+            outcome["equal"] = outcome["resumed"] and ending(base / f"run-{n}") == expected
+    phases = collections.Counter(outcome["phase"] for outcome in outcomes)
+    statuses = collections.Counter(str(outcome["status"]) for outcome in outcomes)
+    return {
+        "signal": number.name,
+        "count": count,
+        "phases": dict(sorted(phases.items())),
+        "statuses": dict(sorted(statuses.items())),
+        "seconds_median": statistics.median(outcome["seconds"] for outcome in outcomes),
+        "seconds_max": max(outcome["seconds"] for outcome in outcomes),
+        "resumed": sum(outcome["resumed"] for outcome in outcomes),
+        "equal": sum(outcome["equal"] for outcome in outcomes),
+        "tracebacks": sum(outcome["traceback"] for outcome in outcomes),
+    }
+
+
+def _pick_file(rng: random.Random, checkpoint: Path) -> Path:
+    """Of the files, the larger the likelier, but each has a chance."""
+    files = sorted(path for path in checkpoint.rglob("*") if path.is_file())
+    return rng.choices(files, [1 + path.stat().st_size / 1000 for path in files])[0]
+
+
+def _flip(rng: random.Random, checkpoint: Path, others: list[Path]) -> None:
+    path = _pick_file(rng, checkpoint)
+    content = bytearray(path.read_bytes())
+    if not content:
+        return _flip(rng, checkpoint, others)
+    content[rng.randrange(len(content))] ^= 1 << rng.randrange(8)
+    path.write_bytes(content)
+    return None
+
+
+def _cut(rng: random.Random, checkpoint: Path, others: list[Path]) -> None:
+    path = _pick_file(rng, checkpoint)
+    if not path.stat().st_size:
+        return _cut(rng, checkpoint, others)
+    os.truncate(path, rng.randrange(path.stat().st_size))
+    return None
+
+
+def _remove(rng: random.Random, checkpoint: Path, others: list[Path]) -> None:
+    _pick_file(rng, checkpoint).unlink()
+
+
+def _swap_file(rng: random.Random, checkpoint: Path, others: list[Path]) -> None:
+    """Put a file of another checkpoint, of this run or of another one, in the place of one."""
+    path = _pick_file(rng, checkpoint)
+    other = rng.choice(others) / path.relative_to(checkpoint)
+    if not other.exists():  # Those of arrays have random names.
+        other = _pick_file(rng, rng.choice(others))
+    if other.read_bytes() == path.read_bytes():
+        return _swap_file(rng, checkpoint, others)
+    shutil.copy(other, path)
+    return None
+
+
+def _swap_checkpoint(rng: random.Random, checkpoint: Path, others: list[Path]) -> None:
+    """Put another checkpoint, whole as it is, in its place."""
+    shutil.rmtree(checkpoint)
+    shutil.copytree(rng.choice(others), checkpoint)
+
+
+DAMAGES: dict[str, Callable[[random.Random, Path, list[Path]], None]] = {
+    "a bit flipped": _flip,
+    "a file cut": _cut,
+    "a file removed": _remove,
+    "a file of another checkpoint": _swap_file,
+    "another checkpoint, whole": _swap_checkpoint,
+}
+
+
+def damages(count: int, seed: int = 0) -> dict[str, Any]:
+    """Damage a finished run's newest checkpoint in so many ways; load it, and resume."""
+    kinds: dict[str, collections.Counter[str]] = {name: collections.Counter() for name in DAMAGES}
+    with tempfile.TemporaryDirectory() as temporary:
+        base = Path(temporary)
+        reviews = few_reviews(base / "reviews")
+        saving = CheckpointConfig(checkpoint_steps=5, keep_checkpoints=3)
+        for seed_of_run in (7, 8):
+            config = experiment(reviews, seed=seed_of_run)
+            train_in_process(config, base / str(seed_of_run), checkpoints=saving)
+        config, original = experiment(reviews), Workdir(base / "7")
+        vocabulary = original.vocabulary()
+        assert vocabulary is not None
+        same = Experiment(
+            fixed_flags(original.config() or config), vocabulary[1], vocabulary[0].words
+        )
+        steps = sorted(int(path.name) for path in original.checkpoints.glob("[0-9]*"))
+        newest = steps[-1]
+        template = config.create_state()
+        true: dict[int, str] = {}
+        undamaged = base / "undamaged"
+        shutil.copytree(original.checkpoints, undamaged)
+        for step in reversed(steps):  # What each of them holds.
+            with Checkpoints(undamaged, same, read_only=True) as checkpoints:
+                true[step] = digest(checkpoints.resume(template, EPOCHS).state)
+            shutil.rmtree(undamaged / str(step))
+            if step == steps[1]:
+                break
+        others = [original.checkpoints / str(step) for step in steps[:-1]]
+        others += list((base / "8" / "checkpoints").glob("[0-9]*"))
+
+        for n in range(count):
+            rng = random.Random(f"{seed} {n}")
+            name = list(DAMAGES)[n % len(DAMAGES)]
+            workdir = base / f"damaged-{n}"
+            shutil.copytree(original.path, workdir)
+            DAMAGES[name](rng, workdir / "checkpoints" / str(newest), others)
+            outcome = kinds[name]
+            outcome["count"] += 1
+            try:
+                load(workdir, "cpu")
+            except InputError as error:
+                outcome["refused"] += str(newest) in str(error) and "\n" not in str(error)
+            with Checkpoints(workdir / "checkpoints", same) as checkpoints:
+                state, _, refused = checkpoints.resume(template, EPOCHS)
+            older = int(state.step) < newest and digest(state) == true[int(state.step)]
+            outcome["resumed from an older one"] += older and len(refused) == 1
+            shutil.rmtree(workdir)
+    return {"count": count, "kinds": {name: dict(outcome) for name, outcome in kinds.items()}}
+
+
+_TRAPS = (
+    *("", " ", "\t\n\r\v\f\x1c\x85\u2028\u2029\xa0\u3000", "\0", "\0a\0", "<br />", "<br<br />/>"),
+    *("İstanbul ẞ ß ﬁ ŉ ǰ", "[bold]x[/bold]", "{0} {x} %s %n", "../../etc/passwd", '"}],[{"a":'),
+    *(
+        "\u202e dlrow \u2066olleh\u2069",
+        "مرحبا بالعالم שלום",
+        "👩‍👩‍👧‍👦 🏳️‍🌈 👍🏽 🇩🇪",
+        "e\u0301" * 9,
+    ),
+    *(
+        "\ufeff\ufffe\uffff",
+        "\x1b[31m\x07\x08",
+        "<pad> <start> <unk>",
+        "don't 'quote' it''s",
+        "\U0001d573\U0001d58a",
+    ),
+    *("\ud800", "\udfff\ud800", "caf\udce9", "nan inf -0 1e309 ٣ ⅷ ²", "'" * 500, "x\u0300" * 300),
+)
+
+
+def hostile_texts(count: int, seed: int = 0) -> list[str]:
+    """Texts of characters from anywhere in Unicode, and of traps; two of 10 MB without a space."""
+    rng = random.Random(f"texts {seed}")
+    ranges = ((0, 0x20), (0x20, 0x7F), (0, 0x300), (0x590, 0x700), (0x2000, 0x2070), (0, 0x110000))
+    texts = ["x" * 10_000_000, "\U0001f600" * 2_500_000]
+    while len(texts) < count:
+        parts = []
+        for _ in range(rng.randrange(1, 40)):
+            low, high = rng.choice(ranges)
+            letters = [chr(rng.randrange(low, high)) for _ in range(rng.randrange(12))]
+            parts.append(rng.choice(("".join(letters), rng.choice(_TRAPS), "the film was good")))
+        texts.append(rng.choice(("", " ", "\n")).join(parts) * rng.choice((1, 1, 1, 1, 50)))
+    return texts[:count]
+
+
+def texts(count: int, seed: int = 0) -> dict[str, Any]:
+    """Take so many hostile texts through vocabulary, predict and evaluate, twice."""
+    made = hostile_texts(count, seed)
+    files = [text for text in made if _is_unicode(text)]
+    vocabulary = Vocabulary.build(map(split_words, files))
+    encoded = [vocabulary.encode(split_words(text)) for text in made]
+    with tempfile.TemporaryDirectory() as temporary:
+        base = Path(temporary)
+        path = base / "vocabulary.json"
+        path.write_text(vocabulary.dump(dataset="synthetic", fingerprint=""))
+        again, _ = Vocabulary.load(path)
+        same_ids = again.words == vocabulary.words and all(
+            np.array_equal(again.encode(split_words(text)), ids)
+            for text, ids in zip(made, encoded, strict=True)
+        )
+
+        reviews = write_reviews(
+            base / "reviews", train=synthetic.generate("train", examples=TRAIN)[0], test=files
+        )
+        result = train_in_process(experiment(reviews, epochs=1), base / "run")
+        model = load(base / "run", "cpu")
+        evaluated = {model.evaluate() for _ in range(2)}
+        evaluated.add((result["test_loss"], result["test_accuracy"]))
+
+        reasons = [unreadable(text) for text in made]
+        readable = [text for text, why in zip(made, reasons, strict=True) if why is None]
+        predicted = [model.predict(readable) for _ in range(2)]
+        probabilities = [prediction.probability for prediction in predicted[0]]
+
+        # And as the command reads them: bytes, lines.
+        lines = "\n".join(made[2:]).encode(errors="surrogatepass")
+        printed = [_predict_command(base / "run", lines) for _ in range(2)]
+    answered = len(printed[0].stdout.splitlines())
+    return {
+        "count": count,
+        "words": len(vocabulary.words),
+        "same ids after saving": same_ids,
+        "evaluated": len(files),
+        "evaluated alike": len(evaluated) == 1,
+        "predicted": len(readable),
+        "unreadable, with a reason": sum(bool(why) and "\n" not in why for why in reasons if why),
+        "predicted alike": predicted[0] == predicted[1],
+        "probabilities": all(0 <= probability <= 1 for probability in probabilities),
+        "lines": len(lines.splitlines()),
+        "lines answered": answered,
+        "lines answered alike": printed[0].stdout == printed[1].stdout,
+        "tracebacks": sum(b"Traceback" in done.stderr for done in printed),
+    }
+
+
+def _is_unicode(text: str) -> bool:
+    """Whether a file can hold it: no lone surrogates."""
+    with contextlib.suppress(UnicodeEncodeError):
+        return bool(text.encode()) or not text
+    return False
+
+
+def _predict_command(workdir: Path, lines: bytes) -> subprocess.CompletedProcess[bytes]:
+    code = "from flax_imdb.cli import script; script()"
+    args = [sys.executable, "-c", code, "predict", "--workdir", str(workdir), "--device", "cpu"]
+    return subprocess.run(args, input=lines, capture_output=True, check=False, cwd=ROOT)
+
+
+def memory(steps: int) -> dict[str, Any]:
+    """The memory of a run of so many steps, as its epochs end, a checkpoint every 50 steps."""
+    with tempfile.TemporaryDirectory() as temporary:
+        base = Path(temporary)
+        per_epoch = TRAIN // BATCH
+        config = experiment(few_reviews(base / "reviews"), epochs=-(-steps // per_epoch))
+        workdir = base / "run"
+        process = subprocess.Popen(
+            command(config, workdir, checkpoint_steps=50), stdout=subprocess.DEVNULL
+        )
+        samples = list(_resident_megabytes(process, Workdir(workdir), per_epoch))
+    # Of the steps after the first tenth, in which everything is made that a run needs.
+    settled = np.array([sample for sample in samples if sample[0] >= steps / 10])
+    slope = float(np.polyfit(settled[:, 0], settled[:, 1], 1)[0]) if len(settled) > 1 else None
+    at = [min(samples, key=lambda sample: abs(sample[0] - share * steps)) for share in _SHARES]
+    return {
+        "steps": samples[-1][0],
+        "status": process.wait(),
+        "resident_mb": [{"step": step, "mb": mb} for step, mb in at],
+        "mb_per_1000_steps": None if slope is None else 1000 * slope,
+    }
+
+
+_SHARES = (0.1, 0.25, 0.5, 0.75, 1)
+
+
+def _resident_megabytes(
+    process: subprocess.Popen[bytes], workdir: Workdir, per_epoch: int
+) -> Iterator[tuple[int, float]]:
+    """The step and the memory after it, whenever an epoch has ended."""
+    seen = 0
+    while process.poll() is None:
+        if (epochs := workdir.finished_epochs()) > seen:
+            seen = epochs
+            with contextlib.suppress(FileNotFoundError, ProcessLookupError, StopIteration):
+                lines = Path(f"/proc/{process.pid}/status").read_text().splitlines()
+                line = next(line for line in lines if line.startswith("VmRSS"))
+                yield epochs * per_epoch, int(line.split()[1]) / 1024
+        time.sleep(0.02)
+
+
+def failures(results: dict[str, Any]) -> list[str]:
+    """What did not go as it must."""
+    problems = []
+    for killed in results["kills"]:
+        problems += [
+            f"{killed['signal']}: {killed[name]} of {killed['count']} {name}"
+            for name in ("resumed", "equal")
+            if killed[name] != killed["count"]
+        ]
+        if killed["tracebacks"]:
+            problems.append(f"{killed['signal']}: {killed['tracebacks']} tracebacks")
+    for kind, outcome in results["damages"]["kinds"].items():
+        problems += [
+            f"{kind}: {outcome.get(name, 0)} of {outcome['count']} {name}"
+            for name in ("refused", "resumed from an older one")
+            if outcome.get(name, 0) != outcome.get("count", 0)
+        ]
+    made = results["texts"]
+    problems += [
+        f"texts: not {name}"
+        for name in (
+            *("same ids after saving", "evaluated alike", "predicted alike", "probabilities"),
+            "lines answered alike",
+        )
+        if not made[name]
+    ]
+    if made["lines answered"] != made["lines"] or made["tracebacks"]:
+        problems.append(f"texts: {made['lines answered']} of {made['lines']} lines answered")
+    if results["memory"]["status"]:
+        problems.append(f"the long run ended with status {results['memory']['status']}")
+    return problems
+
+
+def main() -> int:
+    """Do it all."""
+    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
+    parser.add_argument("--kills", type=int, default=100, help="runs ended by SIGKILL")
+    parser.add_argument("--signals", type=int, default=20, help="by SIGTERM; as many by SIGINT")
+    parser.add_argument("--damages", type=int, default=200)
+    parser.add_argument("--texts", type=int, default=10_000)
+    parser.add_argument("--steps", type=int, default=10_000)
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--json", type=Path)
+    options = parser.parse_args()
+    tune_process()
+    results: dict[str, Any] = {}
+    results["texts"] = texts(options.texts, options.seed)
+    print(json.dumps(results["texts"]), flush=True)
+    results["damages"] = damages(options.damages, options.seed)
+    print(json.dumps(results["damages"]), flush=True)
+    results["memory"] = memory(options.steps)
+    print(json.dumps(results["memory"]), flush=True)
+    results["kills"] = []
+    for number, count in (
+        (signal.SIGKILL, options.kills),
+        (signal.SIGTERM, options.signals),
+        (signal.SIGINT, options.signals),
+    ):
+        results["kills"].append(kills(count, number, options.seed))
+        print(json.dumps(results["kills"][-1]), flush=True)
+    results |= {
+        "seed": options.seed,
+        "cpus": os.cpu_count(),
+        "platform": platform.platform(),
+        "versions": run.versions(),
+    }
+    if options.json:
+        options.json.write_text(json.dumps(results, indent=2) + "\n")
+    problems = failures(results)
+    for problem in problems:
+        print(problem, file=sys.stderr)
+    return 1 if problems else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
