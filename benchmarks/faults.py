@@ -380,23 +380,28 @@ def _predict_command(workdir: Path, lines: bytes) -> subprocess.CompletedProcess
     return subprocess.run(args, input=lines, capture_output=True, check=False, cwd=ROOT)
 
 
-def memory(steps: int) -> dict[str, Any]:
-    """The memory of a run of so many steps, as its epochs end, a checkpoint every 50 steps."""
+def memory(steps: int, checkpoint_steps: int) -> dict[str, Any]:
+    """The memory of a run of so many steps, with checkpoints as often."""
     with tempfile.TemporaryDirectory() as temporary:
         base = Path(temporary)
-        per_epoch = TRAIN // BATCH
-        config = experiment(few_reviews(base / "reviews"), epochs=-(-steps // per_epoch))
-        workdir = base / "run"
+        reviews = {
+            split: synthetic.generate(split, examples=size)[0]
+            for split, size in (("train", BATCH * min(steps, 500)), ("test", TEST))
+        }
+        write_reviews(base / "reviews", **reviews)
+        config = experiment(base / "reviews", epochs=-(-steps // 500))
         process = subprocess.Popen(
-            command(config, workdir, checkpoint_steps=50), stdout=subprocess.DEVNULL
+            command(config, base / "run", checkpoint_steps), stdout=subprocess.DEVNULL
         )
-        samples = list(_resident_megabytes(process, Workdir(workdir), per_epoch))
+        samples = list(_resident_megabytes(process, base / "run" / "metrics.jsonl"))
     # Of the steps after the first tenth, in which everything is made that a run needs.
     settled = np.array([sample for sample in samples if sample[0] >= steps / 10])
     slope = float(np.polyfit(settled[:, 0], settled[:, 1], 1)[0]) if len(settled) > 1 else None
     at = [min(samples, key=lambda sample: abs(sample[0] - share * steps)) for share in _SHARES]
     return {
         "steps": samples[-1][0],
+        "checkpoint_steps": checkpoint_steps,
+        "checkpoints": samples[-1][0] // checkpoint_steps,
         "status": process.wait(),
         "resident_mb": [{"step": step, "mb": mb} for step, mb in at],
         "mb_per_1000_steps": None if slope is None else 1000 * slope,
@@ -407,17 +412,18 @@ _SHARES = (0.1, 0.25, 0.5, 0.75, 1)
 
 
 def _resident_megabytes(
-    process: subprocess.Popen[bytes], workdir: Workdir, per_epoch: int
+    process: subprocess.Popen[bytes], metrics: Path
 ) -> Iterator[tuple[int, float]]:
     """The step and the memory after it, whenever an epoch has ended."""
-    seen = 0
+    seen: list[str] = []
     while process.poll() is None:
-        if (epochs := workdir.finished_epochs()) > seen:
-            seen = epochs
+        lines = metrics.read_text().splitlines() if metrics.exists() else []
+        if len(lines) > len(seen):
+            seen = lines
             with contextlib.suppress(FileNotFoundError, ProcessLookupError, StopIteration):
-                lines = Path(f"/proc/{process.pid}/status").read_text().splitlines()
-                line = next(line for line in lines if line.startswith("VmRSS"))
-                yield epochs * per_epoch, int(line.split()[1]) / 1024
+                status = Path(f"/proc/{process.pid}/status").read_text().splitlines()
+                line = next(line for line in status if line.startswith("VmRSS"))
+                yield json.loads(lines[-1])["step"], int(line.split()[1]) / 1024
         time.sleep(0.02)
 
 
@@ -449,8 +455,11 @@ def failures(results: dict[str, Any]) -> list[str]:
     ]
     if made["lines answered"] != made["lines"] or made["tracebacks"]:
         problems.append(f"texts: {made['lines answered']} of {made['lines']} lines answered")
-    if results["memory"]["status"]:
-        problems.append(f"the long run ended with status {results['memory']['status']}")
+    problems += [
+        f"a run of {long['steps']} steps ended with status {long['status']}"
+        for long in results["memory"]
+        if long["status"]
+    ]
     return problems
 
 
@@ -471,7 +480,7 @@ def main() -> int:
     print(json.dumps(results["texts"]), flush=True)
     results["damages"] = damages(options.damages, options.seed)
     print(json.dumps(results["damages"]), flush=True)
-    results["memory"] = memory(options.steps)
+    results["memory"] = [memory(options.steps, every) for every in (500, 10)]
     print(json.dumps(results["memory"]), flush=True)
     results["kills"] = []
     for number, count in (

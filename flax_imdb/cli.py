@@ -183,19 +183,33 @@ def run(command: Callable[[list[str], str], int], args: list[str], prog: str) ->
     except KeyboardInterrupt:
         status = 130
     except Exception as error:
-        if not is_one_of_several():
-            raise
-        if isinstance(error, jax.errors.JaxRuntimeError) and _LOST.search(str(error)):
-            status = _fail(f"another process has ended or cannot be reached: {error}", status=1)
-        else:
+        if explained := _explained(error):
+            status = _fail(explained, status=1)
+        elif is_one_of_several():
             traceback.print_exc()
             status = 1
+        else:
+            raise
     if status != 0 and is_one_of_several():
         # At once: it must not wait for the others at the exit, since they wait for it.
         sys.stdout.flush()
         sys.stderr.flush()
         os._exit(status)
     return status
+
+
+def _explained(error: Exception) -> str | None:
+    """What to say of an error that is neither the user's mistake nor a bug; else None."""
+    reason = str(error)
+    of_jax = isinstance(error, jax.errors.JaxRuntimeError)
+    if isinstance(error, MemoryError) or (of_jax and "RESOURCE_EXHAUSTED" in reason):
+        return (
+            "out of memory: a smaller --batch-size, --microbatches 4 or --remat-steps 25 takes "
+            f"less ({reason[:200]})"
+        )
+    if of_jax and is_one_of_several() and _LOST.search(reason):
+        return f"another process has ended or cannot be reached: {reason}"
+    return None
 
 
 # What JAX raises where another process does not answer begins with the name of what asked it.

@@ -27,6 +27,9 @@ DeviceName = Literal["auto", "cpu", "gpu", "tpu"]
 # glibc's malloc.h
 _M_TRIM_THRESHOLD, _M_MMAP_MAX, _M_ARENA_MAX = -1, -4, -8
 
+# More than any cluster runs.
+MAX_PROCESSES = 2**20
+
 # Fewer rows than this on a core cost more in overhead than the core gains.
 _ROWS_PER_CPU = 8
 
@@ -94,7 +97,7 @@ class Processes:
                 f"--coordinator {self.coordinator} is no address: HOST:PORT is needed, such as "
                 "10.0.0.1:1234"
             )
-        check_between("--num-processes", self.num_processes, 1)
+        check_between("--num-processes", self.num_processes, 1, MAX_PROCESSES)
         check_between("--process-id", self.process_id, 0)
         if self.process_id >= self.num_processes:
             raise InputError(

@@ -102,6 +102,9 @@ class Classifier(nn.Module):
 
 Precision = Literal["float32", "bfloat16"]
 
+# An LSTM of more has more parameters than any machine's memory holds.
+MAX_FEATURES = 2**16
+
 
 @dataclasses.dataclass(frozen=True)
 class ModelConfig:
@@ -133,7 +136,7 @@ class ModelConfig:
             if value not in choices:
                 raise InputError(f"{flag} {value} is unknown: one of {', '.join(choices)}")
         for name in ("embedding_features", "features"):
-            check_between(f"--{name.replace('_', '-')}", getattr(self, name), 1)
+            check_between(f"--{name.replace('_', '-')}", getattr(self, name), 1, MAX_FEATURES)
         if self.remat_steps is not None:
             check_between("--remat-steps", self.remat_steps, 1)
 

@@ -302,7 +302,12 @@ def _by_id(file: Path) -> tuple[int, str, str]:
 def _fingerprint(root: Path, files: Iterable[Path]) -> str:
     digest = hashlib.sha256()
     for file in files:
-        content = file.read_bytes()
+        try:
+            content = file.read_bytes()
+        except OSError as error:  # It was there a moment ago.
+            raise InputError(
+                f"--data-dir {root}: {file} cannot be read ({error.strerror})"
+            ) from None
         digest.update(f"{file.relative_to(root).as_posix()} {len(content)}\n".encode())
         digest.update(content)
     return digest.hexdigest()
