@@ -25,7 +25,7 @@ from flax_imdb.devices import (
     make_mesh,
     select_devices,
 )
-from flax_imdb.errors import InputError
+from flax_imdb.errors import InputError, Interrupted
 from flax_imdb.report import TrainingReport, count_parameters, draw_curves, parameter_table
 from flax_imdb.training import EpochRecord, Trainer, catch_signals, reported_epoch
 from flax_imdb.training.checkpoints import (
@@ -242,8 +242,8 @@ def _train_once(
     finished_epochs = in_first(start)
     experiment = Experiment(fixed_flags(config), dataset.fingerprint, dataset.vocabulary.words)
     with (
-        Checkpoints(workdir.checkpoints, experiment, checkpoint_config) as checkpoints,
         catch_signals() as interruption,
+        Checkpoints(workdir.checkpoints, experiment, checkpoint_config) as checkpoints,
     ):
         state, history, refused = checkpoints.resume(state, finished_epochs)
         state = trainer.place(state)
@@ -262,13 +262,17 @@ def _train_once(
                 interruption=interruption,
                 on_step=report.step,
             )
-            for state, history in states:
-                if is_first():
-                    workdir.check_held()
-                checkpoints.save(state, history)
-                if history.unfinished is None:
-                    in_first(end_epoch)
-                    report.epoch(history.epochs[-1])
+            try:
+                for state, history in states:
+                    if is_first():
+                        workdir.check_held()
+                    checkpoints.save(state, history)
+                    if history.unfinished is None:
+                        in_first(end_epoch)
+                        report.epoch(history.epochs[-1])
+            except Interrupted:
+                in_first(checkpoints.wait)  # Where one process ends, others may be made to.
+                raise
         record = reported_epoch(history.epochs)
         if record["eval_split"] == "test":
             test_loss, test_accuracy = record["eval_loss"], record["eval_accuracy"]
@@ -336,7 +340,7 @@ def _finished(workdir: Workdir, config: ExperimentConfig) -> dict[str, Any] | No
     if config.runs > 1:
         whole = all(_finished(directory, once) for once, directory in _seeds(config, workdir))
     else:
-        whole = are_whole(workdir.checkpoints, result["reported_step"])
+        whole = are_whole(workdir.checkpoints, result.get("reported_step", -1))
     return result if whole else None
 
 

@@ -59,7 +59,7 @@ class Workdir:
             result: dict[str, Any] = json.loads(path.read_text())
             finished = result["epochs"] == config.training.epochs
             float(result["test_accuracy"]), result["note"]
-        except (OSError, ValueError, KeyError, TypeError):
+        except (OSError, ValueError, KeyError, TypeError, RecursionError):
             return None  # it is made again from the checkpoints
         return result if finished else None
 
@@ -86,9 +86,17 @@ class Workdir:
             load_config(self.path / "config.json")
 
     def clear(self) -> None:
-        """Delete what a run has left, and nothing else."""
-        for path in self._left_by_a_run():
-            shutil.rmtree(path) if path.is_dir() and not path.is_symlink() else path.unlink()
+        """Delete what a run has left, and nothing else.
+
+        Raises:
+          InputError: it cannot be deleted.
+        """
+        try:
+            # The configuration last: without it nobody would know whose the others are.
+            for path in reversed(self._left_by_a_run()):
+                shutil.rmtree(path) if path.is_dir() and not path.is_symlink() else path.unlink()
+        except OSError as error:
+            raise self._problem("cleared", error) from None
 
     def write(self, name: str, content: str | bytes) -> None:
         """Write a file, all of it or nothing.

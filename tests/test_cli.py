@@ -7,6 +7,7 @@ import sys
 from pathlib import Path
 
 import fake_reviews
+import jax
 import pytest
 
 from flax_imdb import cli, models
@@ -127,7 +128,7 @@ class TestBadInput:
             ("--learning-rate -1e-3", "--learning-rate -0.001 makes no sense"),
             ("--learning-rate inf", "--learning-rate inf makes no sense"),
             ("--seed -1", "--seed -1 is too small: 0 or more is needed"),
-            ("--seed 4294967296", "--seed 4294967296 is too large: below 2**32 is needed"),
+            ("--seed 4294967296", "--seed 4294967296 is too large: 4294967295 at most"),
             ("--features 0", "--features 0 is too small: 1 or more is needed"),
             ("--train-examples 0", "--train-examples 0 is too small: 1 or more is needed"),
             ("--test-examples 0", "--test-examples 0 is too small: 1 or more is needed"),
@@ -142,6 +143,23 @@ class TestBadInput:
             ("--microbatches 65", "--microbatches 65 is too large: a batch has --batch-size 64"),
             ("--coordinator host:1", "go together: --num-processes is missing"),
             ("--timeout 0", "--timeout 0 is too small: 1 or more is needed"),
+            ("--vocab-size 10000001", "--vocab-size 10000001 is too large: 10000000 at most"),
+            ("--features 65537", "--features 65537 is too large: 65536 at most"),
+            ("--embedding-features 0", "--embedding-features 0 is too small: 1 or more"),
+            ("--embedding-features 65537", "--embedding-features 65537 is too large: 65536"),
+            ("--batch-size 65537", "--batch-size 65537 is too large: 65536 at most"),
+            ("--learning-rate 1e-50", "--learning-rate 1e-50 makes no sense: a finite number"),
+            ("--learning-rate 1e39", "--learning-rate 1e+39 makes no sense"),
+            ("--clip-norm 0", "--clip-norm 0.0 makes no sense: a finite number above 0 is needed"),
+            ("--clip-norm nan", "--clip-norm nan makes no sense"),
+            ("--max-length 1000001", "--max-length 1000001 is too large: 1000000 at most"),
+            ("--num-processes 1048577 --process-id 0 --coordinator a:1", "1048577 is too large"),
+            ("--timeout 86401", "--timeout 86401 is too large: 86400 at most"),
+            ("--checkpoint-steps 0", "--checkpoint-steps 0 is too small: 1 or more is needed"),
+            ("--checkpoint-minutes 0", "--checkpoint-minutes 0.0 makes no sense"),
+            ("--checkpoint-minutes inf", "--checkpoint-minutes inf makes no sense"),
+            ("--keep-checkpoints 0", "--keep-checkpoints 0 is too small: 1 or more is needed"),
+            ("--train-examples -1", "--train-examples -1 is too small: 1 or more is needed"),
             ("--padding left", "'left'"),
             ("--data-dir /nowhere", "--data-dir /nowhere is not a directory"),
             ("--resume", "--resume needs --workdir"),
@@ -166,6 +184,51 @@ class TestBadInput:
         assert output.err.count("\n") == 1
         assert message in output.err
         assert "─" not in output.err
+
+    @pytest.mark.parametrize(
+        "args",
+        [
+            "--epochs 1000000000000000000000 --batch-size 65536 --microbatches 65536",
+            "--learning-rate 3.4e38 --clip-norm 1e-45 --seed 4294967295 --max-length 1000000",
+            "--learning-rate 1e-45 --clip-norm 3.4e38 --seed 0 --max-length 1 --vocab-size 4",
+            "--vocab-size 10000000 --features 65536 --embedding-features 65536 --remat-steps 1",
+            "--features 1 --embedding-features 1 --batch-size 1 --checkpoint-steps 1 --timeout 1",
+            "--checkpoint-minutes 1e300 --keep-checkpoints 1000000000000 --timeout 86400",
+            "--checkpoint-minutes 1e-300 --validation-examples 0 --runs 1 --train-examples 1",
+        ],
+    )
+    def test_the_limits_themselves_are_good(
+        self, args: str, capsys: pytest.CaptureFixture[str]
+    ) -> None:
+        """What is not there is found out after the numbers were looked at."""
+        assert cli.run(cli.train, [*args.split(), "--data-dir", "/nowhere"], "train.py") == 2
+        assert capsys.readouterr().err.startswith("error: --data-dir /nowhere is not a directory")
+
+    @pytest.mark.parametrize(
+        ("error", "message"),
+        [
+            (MemoryError("Unable to allocate 9 GiB"), "Unable to allocate 9 GiB"),
+            (jax.errors.JaxRuntimeError("RESOURCE_EXHAUSTED: 9 bytes"), "RESOURCE_EXHAUSTED: 9"),
+        ],
+    )
+    def test_out_of_memory(
+        self, error: Exception, message: str, capsys: pytest.CaptureFixture[str]
+    ) -> None:
+        def command(args: list[str], prog: str) -> int:
+            raise error
+
+        assert cli.run(command, [], "train.py") == 1
+        said = capsys.readouterr().err
+        assert said.startswith("error: out of memory: a smaller --batch-size, --microbatches 4 or")
+        assert message in said
+        assert said.count("\n") == 1
+
+    def test_a_bug_shows_its_traceback(self) -> None:
+        def command(args: list[str], prog: str) -> int:
+            raise jax.errors.JaxRuntimeError("INTERNAL: what is this")
+
+        with pytest.raises(jax.errors.JaxRuntimeError):
+            cli.run(command, [], "train.py")
 
     @pytest.mark.parametrize(
         ("args", "message"),

@@ -170,6 +170,43 @@ class TestTheSameResults:
         self.same(tmp_path / "run", alone)
 
 
+class TestPreemption:
+    @pytest.mark.parametrize(
+        ("number", "told"), [(signal.SIGTERM, 1), (signal.SIGINT, 0)], ids=["SIGTERM", "SIGINT"]
+    )
+    def test_of_one_process_stops_all_at_one_step(
+        self, reviews: Path, two: Path, tmp_path: Path, number: signal.Signals, told: int
+    ) -> None:
+        """As a cluster does it, or a person with Ctrl-C."""
+        workdir = tmp_path / "run"
+        flags = ("--workdir", workdir, "--epochs", 100_000)
+        with Job(with_devices(2, 2), train(reviews, 2, *flags)) as job:
+            deadline = time.monotonic() + 100
+            while not (workdir / "metrics.jsonl").exists():
+                assert time.monotonic() < deadline
+                time.sleep(0.05)
+            job.processes[told].send_signal(number)
+            ends = job.ends()
+        for process, (status, _, errors) in enumerate(ends):
+            name = number.name if process == told else "SIGTERM"
+            assert status == 128 + signal.Signals[name]
+            assert f"stopped by {name}: continue with --resume --workdir {workdir}" in errors
+            assert "Traceback" not in errors
+        epochs = len((workdir / "metrics.jsonl").read_text().splitlines()) + 1
+        config = json.loads((workdir / "config.json").read_text())
+        config["training"]["epochs"] = epochs  # No more than that, of the many it was to have.
+        (workdir / "config.json").write_text(json.dumps(config))
+        never_stopped = tmp_path / "never-stopped"
+        for own, resume in ((workdir, ["--resume"]), (never_stopped, [])):
+            arguments = train(reviews, 2, "--workdir", own, "--epochs", epochs, *resume)
+            with Job(with_devices(2, 2), arguments) as job:
+                assert [status for status, *_ in job.ends()] == [0, 0]
+        ours, theirs = (load(each).state.params for each in (workdir, never_stopped))
+        jax.tree.map(np.testing.assert_array_equal, ours, theirs)
+        lines = (workdir / "metrics.jsonl").read_text().splitlines()
+        assert [json.loads(line)["epoch"] for line in lines] == list(range(1, epochs + 1))
+
+
 class TestFailures:
     def test_of_a_process_end_the_others(self, reviews: Path, tmp_path: Path) -> None:
         flags = ("--workdir", tmp_path / "run", "--epochs", 100_000)

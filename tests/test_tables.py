@@ -1,12 +1,15 @@
-"""The pages of docs/ that are made of benchmarks/results."""
+"""The pages of docs/ that are made of benchmarks/results, or have tables of it."""
 
 from types import ModuleType
 
 import pytest
+import reliability_page
 import scaling_page
 import tables
 
 
-@pytest.mark.parametrize("script", [tables, scaling_page], ids=lambda script: script.__name__)
+@pytest.mark.parametrize(
+    "script", [tables, scaling_page, reliability_page], ids=lambda script: script.__name__
+)
 def test_a_page_is_what_the_committed_results_give(script: ModuleType) -> None:
     assert script.PAGE.read_text() == script.page()

@@ -100,15 +100,19 @@ class Checkpoints:
         self._config = config
         self._last_save = time.monotonic()
         self._history = History()
-        if not is_first():
-            return
+        in_first(lambda: self._open(read_only))
+
+    def _open(self, read_only: bool) -> None:
         import orbax.checkpoint as ocp
 
         # What goes wrong is raised; orbax would print it, too.
         logging.getLogger("absl").setLevel(logging.CRITICAL)
         self._ocp = ocp
         if not read_only:
-            self._directory.mkdir(parents=True, exist_ok=True)  # Orbax would wait for the others.
+            try:
+                self._directory.mkdir(parents=True, exist_ok=True)  # Orbax would wait for others.
+            except OSError as error:
+                raise InputError(f"{self._directory} cannot be written: {error.strerror}") from None
         alone = ocp.options.MultiprocessingOptions(
             primary_host=0, active_processes={0}, barrier_sync_key_prefix="first"
         )

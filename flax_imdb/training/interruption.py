@@ -23,6 +23,7 @@ class Interruption:
     """
 
     def __init__(self) -> None:
+        self._several = jax.process_count() > 1
         self._signal = signal.SIGTERM
         self._received = False
         self._agreed = False
@@ -30,7 +31,7 @@ class Interruption:
 
     def requested(self) -> bool:
         """Whether to stop."""
-        if jax.process_count() == 1:
+        if not self._several:
             return self._received
         if not self._agreed:
             self._polls += 1
@@ -48,7 +49,7 @@ class Interruption:
         """The signals' handler."""
         self._signal = signal.Signals(number)
         self._received = True
-        if jax.process_count() > 1:
+        if self._several:
             os.kill(os.getpid(), signal.SIGTERM)  # JAX's service listens to this one.
             return
         # Not by print: the signal may have come in the middle of another one.

@@ -164,6 +164,15 @@ class TestFolder:
         with one_line_error(f"{folder}: {missing} is missing or has no .txt files"):
             find_reviews(data_dir=folder)
 
+    def test_names_a_file_that_has_vanished(self, folder: Path) -> None:
+        """With its whole directory, as when a disk is unmounted."""
+        found = find_reviews(data_dir=folder)
+        shutil.rmtree(folder)
+        with pytest.raises(InputError, match=r"train/neg/0_0.txt cannot be read .*No such file"):
+            found.read("train")
+        with pytest.raises(InputError, match=r"0_0.txt cannot be read .No such file or directory"):
+            _ = found.fingerprint
+
     def test_names_the_file_that_is_not_utf_8(self, folder: Path) -> None:
         file = folder / "test" / "pos" / "3_1.txt"
         file.write_bytes("Née".encode("latin-1"))

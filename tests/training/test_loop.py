@@ -1,13 +1,16 @@
 """The loop over epochs, on one device and on several."""
 
+import functools
 from typing import Any
 
 import jax
 import numpy as np
+import pytest
 
 from flax_imdb import models
-from flax_imdb.data import Batching, Dataset, Examples, Vocabulary
+from flax_imdb.data import Batch, Batching, Dataset, Examples, Planned, Vocabulary
 from flax_imdb.devices import make_mesh
+from flax_imdb.errors import InputError
 from flax_imdb.training import History, TrainConfig, Trainer, create_state
 
 
@@ -40,6 +43,71 @@ def trained(arch: str, devices: int) -> tuple[Any, list[Any], np.ndarray]:
         records.append(history.epochs[-1])
         params, predictions = jax.device_get(state.params), trainer.predict(state, dataset.test)
     return params, records, predictions
+
+
+class Poisoned(Batching):
+    """In some batches of an epoch a row weighs more than a number can say."""
+
+    poisoned: tuple[int, ...] = ()
+
+    def plan_epoch(self, examples: Examples, *, seed: int, epoch: int) -> list[Planned]:
+        plan = super().plan_epoch(examples, seed=seed, epoch=epoch)
+        self.sick.extend(plan[i] for i in self.poisoned)
+        return plan
+
+    def make(self, examples: Examples, planned: Planned, share: tuple[int, int] = (0, 1)) -> Batch:
+        batch = super().make(examples, planned, share)
+        if any(planned is sick for sick in self.sick):
+            batch["weights"][0] = np.inf
+        return batch
+
+    @functools.cached_property
+    def sick(self) -> list[Planned]:
+        return []
+
+
+class TestNotFinite:
+    """A step whose loss or gradient is no number."""
+
+    def trained(self, poisoned: tuple[int, ...], devices: int = 1, **settings: Any) -> Any:
+        batching = Poisoned(8, 12, multiple_of=devices)
+        object.__setattr__(batching, "poisoned", poisoned)
+        trainer = Trainer(make_mesh(jax.devices()[:devices]), batching)
+        model = models.build(models.ModelConfig(embedding_features=4, features=6), vocab_size=30)
+        state = trainer.place(create_state(model, learning_rate=1e-2, seed=0))
+        config = TrainConfig(epochs=1, batch_size=8, **settings)
+        *_, (state, history) = trainer.train(state, few_reviews(), config, History())
+        return jax.device_get(state.params), history.epochs[0]
+
+    def test_it_ends_the_run(self) -> None:
+        with pytest.raises(InputError) as raised:
+            self.trained((3,))
+        rows = few_reviews().train.rows
+        plan = Batching(8, 12).plan_epoch(few_reviews().train, seed=7, epoch=1)
+        named = ", ".join(str(row) for row in sorted(rows[plan[3].indices]))
+        assert str(raised.value) == (
+            "step 4, in epoch 1: the loss is inf and its gradient has norm nan, which is not "
+            f"finite, on the batch of rows {named} of the training split: a smaller "
+            "--learning-rate or --clip-norm 1 may prevent it, and --resume --skip-nonfinite goes "
+            "on without such steps"
+        )
+
+    @pytest.mark.parametrize("devices", [1, 2])
+    def test_or_is_skipped_and_counted(self, devices: int) -> None:
+        params, record = self.trained((0, 3), devices, skip_nonfinite=True)
+        assert (record["step"], record["skipped_steps"]) == (7, 2)
+        assert np.isfinite(record["train_loss"])
+        assert 0 <= record["train_accuracy"] <= 1
+        assert all(np.isfinite(leaf).all() for leaf in jax.tree.leaves(params))
+
+    def test_an_epoch_of_nothing_else_ends_the_run(self) -> None:
+        with pytest.raises(InputError, match="epoch 1 had no step with a finite loss"):
+            self.trained(tuple(range(7)), skip_nonfinite=True)
+
+    def test_an_evaluation_that_is_not_finite(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr(Trainer, "evaluate", lambda *args: (float("nan"), 0.5))
+        with pytest.raises(InputError, match="the loss on the test split after epoch 1 is nan: a"):
+            self.trained(())
 
 
 def test_a_plan_of_no_batches_is_no_step() -> None:

@@ -74,6 +74,40 @@ class TestOneDevice:
         assert metrics["examples"] == 0
         assert_close(state.params, new_state("lstm").params)
 
+    def test_what_is_not_finite_moves_nothing(self) -> None:
+        """Neither the parameters nor Adam; the step is counted, so that later ones are the same."""
+        step = jax.jit(train_step)
+        (batch,) = batches(1)
+        before, _ = step(new_state("lstm"), batch)
+        for weight in (np.inf, np.nan, 3e38):
+            sick: Any = {**batch, "weights": np.full_like(batch["weights"], weight)}
+            after, metrics = step(before, sick)
+            assert not np.isfinite([metrics["loss"], metrics["gradient_norm"]]).all()
+            assert after.step == 2
+            jax.tree.map(
+                np.testing.assert_array_equal,
+                (after.params, after.opt_state),
+                (before.params, before.opt_state),
+            )
+
+    def test_clipping_is_by_the_norm_of_all_gradients(self) -> None:
+        model = models.build(models.ModelConfig(embedding_features=4, features=6), VOCAB_SIZE)
+        (batch,) = batches(1)
+
+        def first_moment(clip_norm: float | None) -> tuple[float, float]:
+            state = create_state(model, learning_rate=1e-2, seed=0, clip_norm=clip_norm)
+            state, metrics = jax.jit(train_step)(state, batch)
+            moments = jax.tree.leaves(optax.tree.get(state.opt_state, "mu"))
+            squares = [np.sum(np.square(moment, dtype=np.float64)) for moment in moments]
+            return float(np.sqrt(sum(squares))) / 0.1, float(metrics["gradient_norm"])
+
+        norm, reported = first_moment(None)
+        np.testing.assert_allclose(reported, norm, rtol=1e-5)
+        for clip_norm, expected in ((norm / 3, norm / 3), (norm * 3, norm)):
+            clipped, unclipped = first_moment(clip_norm)
+            np.testing.assert_allclose(clipped, expected, rtol=1e-5)
+            np.testing.assert_allclose(unclipped, norm, rtol=1e-5)
+
     def test_several_classes(self) -> None:
         model = models.build(models.ModelConfig(features=6), VOCAB_SIZE, num_classes=3)
         state = create_state(model, learning_rate=1e-2, seed=0)

@@ -1,0 +1,55 @@
+"""The suite of faults that docs/reliability.md reports on, in small."""
+
+import signal
+
+import faults
+import pytest
+
+
+@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGTERM])
+def test_runs_that_are_ended_at_a_random_moment(number: signal.Signals) -> None:
+    outcome = faults.kills(2, number, seed=1)
+    assert (outcome["resumed"], outcome["equal"], outcome["tracebacks"]) == (2, 2, 0)
+    assert outcome["statuses"].keys() <= {"-9", "-15", "143", "0"}
+
+
+def test_damaged_checkpoints() -> None:
+    for kind, outcome in faults.damages(10, seed=1)["kinds"].items():
+        expected = {"count": 2, "refused": 2, "resumed from an older one": 2}
+        assert outcome == expected, kind
+
+
+def test_hostile_texts() -> None:
+    outcome = faults.texts(250, seed=1)
+    assert outcome["predicted"] + outcome["unreadable, with a reason"] == 250
+    assert outcome["lines answered"] == outcome["lines"]
+    assert outcome["tracebacks"] == 0
+    for name in ("same ids after saving", "evaluated alike", "predicted alike", "probabilities"):
+        assert outcome[name], name
+    assert outcome["lines answered alike"]
+
+
+def test_a_long_run() -> None:
+    outcome = faults.memory(120, checkpoint_steps=50)
+    assert outcome["status"] == 0
+    assert outcome["steps"] == 120
+    assert all(sample["mb"] > 0 for sample in outcome["resident_mb"])
+
+
+def test_what_went_wrong_is_said() -> None:
+    killed = {"signal": "SIGKILL", "count": 3, "resumed": 3, "equal": 2, "tracebacks": 0}
+    texts = dict.fromkeys(("same ids after saving", "evaluated alike", "predicted alike"), True)
+    texts |= {"probabilities": True, "lines answered alike": False, "tracebacks": 0}
+    results = {
+        "kills": [killed],
+        "damages": {"kinds": {"a bit flipped": {"count": 2, "refused": 1}}},
+        "texts": texts | {"lines": 5, "lines answered": 5},
+        "memory": [{"steps": 10, "status": 1}],
+    }
+    assert faults.failures(results) == [
+        "SIGKILL: 2 of 3 equal",
+        "a bit flipped: 1 of 2 refused",
+        "a bit flipped: 0 of 2 resumed from an older one",
+        "texts: not lines answered alike",
+        "a run of 10 steps ended with status 1",
+    ]
