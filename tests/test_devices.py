@@ -1,12 +1,18 @@
-"""What a program can do for its speed before it computes anything."""
+"""What a program can do for its speed before it computes anything, and which devices there are."""
 
+import dataclasses
 import os
 import platform
 import subprocess
 import sys
 from pathlib import Path
 
+import jax
 import pytest
+
+from flax_imdb.data.encoding import cache_dir
+from flax_imdb.devices import select_devices
+from flax_imdb.errors import InputError
 
 HITS = """
 import jax
@@ -76,3 +82,28 @@ def test_memory_that_was_freed_is_used_again_without_a_page_fault() -> None:
     untuned, tuned = map(int, output(FAULTS).split())
     assert untuned > 50  # Huge pages are fewer.
     assert tuned < 10
+
+
+def test_without_a_home_the_cache_must_be_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("FLAX_IMDB_CACHE", "XDG_CACHE_HOME"):
+        monkeypatch.delenv(name, raising=False)
+
+    def no_home() -> Path:
+        raise RuntimeError("Could not determine home directory.")
+
+    monkeypatch.setattr(Path, "home", no_home)
+    with pytest.raises(
+        InputError, match=r"there is no home directory .* FLAX_IMDB_CACHE must name"
+    ):
+        cache_dir()
+
+
+def test_processes_with_different_numbers_of_accelerators(monkeypatch: pytest.MonkeyPatch) -> None:
+    @dataclasses.dataclass
+    class Device:
+        process_index: int
+        platform: str = "cuda"
+
+    monkeypatch.setattr(jax, "devices", lambda kind=None: [Device(0), Device(0), Device(1)])
+    with pytest.raises(InputError, match="--device gpu: the processes have 2, 1 devices: each"):
+        select_devices("gpu")

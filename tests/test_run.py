@@ -197,6 +197,24 @@ class TestLoad:
         with pytest.raises(InputError, match="holds no run: name a directory"):
             load(tmp_path)
 
+    def test_one_of_several_runs_must_be_named(self, reviews: Path, tmp_path: Path) -> None:
+        config = dump_config(experiment(reviews, runs=3))
+        (tmp_path / "config.json").write_text(config)
+        with pytest.raises(InputError, match=r"holds 3 runs: name one of them, such as .*/seed-7"):
+            load(tmp_path)
+
+    def test_a_run_without_a_finished_epoch(
+        self, finished: tuple[Path, dict, str], tmp_path: Path
+    ) -> None:
+        """Whatever of its files is there already."""
+        for name in ("config.json", "vocabulary.json", "checkpoints"):
+            with pytest.raises(InputError, match=r"holds no run|no finished epoch yet: --resume"):
+                load(tmp_path)
+            source, target = finished[0] / name, tmp_path / name
+            target.mkdir() if source.is_dir() else shutil.copy(source, target)
+        with pytest.raises(InputError, match="has no finished epoch yet: --resume the run"):
+            load(tmp_path)
+
     def test_other_reviews_than_it_was_trained_on(
         self, finished: tuple[Path, dict, str], tmp_path: Path
     ) -> None:
@@ -354,6 +372,23 @@ class TestRefusals:
             fcntl.flock(lock, fcntl.LOCK_EX)
             with pytest.raises(InputError, match="is in use by another run"):
                 quiet_train(experiment(reviews), tmp_path)
+
+    def test_what_cannot_be_a_directory(self, reviews: Path, tmp_path: Path) -> None:
+        (tmp_path / "checkpoints").write_text("mine")
+        with pytest.raises(InputError, match="checkpoints cannot be written: File exists"):
+            quiet_train(experiment(reviews), tmp_path, resume=True)
+
+    def test_resume_when_the_reviews_are_gone(self, reviews: Path, tmp_path: Path) -> None:
+        moved = tmp_path / "moved"
+        shutil.copytree(reviews, moved)
+        quiet_train(experiment(moved, epochs=1), tmp_path / "run")
+        shutil.rmtree(moved)
+        before = self.untouched(tmp_path / "run")
+        with pytest.raises(InputError, match=r"--data-dir .* is not a directory"):
+            quiet_train(experiment(moved, epochs=2), tmp_path / "run", resume=True)
+        with pytest.raises(InputError, match=r"--data-dir .* is not a directory"):
+            load(tmp_path / "run").evaluate()
+        assert self.untouched(tmp_path / "run") == before
 
     def test_resume_where_there_is_no_run_yet_starts_one(
         self, reviews: Path, tmp_path: Path

@@ -116,6 +116,27 @@ class TestConfig:
             load_config(tmp_path / "config.json")
 
 
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"training": {"epochs": 1.5}}, "--epochs 1.5 is not a whole number"),
+        ({"training": {"epochs": True}}, "--epochs True is not a whole number"),
+        ({"data": {"dataset": "mnist"}}, "--dataset mnist is unknown: one of auto, imdb_reviews"),
+        ({"data": {"padding": "left"}}, "--padding left is unknown: one of masked, keras"),
+        ({"data": {"data_dir": 3}}, "--data-dir 3 is not the name of a directory"),
+    ],
+)
+def test_a_configuration_of_values_that_make_no_sense(
+    tmp_path: Path, settings: dict[str, dict[str, object]], message: str
+) -> None:
+    content = json.loads(dump_config(ExperimentConfig()))
+    for part, values in settings.items():
+        content[part].update(values)
+    (tmp_path / "config.json").write_text(json.dumps(content))
+    with pytest.raises(InputError, match=message):
+        load_config(tmp_path / "config.json")
+
+
 READ_ONLY = """
 import ctypes, os, sys
 # As root one may write anywhere, unless one gives that up.

@@ -74,8 +74,10 @@ class TrainConfig:
             ("--learning-rate", self.learning_rate),
             ("--clip-norm", self.clip_norm),
         ):
-            # As the float32 that it is going to be.
-            if value is not None and not 0 < np.float32(value) < np.inf:
+            # It is going to be a float32.
+            limits = np.finfo(np.float32)
+            least, most = float(limits.smallest_subnormal), float(limits.max)
+            if value is not None and not least <= value <= most:
                 raise InputError(
                     f"{flag} {value} makes no sense: a finite number above 0 is needed"
                 )
