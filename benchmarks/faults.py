@@ -119,8 +119,8 @@ def phase(workdir: Path) -> str:
     return "training"
 
 
-def kills(count: int, number: signal.Signals, seed: int = 0, at_once: int = 2) -> dict[str, Any]:
-    """Send a signal to so many runs at random moments, resume each, compare how they end."""
+def kills(counts: dict[signal.Signals, int], seed: int = 0) -> list[dict[str, Any]]:
+    """Send each signal to so many runs at random moments, resume each, compare how they end."""
     with tempfile.TemporaryDirectory() as temporary:
         base = Path(temporary)
         config = experiment(few_reviews(base / "reviews"))
@@ -129,9 +129,9 @@ def kills(count: int, number: signal.Signals, seed: int = 0, at_once: int = 2) -
         duration = time.monotonic() - start
         expected = ending(base / "reference")
 
-        def trial(n: int) -> dict[str, Any]:
+        def trial(number: signal.Signals, n: int) -> dict[str, Any]:
             rng = random.Random(f"{seed} {number} {n}")
-            workdir = base / f"run-{n}"
+            workdir = base / f"{number.name}-{n}"
             args = command(config, workdir)
             process = subprocess.Popen(
                 args, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True
@@ -157,15 +157,21 @@ def kills(count: int, number: signal.Signals, seed: int = 0, at_once: int = 2) -
                 print(again.stderr, file=sys.stderr)
             return outcome
 
-        with concurrent.futures.ThreadPoolExecutor(at_once) as pool:
-            outcomes = list(pool.map(trial, range(count)))
-        for n, outcome in enumerate(outcomes):
-            outcome["equal"] = outcome["resumed"] and ending(base / f"run-{n}") == expected
+        results = []
+        for number, count in counts.items():
+            with concurrent.futures.ThreadPoolExecutor(2) as pool:
+                outcomes = list(pool.map(trial, [number] * count, range(count)))
+            for n, outcome in enumerate(outcomes):
+                workdir = base / f"{number.name}-{n}"
+                outcome["equal"] = outcome["resumed"] and ending(workdir) == expected
+            results.append({"signal": number.name, "count": count, **_summary(outcomes)})
+    return results
+
+
+def _summary(outcomes: list[dict[str, Any]]) -> dict[str, Any]:
     phases = collections.Counter(outcome["phase"] for outcome in outcomes)
     statuses = collections.Counter(str(outcome["status"]) for outcome in outcomes)
     return {
-        "signal": number.name,
-        "count": count,
         "phases": dict(sorted(phases.items())),
         "statuses": dict(sorted(statuses.items())),
         "seconds_median": statistics.median(outcome["seconds"] for outcome in outcomes),
@@ -482,14 +488,13 @@ def main() -> int:
     print(json.dumps(results["damages"]), flush=True)
     results["memory"] = [memory(options.steps, every) for every in (500, 10)]
     print(json.dumps(results["memory"]), flush=True)
-    results["kills"] = []
-    for number, count in (
-        (signal.SIGKILL, options.kills),
-        (signal.SIGTERM, options.signals),
-        (signal.SIGINT, options.signals),
-    ):
-        results["kills"].append(kills(count, number, options.seed))
-        print(json.dumps(results["kills"][-1]), flush=True)
+    counts = {
+        signal.SIGKILL: options.kills,
+        signal.SIGTERM: options.signals,
+        signal.SIGINT: options.signals,
+    }
+    results["kills"] = kills(counts, options.seed)
+    print(json.dumps(results["kills"]), flush=True)
     results |= {
         "seed": options.seed,
         "cpus": os.cpu_count(),

@@ -189,8 +189,8 @@ class TestBadInput:
         "args",
         [
             "--epochs 1000000000000000000000 --batch-size 65536 --microbatches 65536",
-            "--learning-rate 3.4e38 --clip-norm 1e-45 --seed 4294967295 --max-length 1000000",
-            "--learning-rate 1e-45 --clip-norm 3.4e38 --seed 0 --max-length 1 --vocab-size 4",
+            "--learning-rate 3.4e38 --clip-norm 1.2e-38 --seed 4294967295 --max-length 1000000",
+            "--learning-rate 1.2e-38 --clip-norm 3.4e38 --seed 0 --max-length 1 --vocab-size 4",
             "--vocab-size 10000000 --features 65536 --embedding-features 65536 --remat-steps 1",
             "--features 1 --embedding-features 1 --batch-size 1 --checkpoint-steps 1 --timeout 1",
             "--checkpoint-minutes 1e300 --keep-checkpoints 1000000000000 --timeout 86400",

@@ -74,9 +74,9 @@ class TrainConfig:
             ("--learning-rate", self.learning_rate),
             ("--clip-norm", self.clip_norm),
         ):
-            # It is going to be a float32.
+            # It is going to be a float32, and XLA takes what is nearer to 0 for 0.
             limits = np.finfo(np.float32)
-            least, most = float(limits.smallest_subnormal), float(limits.max)
+            least, most = float(limits.tiny), float(limits.max)
             if value is not None and not least <= value <= most:
                 raise InputError(
                     f"{flag} {value} makes no sense: a finite number above 0 is needed"
