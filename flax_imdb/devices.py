@@ -131,6 +131,9 @@ def join(processes: Processes) -> None:
         )
         os._exit(2)
 
+    jax.config.update(
+        "jax_enable_preemption_service", True
+    )  # See `flax_imdb.training.Interruption`.
     timer = threading.Timer(processes.timeout, give_up)
     timer.daemon = True
     timer.start()

@@ -27,7 +27,7 @@ from flax_imdb.devices import (
 )
 from flax_imdb.errors import InputError, Interrupted
 from flax_imdb.report import TrainingReport, count_parameters, draw_curves, parameter_table
-from flax_imdb.training import EpochRecord, Trainer, catch_signals, reported_epoch
+from flax_imdb.training import EpochRecord, History, Trainer, catch_signals, reported_epoch
 from flax_imdb.training.checkpoints import (
     CheckpointConfig,
     Checkpoints,
@@ -250,7 +250,7 @@ def _train_once(
         for line in refused:
             console.print(f"warning: {line}", style="yellow", highlight=False, soft_wrap=True)
         if refused or int(state.step):
-            console.print(f"resumed after step {int(state.step)}, {len(history.epochs)} epochs")
+            console.print(_where(int(state.step), history), highlight=False)
         in_first(go_on)
         with TrainingReport(console, config.training.epochs) as report:
             states = trainer.train(
@@ -365,6 +365,15 @@ def _continued(config: ExperimentConfig, saved: ExperimentConfig) -> ExperimentC
                 f"may only change {', '.join(MAY_CHANGE)}, --device and how checkpoints are kept"
             )
     return config
+
+
+def _where(step: int, history: History) -> str:
+    """Where a run goes on."""
+    if not step:
+        return "no checkpoint is left, and no epoch was finished: starting afresh"
+    if history.unfinished is None:
+        return f"resumed after step {step}, the end of epoch {len(history.epochs)}"
+    return f"resumed after step {step}, in epoch {len(history.epochs) + 1}"
 
 
 def _lines(epochs: list[EpochRecord]) -> str:

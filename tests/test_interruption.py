@@ -129,7 +129,7 @@ class TestASignal:
         assert len(untimed(tmp_path)) == finished
         monkeypatch.undo()
         _, console = quiet_train(experiment(reviews), tmp_path, resume=True)
-        assert f"resumed after step {saved}, {finished} epochs" in console
+        assert f"resumed after step {saved}, in epoch {finished + 1}" in console
         assert_same_run(tmp_path, never_stopped)
 
     def test_of_a_run_with_nothing_left_but_its_test(
@@ -242,7 +242,7 @@ class TestCheckpointsWithinAnEpoch:
         (tmp_path / "checkpoints" / "20" / "SHA256SUMS").unlink()
         _, console = quiet_train(experiment(reviews), tmp_path, resume=True)
         assert "/20 is damaged: it has no SHA256SUMS: writing it was not finished" in console
-        assert "resumed after step 15, 1 epochs" in console
+        assert "resumed after step 15, in epoch 2" in console
         assert_same_run(tmp_path, never_stopped)
 
     def test_a_finished_run_whose_checkpoint_is_damaged_is_made_whole(
@@ -262,7 +262,9 @@ class TestCheckpointsWithinAnEpoch:
         quiet_train(config, tmp_path)
         for path in (tmp_path / "checkpoints").iterdir():
             path.rename(tmp_path / f"mine-{path.name}")
-        with pytest.raises(InputError, match=r"1 epochs were finished, but .*it is empty"):
+        with pytest.raises(
+            InputError, match=r"it is empty., but 1 epochs in metrics.jsonl had one"
+        ):
             quiet_train(config, tmp_path, resume=True)
 
     def test_nothing_that_is_read_is_executed(self, never_stopped: Path) -> None:

@@ -116,7 +116,7 @@ class TestSameBits:
         workdir, result, _ = finished
         quiet_train(experiment(reviews, epochs=1), tmp_path)
         resumed, console = quiet_train(experiment(reviews, epochs=3), tmp_path, resume=True)
-        assert "resumed after step 12, 1 epochs" in console
+        assert "resumed after step 12, the end of epoch 1" in console
         jax.tree.map(np.testing.assert_array_equal, parameters(tmp_path), parameters(workdir))
         assert resumed["test_loss"] == result["test_loss"]
         records = [json.loads(line) for line in (tmp_path / "metrics.jsonl").open()]

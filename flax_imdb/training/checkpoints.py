@@ -230,9 +230,9 @@ class Checkpoints:
                 restored = Restored(state, History(), [])
                 if finished:
                     raise InputError(
-                        f"{finished} epochs were finished, but {self._directory} has no whole "
-                        f"checkpoint ({next(iter(refused.values()), 'it is empty')}): put one "
-                        "back, or begin again with --overwrite"
+                        f"{self._directory} has no whole checkpoint "
+                        f"({next(iter(refused.values()), 'it is empty')}), but {finished} epochs "
+                        "in metrics.jsonl had one: put it back, or begin again with --overwrite"
                     )
             for step in refused:
                 self._move_aside(step)

