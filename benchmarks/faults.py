@@ -474,27 +474,36 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("--kills", type=int, default=100, help="runs ended by SIGKILL")
     parser.add_argument("--signals", type=int, default=20, help="by SIGTERM; as many by SIGINT")
-    parser.add_argument("--damages", type=int, default=200)
-    parser.add_argument("--texts", type=int, default=10_000)
-    parser.add_argument("--steps", type=int, default=10_000)
+    parser.add_argument("--damages", type=int, default=200, help="checkpoints damaged")
+    parser.add_argument("--texts", type=int, default=10_000, help="hostile texts")
+    parser.add_argument("--steps", type=int, default=10_000, help="of the long runs")
     parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--json", type=Path)
+    parser.add_argument("--json", type=Path, help="what is given as 0 stays as it is there")
     options = parser.parse_args()
     tune_process()
     results: dict[str, Any] = {}
-    results["texts"] = texts(options.texts, options.seed)
-    print(json.dumps(results["texts"]), flush=True)
-    results["damages"] = damages(options.damages, options.seed)
-    print(json.dumps(results["damages"]), flush=True)
-    results["memory"] = [memory(options.steps, every) for every in (500, 10)]
-    print(json.dumps(results["memory"]), flush=True)
+    if options.json and options.json.exists():
+        results = json.loads(options.json.read_text())
+    if options.texts:
+        results["texts"] = texts(options.texts, options.seed)
+        print(json.dumps(results["texts"]), flush=True)
+    if options.damages:
+        results["damages"] = damages(options.damages, options.seed)
+        print(json.dumps(results["damages"]), flush=True)
+    if options.steps:
+        results["memory"] = [memory(options.steps, every) for every in (500, 10)]
+        print(json.dumps(results["memory"]), flush=True)
     counts = {
         signal.SIGKILL: options.kills,
         signal.SIGTERM: options.signals,
         signal.SIGINT: options.signals,
     }
-    results["kills"] = kills(counts, options.seed)
-    print(json.dumps(results["kills"]), flush=True)
+    counts = {number: count for number, count in counts.items() if count}
+    if counts:
+        names = {number.name for number in counts}
+        before = [row for row in results.get("kills", []) if row["signal"] not in names]
+        results["kills"] = before + kills(counts, options.seed)
+        print(json.dumps(results["kills"]), flush=True)
     results |= {
         "seed": options.seed,
         "cpus": os.cpu_count(),
