@@ -54,7 +54,7 @@ def train(args: list[str], prog: str) -> int:
         if options.workdir is None:
             raise InputError("--resume needs --workdir: the directory of the run to continue")
         saved = options.workdir / "config.json"
-        if saved.exists():
+        if os.path.exists(saved):
             # A flag that is not given means what the run was started with.
             started = TrainOptions(experiment=load_config(saved))
             options = _parse(TrainOptions, args, prog, default=started)
@@ -74,9 +74,12 @@ def train(args: list[str], prog: str) -> int:
             overwrite=options.overwrite,
             checkpoints=options.checkpoints,
         )
-    except KeyboardInterrupt as stop:
-        print(f"{stop or 'stopped'}: continue with --resume --workdir {workdir}", file=sys.stderr)
-        return 128 + (stop.signal if isinstance(stop, Interrupted) else signal.SIGINT)
+    except Interrupted as stop:
+        _say(f"{stop}: continue with --resume --workdir {workdir}")
+        return 128 + stop.signal
+    except KeyboardInterrupt:
+        _say("stopped by SIGINT before there was anything new to save")
+        return 128 + signal.SIGINT
     return 0
 
 
@@ -217,8 +220,14 @@ _LOST = re.compile("gloo|nccl|coordination", re.IGNORECASE)
 
 
 def _fail(message: str, status: int = 2) -> int:
-    print(f"error: {' '.join(message.split())}", file=sys.stderr)
+    _say(f"error: {' '.join(message.split())}")
     return status
+
+
+def _say(line: str) -> None:
+    """On standard error, if anyone still listens there: the exit status must not change."""
+    with contextlib.suppress(OSError):
+        print(line, file=sys.stderr, flush=True)
 
 
 def _parse(

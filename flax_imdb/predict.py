@@ -115,7 +115,7 @@ def load(workdir: str | os.PathLike[str], device: DeviceName = "auto") -> Traine
         words, fingerprint = vocabulary
         experiment = Experiment(fixed_flags(config), fingerprint, words.words)
         with Checkpoints(files.checkpoints, experiment, read_only=True) as checkpoints:
-            state = checkpoints.load(config.create_state())
+            state = checkpoints.load(config.create_state(), files.finished_epochs())
     if vocabulary is None or state is None:
         raise InputError(f"--workdir {workdir} has no finished epoch yet: --resume the run")
     devices = select_devices(device, config.training.batch_size)

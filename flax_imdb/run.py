@@ -91,6 +91,9 @@ def train(
         return _agreed_on(config) | {"--resume": resume, "--overwrite": overwrite}
 
     _check_agreement(in_all(settle))
+    if resume and in_first(lambda: files.config() is None):
+        note = f"no run in {files.path} yet: starting one, with the settings that are given"
+        console.print(note, highlight=False, markup=False, soft_wrap=True)
     finished = in_first(lambda: _finished(files, config) if resume else None)
     if finished is not None:
         _print_result(finished, console)
@@ -248,7 +251,8 @@ def _train_once(
         state, history, refused = checkpoints.resume(state, finished_epochs)
         state = trainer.place(state)
         for line in refused:
-            console.print(f"warning: {line}", style="yellow", highlight=False, soft_wrap=True)
+            warning = f"warning: {line}"
+            console.print(warning, style="yellow", highlight=False, markup=False, soft_wrap=True)
         if refused or int(state.step):
             console.print(_where(int(state.step), history), highlight=False)
         in_first(go_on)
@@ -280,6 +284,7 @@ def _train_once(
             if record is not history.epochs[-1]:
                 state = trainer.place(checkpoints.reported(state, history))
             test_loss, test_accuracy = trainer.evaluate(state, dataset.test, interruption)
+    interruption.check()  # Another seed may be next.
 
     result = {
         "arch": config.model.arch,
@@ -340,7 +345,9 @@ def _finished(workdir: Workdir, config: ExperimentConfig) -> dict[str, Any] | No
     if config.runs > 1:
         whole = all(_finished(directory, once) for once, directory in _seeds(config, workdir))
     else:
-        whole = are_whole(workdir.checkpoints, result.get("reported_step", -1))
+        whole = workdir.vocabulary() is not None and are_whole(
+            workdir.checkpoints, result["reported_step"]
+        )
     return result if whole else None
 
 
@@ -382,7 +389,7 @@ def _lines(epochs: list[EpochRecord]) -> str:
 
 def _print_result(result: dict[str, Any], console: Console) -> None:
     _print_note(result["note"], console)
-    if "runs" in result:
+    if "test_accuracies" in result:
         console.print(
             f"{result['runs']} runs: "
             + ", ".join(f"{accuracy:.2%}" for accuracy in result["test_accuracies"])

@@ -3,6 +3,7 @@
 import contextlib
 import fcntl
 import json
+import math
 import os
 import shutil
 from collections.abc import Iterator
@@ -26,6 +27,14 @@ _LEFT_BY_A_RUN = (
 )
 
 
+# What is read again of results, and what it must be.
+_RESULT = {"epochs": int, "note": str, "test_accuracy": float, "reported_step": int}
+_SUMMARY = {
+    **{"epochs": int, "note": str, "test_accuracy": float, "runs": int},
+    **{"test_accuracies": list, "test_accuracy_std": float},
+}
+
+
 class Workdir:
     """The files of one run.
 
@@ -45,23 +54,26 @@ class Workdir:
     def config(self) -> ExperimentConfig | None:
         """The experiment; None where none was started."""
         path = self.path / "config.json"
-        return load_config(path) if path.exists() else None
+        return load_config(path) if os.path.exists(path) else None
 
     def vocabulary(self) -> tuple[Vocabulary, str] | None:
         """The vocabulary and the fingerprint of its reviews; None where there is none yet."""
         path = self.path / "vocabulary.json"
-        return Vocabulary.load(path) if path.exists() else None
+        return Vocabulary.load(path) if os.path.exists(path) else None
 
     def result(self, config: ExperimentConfig) -> dict[str, Any] | None:
         """What a finished run of `config` came to; None where it has not finished."""
         path = self.path / ("result.json" if config.runs == 1 else "summary.json")
         try:
             result: dict[str, Any] = json.loads(path.read_text())
-            finished = result["epochs"] == config.training.epochs
-            float(result["test_accuracy"]), result["note"]
-        except (OSError, ValueError, KeyError, TypeError, RecursionError):
-            return None  # it is made again from the checkpoints
-        return result if finished else None
+            kinds = _RESULT if config.runs == 1 else _SUMMARY
+            if not all(isinstance(result[name], kind) for name, kind in kinds.items()):
+                return None
+            if not math.isfinite(result["test_accuracy"]):
+                return None
+        except (OSError, ArithmeticError, LookupError, ValueError, TypeError, RecursionError):
+            return None  # It is made again from the checkpoints.
+        return result if result["epochs"] == config.training.epochs else None
 
     def finished_epochs(self) -> int:
         """How many epochs ``metrics.jsonl`` has."""
@@ -133,6 +145,8 @@ class Workdir:
                 fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except BlockingIOError:
                 raise InputError(f"--workdir {self.path} is in use by another run") from None
+            except OSError as error:  # A file system without locks.
+                raise self._problem("locked", error) from None
             self._lock = lock
             try:
                 self.check_held()  # It may have been removed meanwhile.

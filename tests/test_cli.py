@@ -223,6 +223,19 @@ class TestBadInput:
         assert message in said
         assert said.count("\n") == 1
 
+    def test_ctrl_c_before_it_trains(
+        self, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """There is nothing to continue: what is in the directory is another run, or none."""
+
+        def interrupted(*args: object, **options: object) -> None:
+            raise KeyboardInterrupt
+
+        monkeypatch.setattr("flax_imdb.run.train", interrupted)
+        assert cli.run(cli.train, ["--workdir", "new"], "train.py") == 130
+        said = capsys.readouterr().err
+        assert said == "stopped by SIGINT before there was anything new to save\n"
+
     def test_a_bug_shows_its_traceback(self) -> None:
         def command(args: list[str], prog: str) -> int:
             raise jax.errors.JaxRuntimeError("INTERNAL: what is this")

@@ -199,6 +199,18 @@ with catch_signals() as interruption:
         assert done.stdout == "first\n"
         assert done.stderr == "\nSIGINT: saving; once more ends it at once\n"
 
+    def test_nobody_may_be_listening(self) -> None:
+        """As where a pipe's other end got the Ctrl-C, too."""
+        code = """
+import os, signal
+from flax_imdb.training import catch_signals
+os.dup2(os.open("/dev/full", os.O_WRONLY), 2)
+with catch_signals() as interruption:
+    os.kill(os.getpid(), signal.SIGINT)
+    assert interruption.requested()
+"""
+        subprocess.run([sys.executable, "-c", code], check=True)
+
     def test_nothing_is_caught_outside_the_main_thread(self) -> None:
         requested: list[bool] = []
 

@@ -85,7 +85,9 @@ class TestResult:
         "content",
         [
             *("", "[]", "{}", "nan", '{"epochs": 3}', "\x00", '{"epochs": 2, "note": ""}'),
-            '{"epochs": 3, "note": "", "test_accuracy": "much"}',
+            '{"epochs": 3, "note": "", "reported_step": 36, "test_accuracy": "much"}',
+            '{"epochs": 3, "note": "", "reported_step": 36, "test_accuracy": NaN}',
+            '{"epochs": 3, "note": "", "reported_step": [36], "test_accuracy": 0.5}',
         ],
     )
     def test_a_damaged_one_is_none(self, tmp_path: Path, content: str) -> None:
@@ -93,7 +95,7 @@ class TestResult:
         assert Workdir(tmp_path).result(ExperimentConfig()) is None
 
     def test_of_fewer_epochs_is_none(self, tmp_path: Path) -> None:
-        result = {"epochs": 3, "note": "", "test_accuracy": 0.5}
+        result = {"epochs": 3, "note": "", "reported_step": 36, "test_accuracy": 0.5}
         (tmp_path / "result.json").write_text(json.dumps(result))
         assert Workdir(tmp_path).result(ExperimentConfig()) == result
         more = ExperimentConfig(training=TrainConfig(epochs=4))

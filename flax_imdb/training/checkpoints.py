@@ -21,6 +21,9 @@ from flax_imdb.training.state import TrainState
 
 T = TypeVar("T")
 
+# How a checkpoint is called while another one of its step is written.
+_REPLACED = "replaced-"
+
 
 @dataclasses.dataclass(frozen=True)
 class CheckpointConfig:
@@ -59,6 +62,10 @@ class Experiment(NamedTuple):
     settings: dict[str, Any]
     fingerprint: str
     words: Sequence[str]
+
+
+class _RefusedError(InputError):
+    """A checkpoint is damaged or another run's; an older one may not be."""
 
 
 class Restored(NamedTuple):
@@ -113,6 +120,7 @@ class Checkpoints:
                 self._directory.mkdir(parents=True, exist_ok=True)  # Orbax would wait for others.
             except OSError as error:
                 raise InputError(f"{self._directory} cannot be written: {error.strerror}") from None
+            self._put_back()
         alone = ocp.options.MultiprocessingOptions(
             primary_host=0, active_processes={0}, barrier_sync_key_prefix="first"
         )
@@ -134,6 +142,16 @@ class Checkpoints:
                 },
             },
         )
+
+    def _put_back(self) -> None:
+        """What was to be replaced when a process died, unless what replaces it is whole."""
+        for replaced in self._directory.glob(f"{_REPLACED}*"):
+            target = self._directory / replaced.name.removeprefix(_REPLACED)
+            if _is_whole(target):
+                shutil.rmtree(replaced)
+            else:
+                shutil.rmtree(target, ignore_errors=True)
+                replaced.rename(target)
 
     def __enter__(self) -> "Checkpoints":
         return self
@@ -178,11 +196,17 @@ class Checkpoints:
         )
 
         def save() -> None:
-            # The same step before the evaluation after it, on which a signal came.
-            if step in self._manager.all_steps():
-                self._manager.wait_until_finished()
-                self._manager.delete(step)
+            self._manager.wait_until_finished()
+            # The same step before the evaluation after it, on which a signal came: it stays until
+            # the new one is whole.
+            replaced = self._directory / f"{_REPLACED}{step}"
+            if again := step in self._manager.all_steps():
+                (self._directory / str(step)).rename(replaced)
+                self._manager.reload()
             self._manager.save(step, args=args, force=True)
+            if again:
+                self._manager.wait_until_finished()
+                shutil.rmtree(replaced)
 
         self._writing(save)
         self._last_save = time.monotonic()
@@ -224,7 +248,7 @@ class Checkpoints:
                     if (reported := _reported_step(restored.history, step)) not in (None, step):
                         self._check(reported)
                     break
-                except InputError as error:
+                except _RefusedError as error:
                     refused[step] = str(error)
             else:
                 restored = Restored(state, History(), [])
@@ -256,20 +280,43 @@ class Checkpoints:
         in_first(read)
         return restored
 
-    def load(self, state: TrainState) -> TrainState | None:
+    def load(self, state: TrainState, finished: int) -> TrainState | None:
         """The state of the epoch that the run stands for so far; None before the first one.
 
+        Args:
+          state: a state of the same model, for its structure.
+          finished: how many epochs are known to have been finished.
+
         Raises:
-          InputError: that checkpoint, or the newest, is not whole or is another experiment's.
+          InputError: that checkpoint, or the newest, is not whole, is missing or is another
+            experiment's.
         """
-        newest = self._manager.latest_step()
-        if newest is None:
-            return None
-        restored = self._read(newest, state)
-        reported = _reported_step(restored.history, newest)
-        if reported is None:
-            return None
-        return (restored if reported == newest else self._read(reported, state)).state
+        refused: dict[int, int] = {}
+        while (newest := self._manager.latest_step()) is not None:
+            try:
+                restored = self._read(newest, state)
+                if len(restored.history.epochs) < finished:
+                    raise _RefusedError(
+                        f"{self._directory} has no checkpoint of epoch {finished}, which was "
+                        "finished: --resume makes it again"
+                    )
+                reported = _reported_step(restored.history, newest)
+                if reported not in (None, newest):
+                    restored = self._read(reported, state)
+                return None if reported is None else restored.state
+            except _RefusedError:
+                # A run that is under way may be about to write what is missing.
+                refused[newest] = refused.get(newest, 0) + 1
+                if refused[newest] == 3 or len(refused) == 20:
+                    raise
+                time.sleep(0.3)
+                self._manager.reload()
+        if finished:
+            raise InputError(
+                f"{self._directory} has no checkpoint, but {finished} epochs in metrics.jsonl had "
+                "one: put it back, or train again with --overwrite"
+            )
+        return None
 
     def _read(self, step: int, state: TrainState) -> Restored:
         """Read a checkpoint that is whole.
@@ -286,28 +333,30 @@ class Checkpoints:
                 step, args=args.Composite(history=args.JsonRestore(), experiment=args.JsonRestore())
             )
             if other := self._difference(Experiment(**described["experiment"])):
-                raise InputError(f"{checkpoint} is another run's: {other}")
+                raise _RefusedError(f"{checkpoint} is another run's: {other}")
             shapes = _shapes(self._manager.item_metadata(step)["state"]["params"])
             if shapes != _shapes(state.params):
-                raise InputError(
+                raise _RefusedError(
                     f"{checkpoint} is another model's: its parameters have other shapes"
                 )
             saved = self._manager.restore(
                 step, args=args.Composite(state=args.StandardRestore(_saved(state)))
             )["state"]
             if int(saved["step"]) != step:
-                raise InputError(f"{checkpoint} is that of step {int(saved['step'])}, renamed")
+                raise _RefusedError(f"{checkpoint} is that of step {int(saved['step'])}, renamed")
             return Restored(state.replace(**saved), _history(described["history"]), [])
-        except InputError:
+        except (InputError, MemoryError):
             raise
-        except Exception as error:
+        except Exception as error:  # Not of its content, which is what was written.
             raise InputError(f"{checkpoint} cannot be read: {_one_line(error)}") from error
 
     def _check(self, step: int) -> None:
         try:
             check_digests(self._directory / str(step))
         except InputError as error:
-            raise InputError(f"{self._name(step)} is damaged: {error}") from error
+            raise _RefusedError(f"{self._name(step)} is damaged: {error}") from error
+        except OSError as error:
+            raise InputError(f"{self._name(step)} cannot be read: {error.strerror}") from error
 
     def _difference(self, other: Experiment) -> str | None:
         """How the experiment of a checkpoint is another one."""
@@ -325,19 +374,27 @@ class Checkpoints:
 
     def _move_aside(self, step: int) -> None:
         aside = self._directory / f"refused-{step}"
-        if aside.exists():
-            shutil.rmtree(aside)
-        (self._directory / str(step)).rename(aside)
+        try:
+            if aside.is_dir():
+                shutil.rmtree(aside)
+            (self._directory / str(step)).rename(aside)
+        except OSError as error:
+            raise InputError(
+                f"{self._name(step)} cannot be moved to {aside.name}: {error.strerror}"
+            ) from error
         self._manager.reload()
 
 
 def are_whole(directory: Path, reported: int) -> bool:
     """Whether the checkpoints that `Checkpoints.load` reads are as they were written."""
-    newest = max((int(p.name) for p in directory.glob("[0-9]*") if p.name.isdecimal()), default=-1)
+    steps = [int(path.name) for path in directory.glob("[0-9]*") if path.name.isdecimal()]
+    return all(_is_whole(directory / str(step)) for step in {reported, max(steps, default=-1)})
+
+
+def _is_whole(checkpoint: Path) -> bool:
     try:
-        for step in {reported, newest}:
-            check_digests(directory / str(step))
-    except InputError:
+        check_digests(checkpoint)
+    except (InputError, OSError):
         return False
     return True
 
@@ -392,4 +449,6 @@ def _shapes(params: Mapping[str, Any]) -> dict[tuple[str, ...], tuple[int, ...]]
 
 
 def _one_line(error: Exception) -> str:
-    return " ".join(str(error).split())[:300] or type(error).__name__
+    text = " ".join(str(error).split()) or type(error).__name__
+    # What it is about is at the beginning, and why at the end.
+    return text if len(text) <= 300 else f"{text[:100]} ... {text[-200:]}"

@@ -19,24 +19,29 @@ def check_digests(directory: Path) -> None:
 
     Raises:
       InputError: a file has other bytes, is missing, or has come since; or there are no digests.
+      OSError: they cannot be read now, which says nothing of what they are.
     """
     try:
         lines = (directory / NAME).read_text().splitlines()
-        expected = {name: digest for digest, _, name in (line.partition("  ") for line in lines)}
-        found = _files(directory)
-        if not expected:
-            raise InputError(f"its {NAME} is empty")
-        if missing := sorted(expected.keys() - found):
-            raise InputError(f"its file {missing[0]} is missing")
-        if others := sorted(found - expected.keys()):
-            raise InputError(f"its file {others[0]} is not in {NAME}")
-        for name, digest in expected.items():
-            if _digest(directory / name) != digest:
-                raise InputError(f"its file {name} has other bytes than were written")
-    except FileNotFoundError:
+    except (FileNotFoundError, NotADirectoryError):
         raise InputError(f"it has no {NAME}: writing it was not finished") from None
-    except (OSError, ValueError) as error:
-        raise InputError(f"it cannot be read: {error}") from error
+    except (IsADirectoryError, ValueError):
+        raise InputError(f"its {NAME} is no text") from None
+    expected = {name: digest for digest, _, name in (line.partition("  ") for line in lines)}
+    found = _files(directory)
+    if not expected:
+        raise InputError(f"its {NAME} is empty")
+    if missing := sorted(expected.keys() - found):
+        raise InputError(f"its file {missing[0]} is missing")
+    if others := sorted(found - expected.keys()):
+        raise InputError(f"its file {others[0]} is not in {NAME}")
+    for name, digest in expected.items():
+        try:
+            same = _digest(directory / name) == digest
+        except FileNotFoundError:
+            raise InputError(f"its file {name} is missing") from None
+        if not same:
+            raise InputError(f"its file {name} has other bytes than were written")
 
 
 def _files(directory: Path) -> set[str]:

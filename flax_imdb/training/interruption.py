@@ -52,9 +52,10 @@ class Interruption:
         if self._several:
             os.kill(os.getpid(), signal.SIGTERM)  # JAX's service listens to this one.
             return
-        # Not by print: the signal may have come in the middle of another one.
-        os.write(2, f"\n{self._signal.name}: saving; once more ends it at once\n".encode())
         _restore(dict.fromkeys(_SIGNALS, signal.SIG_DFL))
+        # Not by print: the signal may have come in the middle of another one.
+        with contextlib.suppress(OSError):
+            os.write(2, f"\n{self._signal.name}: saving; once more ends it at once\n".encode())
 
 
 @contextlib.contextmanager

@@ -2,6 +2,7 @@
 
 import dataclasses
 import os
+import shutil
 import subprocess
 import sys
 import threading
@@ -144,6 +145,20 @@ class TestWhatIsSaved:
         save(tmp_path, template, (10, History(epochs(10))))
         assert resume(tmp_path, template).history == History(epochs(10))
 
+    @pytest.mark.parametrize("whole", [False, True])
+    def test_the_process_may_die_while_it_is_replaced(
+        self, template: TrainState, tmp_path: Path, whole: bool
+    ) -> None:
+        before, after = History([], UnfinishedEpoch(10)), History(epochs(10))
+        save(tmp_path / "c", template, (10, before))
+        (tmp_path / "c" / "10").rename(tmp_path / "replaced-10")
+        save(tmp_path / "c", template, (10, after))
+        (tmp_path / "replaced-10").rename(tmp_path / "c" / "replaced-10")
+        if not whole:
+            (tmp_path / "c" / "10" / NAME).unlink()
+        assert resume(tmp_path / "c", template).history == (after if whole else before)
+        assert not (tmp_path / "c" / "replaced-10").exists()
+
     def test_when_it_is_due(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         now = 0.0
         monkeypatch.setattr("time.monotonic", lambda: now)
@@ -195,7 +210,7 @@ class TestDamage:
             Checkpoints(directory, EXPERIMENT, read_only=True) as checkpoints,
             pytest.raises(InputError, match=f"checkpoint .*/20 is damaged: .* {reason}") as raised,
         ):
-            checkpoints.load(template)
+            checkpoints.load(template, 2)
         assert "\n" not in str(raised.value)
         state, history, (refused,) = resume(directory, template, finished=2)
         assert_is(state, template, 10)
@@ -241,7 +256,7 @@ class TestDamage:
             Checkpoints(directory, experiment, read_only=True) as checkpoints,
             pytest.raises(InputError, match=f"/20 is another run's: {message}"),
         ):
-            checkpoints.load(template)
+            checkpoints.load(template, 2)
         with pytest.raises(InputError, match=f"has no whole checkpoint .*{message}"):
             resume(directory, template, finished=2, experiment=experiment)
         assert kept(directory) == [10, 20]
@@ -253,7 +268,7 @@ class TestDamage:
             Checkpoints(directory, EXPERIMENT, read_only=True) as checkpoints,
             pytest.raises(InputError, match="/20 is another model's: its parameters have other"),
         ):
-            checkpoints.load(other)
+            checkpoints.load(other, 2)
 
     def test_of_the_one_that_the_run_stands_for(self, template: TrainState, tmp_path: Path) -> None:
         """Those after it cannot end as they should: the run goes on from one before it."""
@@ -270,6 +285,38 @@ class TestDamage:
             pytest.raises(InputError, match="/20 is damaged: it has no SHA256SUMS"),
         ):
             checkpoints.reported(template, History(ends))
+
+    def test_another_model_than_the_run_ended_with_is_not_loaded(
+        self, directory: Path, template: TrainState
+    ) -> None:
+        with Checkpoints(directory, EXPERIMENT, read_only=True) as checkpoints:
+            with pytest.raises(
+                InputError, match="has no checkpoint of epoch 3, which was finished"
+            ):
+                checkpoints.load(template, 3)
+            assert checkpoints.load(template, 2) is not None
+        for step in (10, 20):
+            shutil.rmtree(directory / str(step))
+        with Checkpoints(directory, EXPERIMENT, read_only=True) as checkpoints:
+            with pytest.raises(
+                InputError, match=r"has no checkpoint, but 2 epochs in metrics.jsonl"
+            ):
+                checkpoints.load(template, 2)
+            assert checkpoints.load(template, 0) is None
+
+    def test_what_cannot_be_read_now_is_not_damaged(
+        self, directory: Path, template: TrainState, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """It is not thrown aside for an older one."""
+
+        def fail(directory: Path) -> None:
+            raise OSError(24, "Too many open files")
+
+        with monkeypatch.context() as patch:
+            patch.setattr("flax_imdb.training.checkpoints.check_digests", fail)
+            with pytest.raises(InputError, match=r"/20 cannot be read: Too many open files"):
+                resume(directory, template, finished=2)
+        assert_is(resume(directory, template, finished=2).state, template, 20)
 
     def test_nothing_whole_is_no_start_from_scratch(
         self, directory: Path, template: TrainState, tmp_path: Path
@@ -298,7 +345,7 @@ class TestDamage:
         (unfinished / "half").write_text("")
         before = {path: path.stat().st_mtime_ns for path in directory.rglob("*")}
         with Checkpoints(directory, EXPERIMENT, read_only=True) as checkpoints:
-            assert_is(checkpoints.load(template), template, 20)
+            assert_is(checkpoints.load(template, 2), template, 20)
         assert {path: path.stat().st_mtime_ns for path in directory.rglob("*")} == before
         # A run that goes on tidies up.
         resume(directory, template)
