@@ -31,7 +31,7 @@ T = TypeVar("T")
 # Sums of `Metrics`, in double precision on the host.
 _NOTHING = {"loss": 0.0, "correct": 0.0, "examples": 0.0}
 
-_TO_TRY = "a smaller --learning-rate or --clip-norm 1 may prevent it"
+_TO_TRY = "in a new run a smaller --learning-rate or --clip-norm 1 may prevent it"
 
 # More rows than IMDB has reviews: a mistake, of which the machine would run out of memory.
 MAX_BATCH_SIZE = 2**16
@@ -418,6 +418,6 @@ def _nonfinite(step: int, epoch: int, metrics: StepMetrics, rows: np.ndarray) ->
     loss, norm = (float(metrics[name]) for name in ("loss", "gradient_norm"))
     return (
         f"step {step}, in epoch {epoch}: the loss is {loss} and its gradient has norm {norm}, "
-        f"which is not finite, on the batch of rows {', '.join(map(str, sorted(rows)))} of the "
-        f"training split: {_TO_TRY}, and --resume --skip-nonfinite goes on without such steps"
+        f"which is not finite: {_TO_TRY}, and --resume --skip-nonfinite goes on without such "
+        f"steps; its batch has rows {', '.join(map(str, sorted(rows)))} of the training split"
     )

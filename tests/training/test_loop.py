@@ -87,9 +87,9 @@ class TestNotFinite:
         named = ", ".join(str(row) for row in sorted(rows[plan[3].indices]))
         assert str(raised.value) == (
             "step 4, in epoch 1: the loss is inf and its gradient has norm nan, which is not "
-            f"finite, on the batch of rows {named} of the training split: a smaller "
-            "--learning-rate or --clip-norm 1 may prevent it, and --resume --skip-nonfinite goes "
-            "on without such steps"
+            "finite: in a new run a smaller --learning-rate or --clip-norm 1 may prevent it, and "
+            "--resume --skip-nonfinite goes on without such steps; its batch has rows "
+            f"{named} of the training split"
         )
 
     @pytest.mark.parametrize("devices", [1, 2])
@@ -106,7 +106,9 @@ class TestNotFinite:
 
     def test_an_evaluation_that_is_not_finite(self, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setattr(Trainer, "evaluate", lambda *args: (float("nan"), 0.5))
-        with pytest.raises(InputError, match="the loss on the test split after epoch 1 is nan: a"):
+        with pytest.raises(
+            InputError, match="the loss on the test split after epoch 1 is nan: in a"
+        ):
             self.trained(())
 
 
