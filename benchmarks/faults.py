@@ -39,7 +39,7 @@ from flax_imdb.devices import tune_process
 from flax_imdb.errors import InputError
 from flax_imdb.models import ModelConfig
 from flax_imdb.predict import load, unreadable
-from flax_imdb.training import TrainConfig, TrainState
+from flax_imdb.training import TrainConfig, TrainState, digests
 from flax_imdb.training.checkpoints import CheckpointConfig, Checkpoints, Experiment
 from flax_imdb.workdir import Workdir
 
@@ -95,16 +95,17 @@ def digest(state: TrainState) -> str:
     return sha256.hexdigest()
 
 
+def untimed(workdir: Path) -> list[dict[str, Any]]:
+    """The metrics of a run's epochs without what differs from run to run."""
+    timed = {"seconds", "compile_seconds", "step_ms_median", "examples_per_second"}
+    lines = [json.loads(line) for line in (workdir / "metrics.jsonl").open()]
+    return [{name: line[name] for name in line.keys() - timed} for line in lines]
+
+
 def ending(workdir: Path) -> tuple[str, list[Any], float]:
     """All that a finished run came to but the times: bits, metrics of the epochs, loss."""
-    lines = (workdir / "metrics.jsonl").read_text().splitlines()
-    timed = {"seconds", "compile_seconds", "step_ms_median", "examples_per_second"}
-    epochs = [
-        {name: value for name, value in json.loads(line).items() if name not in timed}
-        for line in lines
-    ]
     result = json.loads((workdir / "result.json").read_text())
-    return digest(load(workdir, "cpu").state), epochs, result["test_loss"]
+    return digest(load(workdir, "cpu").state), untimed(workdir), result["test_loss"]
 
 
 def phase(workdir: Path) -> str:
@@ -114,7 +115,7 @@ def phase(workdir: Path) -> str:
     if not (workdir / "vocabulary.json").exists():
         return "starting"
     left = list((workdir / "checkpoints").iterdir())
-    if any(not path.name.isdecimal() or not (path / "SHA256SUMS").exists() for path in left):
+    if any(not path.name.isdecimal() or not (path / digests.NAME).exists() for path in left):
         return "saving"
     return "training"
 
@@ -259,12 +260,10 @@ def damages(count: int, seed: int = 0) -> dict[str, Any]:
         true: dict[int, str] = {}
         undamaged = base / "undamaged"
         shutil.copytree(original.checkpoints, undamaged)
-        for step in reversed(steps):  # What each of them holds.
+        for step in reversed(steps[1:]):  # What each of them holds, but for the oldest.
             with Checkpoints(undamaged, same, read_only=True) as checkpoints:
                 true[step] = digest(checkpoints.resume(template, EPOCHS).state)
             shutil.rmtree(undamaged / str(step))
-            if step == steps[1]:
-                break
         others = [original.checkpoints / str(step) for step in steps[:-1]]
         others += list((base / "8" / "checkpoints").glob("[0-9]*"))
 

@@ -88,12 +88,12 @@ def train(
             files.check_free()
         elif (started := files.config()) is not None:
             config = _continued(config, started)
+        else:
+            note = f"no run in {files.path} yet: starting one, with the settings that are given"
+            console.print(note, highlight=False, markup=False, soft_wrap=True)
         return _agreed_on(config) | {"--resume": resume, "--overwrite": overwrite}
 
     _check_agreement(in_all(settle))
-    if resume and in_first(lambda: files.config() is None):
-        note = f"no run in {files.path} yet: starting one, with the settings that are given"
-        console.print(note, highlight=False, markup=False, soft_wrap=True)
     finished = in_first(lambda: _finished(files, config) if resume else None)
     if finished is not None:
         _print_result(finished, console)
@@ -228,6 +228,7 @@ def _train_once(
     def start() -> int:
         _check_reviews(workdir, dataset)
         if workdir.config() is None:
+            # At once: a run that dies from here on is resumed with these settings.
             workdir.write("config.json", dump_config(config))
         return workdir.finished_epochs()
 

@@ -1,7 +1,5 @@
 """Signals: a run saves and stops, and goes on as if nothing had been."""
 
-import io
-import json
 import os
 import signal
 import subprocess
@@ -15,14 +13,14 @@ import fake_reviews
 import jax
 import numpy as np
 import pytest
-from rich.console import Console
+from fake_reviews import quiet_train
+from faults import untimed
 
 from flax_imdb.config import ExperimentConfig
 from flax_imdb.errors import InputError, Interrupted
 from flax_imdb.models import ModelConfig
 from flax_imdb.predict import load
 from flax_imdb.report import TrainingReport
-from flax_imdb.run import train
 from flax_imdb.training import Progress, TrainConfig, Trainer, catch_signals
 from flax_imdb.training.checkpoints import CheckpointConfig
 
@@ -42,24 +40,11 @@ def experiment(reviews: Path, epochs: int = 3, **training: Any) -> ExperimentCon
     )
 
 
-def quiet_train(config: ExperimentConfig, workdir: Path, **options: Any) -> tuple[dict, str]:
-    output = io.StringIO()
-    result = train(config, workdir, console=Console(file=output, width=200), **options)
-    return result, output.getvalue()
-
-
 @pytest.fixture(scope="module")
 def never_stopped(reviews: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     workdir = tmp_path_factory.mktemp("never") / "run"
     quiet_train(experiment(reviews), workdir)
     return workdir
-
-
-def untimed(workdir: Path) -> list[dict[str, Any]]:
-    """The metrics without what differs from run to run."""
-    timed = {"seconds", "compile_seconds", "step_ms_median", "examples_per_second"}
-    lines = [json.loads(line) for line in (workdir / "metrics.jsonl").open()]
-    return [{name: line[name] for name in line.keys() - timed} for line in lines]
 
 
 def assert_same_run(workdir: Path, other: Path) -> None:

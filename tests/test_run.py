@@ -1,7 +1,6 @@
 """A run from start to prediction: files, resuming, refusals."""
 
 import dataclasses
-import io
 import json
 import shutil
 from pathlib import Path
@@ -11,14 +10,13 @@ import fake_reviews
 import jax
 import numpy as np
 import pytest
-from rich.console import Console
+from fake_reviews import quiet_train
 
 import flax_imdb
 from flax_imdb.config import ExperimentConfig, dump_config, load_config
 from flax_imdb.errors import InputError
 from flax_imdb.models import ModelConfig
 from flax_imdb.predict import load
-from flax_imdb.run import train
 from flax_imdb.training import TrainConfig
 
 RESULT_KEYS = {
@@ -46,13 +44,6 @@ def experiment(
         training=TrainConfig(epochs=epochs, batch_size=8, learning_rate=0.02),
         runs=runs,
     )
-
-
-def quiet_train(config: ExperimentConfig, workdir: Path, **options: Any) -> tuple[dict, str]:
-    """The result, and what was printed."""
-    output = io.StringIO()
-    result = train(config, workdir, console=Console(file=output, width=100), **options)
-    return result, output.getvalue()
 
 
 def parameters(workdir: Path) -> Any:

@@ -20,10 +20,13 @@ class Interruption:
 
     Of several processes it is enough that one is asked: all of them stop at the same step, by
     JAX's preemption service. All must ask the same number of times.
+
+    Attributes:
+      several: whether there are several processes.
     """
 
     def __init__(self) -> None:
-        self._several = jax.process_count() > 1
+        self.several = jax.process_count() > 1
         self._signal = signal.SIGTERM
         self._received = False
         self._agreed = False
@@ -31,7 +34,7 @@ class Interruption:
 
     def requested(self) -> bool:
         """Whether to stop."""
-        if not self._several:
+        if not self.several:
             return self._received
         if not self._agreed:
             self._polls += 1
@@ -49,7 +52,7 @@ class Interruption:
         """The signals' handler."""
         self._signal = signal.Signals(number)
         self._received = True
-        if self._several:
+        if self.several:
             os.kill(os.getpid(), signal.SIGTERM)  # JAX's service listens to this one.
             return
         _restore(dict.fromkeys(_SIGNALS, signal.SIG_DFL))
@@ -70,7 +73,7 @@ def catch_signals() -> Iterator[Interruption]:
         yield interruption
         return
     # With several processes JAX has taken SIGTERM, and tells all of them.
-    caught = _SIGNALS if jax.process_count() == 1 else (signal.SIGINT,)
+    caught = (signal.SIGINT,) if interruption.several else _SIGNALS
     before = {number: signal.signal(number, interruption.receive) for number in caught}
     try:
         yield interruption
