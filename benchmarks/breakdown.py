@@ -23,7 +23,7 @@ from peers.ours import FlaxImdb
 from flax_imdb.data import Batching, Examples
 from flax_imdb.devices import by_row, make_mesh, replicated, select_devices, tune_process
 from flax_imdb.models import ModelConfig, build
-from flax_imdb.ops import fused
+from flax_imdb.ops import Direction, fused
 from flax_imdb.training import Trainer, create_state
 from flax_imdb.training.loop import on_each_device
 from flax_imdb.training.step import sum_gradients
@@ -55,8 +55,9 @@ def lstm(weights: Any, inputs: jax.Array) -> jax.Array:
     batch = len(inputs)
     zeros = jnp.zeros((batch, FEATURES))
     lengths = jnp.full(batch, TIME) + (inputs[:, 0, 0] > 1e9)  # Not known to the compiler.
-    carry = (zeros, zeros)
-    return fused.lstm(inputs, lengths, carry, *weights, return_sequences=False)[1]
+    direction = Direction((zeros, zeros), *weights)
+    ((_, outputs),) = fused.lstm(inputs, lengths, [direction], return_sequences=False)
+    return outputs
 
 
 def lstm_gradients(weights: Any, inputs: jax.Array) -> Any:

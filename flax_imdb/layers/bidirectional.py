@@ -7,8 +7,9 @@ import jax.numpy as jnp
 from flax import linen as nn
 from jaxtyping import Array, Float, Int
 
-from flax_imdb.layers.lstm import LSTM
+from flax_imdb.layers.lstm import LSTM, run_together
 from flax_imdb.layers.sequence import SequenceLayer
+from flax_imdb.ops import ONE_LAUNCH
 
 _MERGES: dict[str, Callable[[Array, Array], Array]] = {
     "concat": lambda forward, backward: jnp.concatenate([forward, backward], axis=-1),
@@ -51,18 +52,22 @@ class Bidirectional(SequenceLayer):
         """
         if self.merge not in _MERGES:
             raise ValueError(f"merge {self.merge!r} is unknown: one of {', '.join(_MERGES)}")
-        results = [
-            layer(inputs, lengths, initial_carry=carry, deterministic=deterministic, rows=rows)
-            for layer, carry in zip(
-                (
-                    self.layer.clone(parent=self, name="forward"),
-                    self.layer.clone(parent=self, name="backward", reverse=not self.layer.reverse),
-                ),
-                initial_carry or (None, None),
-                strict=True,
+        layers = (
+            self.layer.clone(parent=self, name="forward"),
+            self.layer.clone(parent=self, name="backward", reverse=not self.layer.reverse),
+        )
+        carries = initial_carry or (None, None)
+        # A subclass may compute something else.
+        if type(self.layer) is LSTM and self.layer.implementation in ONE_LAUNCH:
+            results = run_together(
+                layers, inputs, lengths, carries, deterministic=deterministic, rows=rows
             )
-        ]
+        else:
+            results = [
+                layer(inputs, lengths, initial_carry=carry, deterministic=deterministic, rows=rows)
+                for layer, carry in zip(layers, carries, strict=True)
+            ]
         if not self.layer.return_carry:
             return _MERGES[self.merge](*results)
-        carries, outputs = zip(*results, strict=True)
-        return carries, _MERGES[self.merge](*outputs)
+        final_carries, outputs = zip(*results, strict=True)
+        return final_carries, _MERGES[self.merge](*outputs)

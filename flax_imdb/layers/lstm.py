@@ -1,7 +1,7 @@
 """A long short-term memory over right-padded sequences."""
 
 import functools
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import jax
@@ -13,9 +13,7 @@ from jaxtyping import Array, Bool, Float, Int
 
 from flax_imdb.layers.lstm_cell import LSTMCell, LSTMMasks, orthogonal
 from flax_imdb.layers.sequence import SequenceLayer, lengths_or_full, padding_mask
-from flax_imdb.ops import fused
-
-IMPLEMENTATIONS = ("auto", "scan", "fused")
+from flax_imdb.ops import Direction, Op, choose
 
 
 class LSTM(SequenceLayer):
@@ -34,8 +32,9 @@ class LSTM(SequenceLayer):
         one computed last [batch, features] (at a row's last valid step, or its first in reverse).
       return_carry: True returns ``(carry, outputs)``, with the carry after the last computed step.
       implementation: how the recurrence is computed: ``"scan"``, the reference, which scans the
-        cell; ``"fused"``, which has a backward pass of its own; or ``"auto"``, which takes the
-        latter wherever it can. The parameters and the results do not depend on it.
+        cell; ``"fused"``, which has a backward pass of its own; for NVIDIA's GPUs ``"cudnn"`` and
+        ``"pallas"``, a kernel of this project; or ``"auto"``, which takes ``"fused"`` wherever it
+        can. The parameters and the results do not depend on it.
       remat_steps: keep the state of each so-manieth step alone for the backward pass, which then
         computes what lies between again: less memory for long sequences, more time
         (``jax.checkpoint``; Chen et al. 2016). None keeps all.
@@ -87,40 +86,24 @@ class LSTM(SequenceLayer):
           them.
 
         Raises:
-          ValueError: an unknown `implementation`, a rate outside [0, 1), or `remat_steps` below 1.
+          ValueError: an `implementation` that is unknown or cannot compute this, a rate outside
+            [0, 1), or `remat_steps` below 1.
         """
-        batch, time, _ = inputs.shape
-        lengths = jnp.clip(lengths_or_full(lengths, batch, time).astype(jnp.int32), 0, time)
-        # Even an infinity at padding must not reach a gradient, where it would meet a zero.
-        inputs = jnp.where(padding_mask(lengths, time)[..., None], inputs, 0)
+        carries = (initial_carry,)
+        return run_together(
+            (self,), inputs, lengths, carries, deterministic=deterministic, rows=rows
+        )[0]
+
+    @nn.compact
+    def _begin(self, inputs: Any, carry: Any, deterministic: bool, rows: Any) -> Any:
+        """The cell, its first carry, and its masks."""
         cell = self._make_cell()
-        if initial_carry is None:
-            initial_carry = cell.initialize_carry(jax.random.key(0), inputs[:, 0].shape)
+        if carry is None:
+            carry = cell.initialize_carry(jax.random.key(0), inputs[:, 0].shape)
         masks = None
         if not deterministic and (self.dropout or self.recurrent_dropout):
             masks = cell.draw_masks(inputs[:, 0], rows)
-        run = self._fused if self._can_fuse(cell) else self._scan
-        if self.remat_steps is not None:
-            run = functools.partial(self._in_chunks, run)
-        carry, outputs = run(cell, initial_carry, inputs, lengths, masks)
-        return (carry, outputs) if self.return_carry else outputs
-
-    def _can_fuse(self, cell: nn.RNNCellBase) -> bool:
-        """Whether the fused implementation is wanted, and computes what this cell does."""
-        if self.implementation not in IMPLEMENTATIONS:
-            names = ", ".join(IMPLEMENTATIONS)
-            raise ValueError(f"implementation {self.implementation!r} is unknown: one of {names}")
-        can = (
-            type(cell) is LSTMCell  # a subclass may compute something else
-            and cell.gate_fn is nn.sigmoid
-            and cell.activation_fn is nn.tanh
-        )
-        if self.implementation == "fused" and not can:
-            raise ValueError(
-                "implementation 'fused' computes an LSTMCell with sigmoid and tanh: "
-                "this cell needs 'scan', which 'auto' takes"
-            )
-        return can and self.implementation != "scan"
+        return cell, carry, masks
 
     def _in_chunks(
         self,
@@ -165,24 +148,16 @@ class LSTM(SequenceLayer):
             return carry, outputs.reshape(batch, chunks * chunk, -1)[:, :time]
         return carry, last
 
-    def _fused(
-        self, cell: nn.RNNCellBase, carry: Any, inputs: Any, lengths: Any, masks: LSTMMasks | None
+    def _by(
+        self,
+        op: Op,
+        cell: nn.RNNCellBase,
+        carry: Any,
+        inputs: Any,
+        lengths: Any,
+        masks: LSTMMasks | None,
     ) -> tuple[Any, Any]:
-        assert isinstance(cell, LSTMCell)
-        weights = cell.weights(inputs.shape[-1])
-        # The weights stay as they are, and so do their gradients.
-        inputs, *_ = promote_dtype(inputs, *weights, dtype=self.dtype)
-        masks = masks or LSTMMasks()
-        return fused.lstm(
-            inputs,
-            lengths,
-            carry,
-            *weights,
-            masks.inputs,
-            masks.state,
-            reverse=self.reverse,
-            return_sequences=self.return_sequences,
-        )
+        return _compute(op, [(self, cell, carry, masks)], inputs, lengths)[0]
 
     def _scan(
         self, cell: nn.RNNCellBase, carry: Any, inputs: Any, lengths: Any, masks: LSTMMasks | None
@@ -225,3 +200,64 @@ class LSTM(SequenceLayer):
             name="cell",
             **{name: rate for name, rate in rates.items() if rate},
         )
+
+
+def run_together(
+    layers: Sequence[LSTM],
+    inputs: Float[Array, "batch time in_features"],
+    lengths: Int[Array, " batch"] | None,
+    initial_carries: Sequence[Any],
+    *,
+    deterministic: bool,
+    rows: Int[Array, " batch"] | None,
+) -> list[Any]:
+    """What each of the layers returns for these arguments, computed at once where that can be.
+
+    They differ in their parameters and their direction alone.
+    """
+    layer = layers[0]
+    batch, time, _ = inputs.shape
+    lengths = jnp.clip(lengths_or_full(lengths, batch, time).astype(jnp.int32), 0, time)
+    # Even an infinity at padding must not reach a gradient, where it would meet a zero.
+    inputs = jnp.where(padding_mask(lengths, time)[..., None], inputs, 0)
+    begun = [
+        (each, *each._begin(inputs, carry, deterministic, rows))
+        for each, carry in zip(layers, initial_carries, strict=True)
+    ]
+    cell = begun[0][1]
+    op = choose(
+        layer.implementation,
+        dtype=layer.dtype or jnp.promote_types(inputs.dtype, layer.param_dtype),
+        features=layer.features,
+        recurrent_dropout=layer.recurrent_dropout,
+        keras_cell=type(cell) is LSTMCell  # a subclass may compute something else
+        and cell.gate_fn is nn.sigmoid
+        and cell.activation_fn is nn.tanh,
+    )
+    if op is not None and layer.remat_steps is None:
+        results = _compute(op, begun, inputs, lengths)
+    else:
+        results = []
+        for each, cell, carry, masks in begun:
+            run = each._scan if op is None else functools.partial(each._by, op)
+            if layer.remat_steps is not None:
+                run = functools.partial(each._in_chunks, run)
+            results.append(run(cell, carry, inputs, lengths, masks))
+    return results if layer.return_carry else [outputs for _, outputs in results]
+
+
+def _compute(op: Op, begun: Sequence[tuple[LSTM, Any, Any, Any]], inputs: Any, lengths: Any) -> Any:
+    """Run layers with their cells, first carries and masks."""
+    directions = [
+        Direction(
+            carry,
+            *cell.weights(inputs.shape[-1]),
+            *(masks or LSTMMasks()),
+            reverse=layer.reverse,  # type: ignore[misc]
+        )
+        for layer, cell, carry, masks in begun
+    ]
+    layer = begun[0][0]
+    # The weights stay as they are, and so do their gradients.
+    inputs, *_ = promote_dtype(inputs, *directions[0][1:4], dtype=layer.dtype)
+    return op(inputs, lengths, directions, return_sequences=layer.return_sequences)

@@ -4,12 +4,9 @@ from typing import Any
 
 import jax.numpy as jnp
 from flax import linen as nn
-from jaxtyping import Array, Bool, Float, Int
+from jaxtyping import Array, Float, Int
 
-
-def padding_mask(lengths: Int[Array, " batch"], time: int) -> Bool[Array, "batch {time}"]:
-    """True at the valid positions ``t < lengths[b]``, False at padding."""
-    return jnp.arange(time) < lengths[:, None]
+from flax_imdb.ops.sequences import padding_mask
 
 
 def lengths_or_full(

@@ -14,7 +14,7 @@ What makes it faster than differentiating a scan:
 """
 
 import functools
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
 import jax
@@ -25,9 +25,7 @@ from jax.typing import ArrayLike
 from jaxtyping import Array, Float, Int
 
 from flax_imdb.ops.masks import mask_of_gate
-
-Carry = tuple[Float[Array, "batch features"], Float[Array, "batch features"]]
-Mask = Float[Array, "batch gates width"] | None
+from flax_imdb.ops.sequences import Direction, Result, flip, padding_mask
 
 # The gradient of the kernels is a product for each chunk of so many steps. A batch of more rows
 # than `_FEW_ROWS` has one for each step: that fills a product, and XLA is slow to lay steps of so
@@ -36,40 +34,27 @@ _CHUNK = 10
 _FEW_ROWS = 40
 
 
+def refusal(dtype: Dtype, features: int, recurrent_dropout: float) -> str | None:
+    """It computes everything (see `flax_imdb.ops.choose`)."""
+    del dtype, features, recurrent_dropout
+    return None
+
+
 def lstm(
     inputs: Float[Array, "batch time in_features"],
     lengths: Int[Array, " batch"],
-    carry: Carry,
-    kernel: Float[Array, "in_features gates_features"],
-    recurrent_kernel: Float[Array, "features gates_features"],
-    bias: Float[Array, " gates_features"],
-    input_mask: Mask = None,
-    state_mask: Mask = None,
+    directions: Sequence[Direction],
     *,
-    reverse: bool = False,
     return_sequences: bool = True,
-) -> tuple[Carry, Float[Array, "batch *time features"]]:
-    """Run an LSTM with Keras's equations (see `flax_imdb.layers.LSTMCell`) over padded rows.
+) -> list[Result]:
+    """Run LSTMs over padded rows; see `flax_imdb.ops.Direction`."""
+    return [_one(inputs, lengths, direction, return_sequences) for direction in directions]
 
-    Args:
-      inputs: in the dtype of the matrix products, whose sums are kept in float32 at least. Must
-        be finite at padding; 0 there keeps padding out of the gradients.
-      lengths: number of valid steps of each row.
-      carry: c and h before the first step, in the dtype that they are carried in.
-      kernel: columns in gate order i, f, g, o. Its gradient has its dtype.
-      recurrent_kernel: likewise.
-      bias: likewise.
-      input_mask: dropout mask of the inputs, one for all gates or one for each.
-      state_mask: dropout mask of h, one for each gate.
-      reverse: run from each row's last valid step to its first.
-      return_sequences: return the outputs of all steps, else the one computed last.
 
-    Returns:
-      The final carry, and the outputs in the dtype of the inputs, 0 at padding.
-    """
+def _one(inputs: Any, lengths: Any, direction: Direction, return_sequences: bool) -> Result:
+    (c, h), kernel, recurrent_kernel, bias, input_mask, state_mask, reverse = direction
     batch, time, in_features = inputs.shape
     features = len(recurrent_kernel)
-    lengths = lengths.astype(jnp.int32)  # The loops count in it.
     weights: tuple[Array, ...] = (jnp.concatenate([kernel, recurrent_kernel]),)
     masks = None
     if state_mask is not None or (input_mask is not None and input_mask.shape[1] > 1):
@@ -88,40 +73,21 @@ def lstm(
     elif input_mask is not None:
         inputs = inputs * input_mask
 
-    steps = (_flip(inputs, lengths) if reverse else inputs).transpose(1, 2, 0)
+    steps = (flip(inputs, lengths) if reverse else inputs).transpose(1, 2, 0)
     # Sizes that are not known, as when exporting for any batch, are no ints.
     known = isinstance(batch, int) and isinstance(time, int)
     chunk = min(_CHUNK, max(1, time)) if known and batch <= _FEW_ROWS else 1
     steps = jnp.pad(steps, ((0, -time % chunk), (0, 0), (0, 0)))
     static = _Static(chunk, return_sequences)
-    c, h = carry
     (c, h), outputs = _run(static, steps, lengths, (c.T, h.T), weights, bias, masks)
     carry = (c.T, h.T)
     if outputs is None:
         return carry, jnp.where((lengths > 0)[:, None], carry[1], 0).astype(inputs.dtype)
     outputs = outputs[:time].transpose(2, 0, 1)
     if reverse:
-        outputs = _flip(outputs, lengths)
-    valid = jnp.arange(time) < lengths[:, None]
+        outputs = flip(outputs, lengths)
+    valid = padding_mask(lengths, time)
     return carry, jnp.where(valid[..., None], outputs, 0).astype(inputs.dtype)
-
-
-@jax.custom_vjp
-def _flip(
-    sequences: Float[Array, "batch time width"], lengths: Int[Array, " batch"]
-) -> Float[Array, "batch time width"]:
-    """Reverse the valid steps of each row, and leave its padding where it is."""
-    t = jnp.arange(sequences.shape[1])
-    lengths = lengths[:, None]
-    source = jnp.where(t < lengths, lengths - 1 - t, t)
-    return jnp.take_along_axis(sequences, source[..., None], axis=1)
-
-
-# Its own inverse, so its own transpose: a gather backward too, where autodiff would scatter.
-_flip.defvjp(
-    lambda sequences, lengths: (_flip(sequences, lengths), lengths),
-    lambda lengths, gradient: (_flip(gradient, lengths), None),
-)
 
 
 class _Static(NamedTuple):

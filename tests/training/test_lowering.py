@@ -9,6 +9,7 @@ from jax.sharding import AbstractMesh, AxisType, NamedSharding, PartitionSpec
 
 from flax_imdb import models
 from flax_imdb.data import Batch
+from flax_imdb.layers import LSTM, Bidirectional
 from flax_imdb.training import TrainState, create_state, train_step
 from flax_imdb.training.parallel import ShardedTrainStep
 
@@ -38,6 +39,26 @@ def test_every_architecture(arch: str) -> None:
     program = exported.mlir_module()
     assert "callback" not in program
     assert "stablehlo.while" in program  # The time loops are loops.
+
+
+@pytest.mark.parametrize("precision", ["float32", "bfloat16"])
+def test_the_gpu_kernel_of_both_directions(precision: str) -> None:
+    """It is translated into a kernel for the forward pass and one for the backward pass."""
+    kernel = "__gpu$xla.gpu.triton"
+    state, batch = tutorial_size("bilstm", precision=precision)
+    layer = LSTM(100, implementation="pallas", dropout=0.2, recurrent_dropout=0.2)
+    layer = layer.clone(return_sequences=False, dtype=jnp.dtype(precision))
+    state = state.replace(
+        apply_fn=models.Classifier(5000, 32, encoder=(Bidirectional(layer),)).apply
+    )
+    exported = jax.export.export(
+        jax.jit(train_step),
+        platforms=["cuda"],
+        disabled_checks=[jax.export.DisabledSafetyCheck.custom_call(kernel)],
+    )(state, batch)
+    program = exported.mlir_module()
+    assert program.count(f"stablehlo.custom_call @{kernel}") == 2
+    assert "stablehlo.while" not in program
 
 
 @pytest.mark.parametrize("platform", ACCELERATORS)

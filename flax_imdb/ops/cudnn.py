@@ -1,0 +1,101 @@
+"""The recurrence by cuDNN, NVIDIA's library, through `jax.experimental.rnn`: float32, on its GPUs.
+
+cuDNN computes an LSTM that has two biases, over rows of any length, forward or in both directions
+at once.
+"""
+
+from collections.abc import Sequence
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+from flax.typing import Dtype
+from jax.experimental import rnn
+from jaxtyping import Array, Float, Int
+
+from flax_imdb.ops.sequences import Direction, Result, flip, padding_mask
+
+
+def refusal(dtype: Dtype, features: int, recurrent_dropout: float) -> str | None:
+    """Why it cannot compute this here; None where it can (see `flax_imdb.ops.choose`)."""
+    del features
+    if recurrent_dropout:
+        return "has no recurrent dropout"
+    if dtype != jnp.float32:
+        return f"computes in float32, not in {jnp.dtype(dtype)}"
+    if (platform := jax.default_backend()) != "gpu":
+        return f"needs an NVIDIA GPU, and JAX computes on {platform} here"
+    return None
+
+
+def lstm(
+    inputs: Float[Array, "batch time in_features"],
+    lengths: Int[Array, " batch"],
+    directions: Sequence[Direction],
+    *,
+    return_sequences: bool = True,
+) -> list[Result]:
+    """Run LSTMs over padded rows; see `flax_imdb.ops.Direction`.
+
+    Two of opposite directions are one call, unless each drops inputs of its own.
+    """
+    opposite = sorted(direction.reverse for direction in directions) == [False, True]
+    if opposite and all(direction.input_mask is None for direction in directions):
+        forward_first = sorted(directions, key=lambda direction: direction.reverse)
+        results = _run(inputs, lengths, forward_first, return_sequences)
+        return results[::-1] if directions[0].reverse else results
+    return [_one(inputs, lengths, direction, return_sequences) for direction in directions]
+
+
+def _one(inputs: Any, lengths: Any, direction: Direction, return_sequences: bool) -> Result:
+    if direction.input_mask is not None:
+        inputs = inputs * direction.input_mask
+    if not direction.reverse:
+        return _run(inputs, lengths, [direction], return_sequences)[0]
+    flipped = flip(inputs, lengths)
+    carry, outputs = _run(flipped, lengths, [direction], return_sequences)[0]
+    return carry, flip(outputs, lengths) if return_sequences else outputs
+
+
+def _run(
+    inputs: Any, lengths: Any, directions: Sequence[Direction], return_sequences: bool
+) -> list[Result]:
+    """One call of cuDNN: of one LSTM, which reads forward, or of that and one in reverse."""
+    _, time, in_features = inputs.shape
+    features = len(directions[0].recurrent_kernel)
+    # Its layout: the matrices of all directions, then their biases; gates in the order i, f, g, o.
+    parts = [
+        matrix.T
+        for direction in directions
+        for matrix in (direction.kernel, direction.recurrent_kernel)
+    ]
+    parts += [
+        bias
+        for direction in directions
+        for bias in (direction.bias, jnp.zeros_like(direction.bias))
+    ]
+    c, h = (jnp.stack(states) for states in zip(*(d.carry for d in directions), strict=True))
+    outputs, final_h, final_c = rnn.lstm(
+        inputs,
+        h,
+        c,
+        jnp.concatenate([part.reshape(-1) for part in parts]),
+        jnp.maximum(lengths, 1),  # It knows no rows without steps.
+        input_size=in_features,
+        hidden_size=features,
+        num_layers=1,
+        dropout=0.0,
+        bidirectional=len(directions) == 2,
+    )
+    some = (lengths > 0)[:, None]
+    valid = padding_mask(lengths, time)[..., None]
+    results: list[Result] = []
+    for n, direction in enumerate(directions):
+        (first_c, first_h), last_h = direction.carry, final_h[n]
+        carry = jnp.where(some, final_c[n], first_c), jnp.where(some, last_h, first_h)
+        if return_sequences:
+            of_direction = outputs[..., n * features : (n + 1) * features]
+            results.append((carry, jnp.where(valid, of_direction, 0)))
+        else:
+            results.append((carry, jnp.where(some, last_h, 0)))
+    return results
