@@ -21,10 +21,17 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 import numpy as np
-from peers import ARCHITECTURES, PEERS, Process, Task, plan_epoch, same_work
+from peers import (
+    ARCHITECTURES,
+    PEERS,
+    Process,
+    Task,
+    plan_epoch,
+    same_work,
+)
 
 from flax_imdb.data import DataConfig, Examples, Planned, load_dataset
-from flax_imdb.errors import InputError
+from flax_imdb.errors import InputError, RefusalError
 
 MODES = ("padded", "epoch")
 PRECISION = "float32"  # The one that all contestants share.
@@ -280,9 +287,14 @@ def run(options: argparse.Namespace) -> dict[str, Any]:
     ):
         task = Task(arch, options.device, batch_size, max_length, features)
         with contextlib.ExitStack() as stack:
-            processes = [stack.enter_context(Process(system, task)) for system in systems]
-            for process in processes:  # Before any is measured, all are up and idle.
-                versions |= process.ask("versions")
+            started = [stack.enter_context(Process(system, task)) for system in systems]
+            processes = []
+            for process in started:  # Before any is measured, all are up and idle.
+                try:
+                    versions |= process.ask("versions")
+                    processes.append(process)
+                except RefusalError as error:
+                    print(f"without {process.system}, {arch}, width {features}: {error}")
             peak_gflops = max(peak_gflops, processes[0].ask("peak_gflops"))
             device = processes[0].ask("device_kind")
             for mode in options.mode:

@@ -8,13 +8,13 @@ from typing import Any
 
 from flax_imdb import models
 from flax_imdb.data import Batching, DataConfig
-from flax_imdb.errors import InputError, check_between
+from flax_imdb.errors import InputError, RefusalError, check_between
 from flax_imdb.models import ModelConfig
 from flax_imdb.training import TrainConfig, TrainState, create_state
 
 # What `--resume` may be given another value of. A run that has come so far without a step that is
 # not finite is the one that would have skipped it.
-MAY_CHANGE = ("--epochs", "--data-dir", "--skip-nonfinite")
+MAY_CHANGE = ("--epochs", "--data-dir", "--skip-nonfinite", "--implementation")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -51,13 +51,20 @@ class ExperimentConfig:
         )
 
     def create_state(self) -> TrainState:
-        """The model at step 0."""
-        return create_state(
-            models.build(self.model, self.data.vocab_size),
-            learning_rate=self.training.learning_rate,
-            seed=self.training.seed,
-            clip_norm=self.training.clip_norm,
-        )
+        """The model at step 0.
+
+        Raises:
+          InputError: the implementation does not compute this model here.
+        """
+        try:
+            return create_state(
+                models.build(self.model, self.data.vocab_size),
+                learning_rate=self.training.learning_rate,
+                seed=self.training.seed,
+                clip_norm=self.training.clip_norm,
+            )
+        except RefusalError as refusal:
+            raise InputError(f"--{refusal}") from refusal
 
 
 def dump_config(config: ExperimentConfig) -> str:

@@ -1,4 +1,4 @@
-"""What ends a run beside success: a mistake of the user's, or a signal."""
+"""What ends a run beside success: something that cannot be done, or a signal."""
 
 import signal
 
@@ -9,6 +9,10 @@ class InputError(Exception):
     The message is one line: the value, what is wrong with it, and what would be right. The
     commands print it without a traceback and exit with status 2.
     """
+
+
+class RefusalError(ValueError):
+    """An implementation of the LSTM does not compute what is asked of it; the message says why."""
 
 
 class Interrupted(KeyboardInterrupt):

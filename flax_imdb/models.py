@@ -21,6 +21,7 @@ from flax_imdb.layers import (
     global_pool,
     lengths_or_full,
 )
+from flax_imdb.ops import IMPLEMENTATIONS
 
 
 def keras_uniform(
@@ -120,6 +121,8 @@ class ModelConfig:
       remat_steps: Keep the LSTM's state of each so-manieth step alone and compute what lies
         between again for the gradient: less memory for long reviews, more time (default: keep
         all).
+      implementation: How the LSTM is computed: auto, scan, fused, and on an NVIDIA GPU cudnn or
+        pallas. Changes no number beyond rounding.
     """
 
     arch: str = "lstm"
@@ -127,11 +130,13 @@ class ModelConfig:
     features: int = 100
     precision: Precision = "float32"
     remat_steps: int | None = None
+    implementation: str = "auto"
 
     def __post_init__(self) -> None:
         for flag, value, choices in (
             ("--arch", self.arch, tuple(ARCHITECTURES)),
             ("--precision", self.precision, get_args(Precision)),
+            ("--implementation", self.implementation, IMPLEMENTATIONS),
         ):
             if value not in choices:
                 raise InputError(f"{flag} {value} is unknown: one of {', '.join(choices)}")
@@ -224,5 +229,6 @@ def _last_of_lstm(config: ModelConfig, **options: Any) -> LSTM:
         return_sequences=False,
         dtype=config.encoder_dtype,
         remat_steps=config.remat_steps,
+        implementation=config.implementation,
         **options,
     )

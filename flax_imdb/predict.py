@@ -105,6 +105,10 @@ def load(workdir: str | os.PathLike[str], device: DeviceName = "auto") -> Traine
     config, vocabulary = files.config(), files.vocabulary()
     if config is None:
         raise InputError(f"--workdir {workdir} holds no run: name a directory that train.py made")
+    # What it was trained with may not be here.
+    config = dataclasses.replace(
+        config, model=dataclasses.replace(config.model, implementation="auto")
+    )
     if config.runs > 1:
         raise InputError(
             f"--workdir {workdir} holds {config.runs} runs: name one of them, "

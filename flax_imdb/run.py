@@ -91,6 +91,7 @@ def train(
         else:
             note = f"no run in {files.path} yet: starting one, with the settings that are given"
             console.print(note, highlight=False, markup=False, soft_wrap=True)
+        jax.eval_shape(config.create_state)  # Refuses before anything is written.
         return _agreed_on(config) | {"--resume": resume, "--overwrite": overwrite}
 
     _check_agreement(in_all(settle))

@@ -139,6 +139,13 @@ class TestBadInput:
             ("--dataset mnist", "'mnist'"),
             ("--precision float16", "'float16'"),
             ("--remat-steps 0", "--remat-steps 0 is too small: 1 or more is needed"),
+            ("--implementation gru", "--implementation gru is unknown: one of auto, scan, fused"),
+            (
+                "--implementation pallas --features 200",
+                "--implementation 'pallas' holds its recurrent kernel in shared memory, which has "
+                "room for 112 features in float32, not for 200: 'auto' takes another",
+            ),
+            ("--implementation cudnn --arch bilstm", "'cudnn' has no recurrent dropout"),
             ("--microbatches 0", "--microbatches 0 is too small: 1 or more is needed"),
             ("--microbatches 65", "--microbatches 65 is too large: a batch has --batch-size 64"),
             ("--coordinator host:1", "go together: --num-processes is missing"),

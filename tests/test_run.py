@@ -36,10 +36,15 @@ def reviews(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def experiment(
-    reviews: Path, arch: str = "lstm_dropout", epochs: int = 2, runs: int = 1, **data: Any
+    reviews: Path,
+    arch: str = "lstm_dropout",
+    epochs: int = 2,
+    runs: int = 1,
+    implementation: str = "auto",
+    **data: Any,
 ) -> ExperimentConfig:
     return ExperimentConfig(
-        model=ModelConfig(arch=arch, embedding_features=8, features=8),
+        model=ModelConfig(arch, embedding_features=8, features=8, implementation=implementation),
         data=fake_reviews.config(reviews, **data),
         training=TrainConfig(epochs=epochs, batch_size=8, learning_rate=0.02),
         runs=runs,
@@ -112,6 +117,16 @@ class TestSameBits:
         assert resumed["test_loss"] == result["test_loss"]
         records = [json.loads(line) for line in (tmp_path / "metrics.jsonl").open()]
         assert [record["epoch"] for record in records] == [1, 2, 3]
+
+    def test_another_implementation_goes_on(
+        self, reviews: Path, finished: tuple[Path, dict, str], tmp_path: Path
+    ) -> None:
+        """The parameters do not depend on it; predictions take the one that is there."""
+        _, result, _ = finished
+        quiet_train(experiment(reviews, epochs=2, implementation="scan"), tmp_path)
+        resumed, _ = quiet_train(experiment(reviews, epochs=3), tmp_path, resume=True)
+        assert resumed["test_loss"] == pytest.approx(result["test_loss"], rel=1e-3)
+        assert load(tmp_path).config.model.implementation == "auto"
 
     def test_a_run_that_died_between_checkpoint_and_metrics_loses_no_line(
         self, reviews: Path, tmp_path: Path

@@ -158,6 +158,10 @@ def test_compare_names_what_slowed_beyond_noise(ours: float, peers: float, slowe
     [
         (["--arch", "gru"], "argument --arch: gru is unknown"),
         (["--peers", "numpy"], "argument --peers: numpy is unknown"),
+        (
+            ["--mode", "padded", "--implementations", "gru"],
+            "--implementation gru is unknown: one of auto, scan, fused, cudnn, pallas",
+        ),
         (["--features", "4,0"], "argument --features: 0 is not a whole number from 1 on"),
         (["--rounds", "1"], "argument --rounds: 1 is not a whole number from 2 on"),
         (["--compare", "absent.json"], "--compare absent.json holds no results"),
@@ -177,7 +181,8 @@ def test_a_mistake_is_one_line_and_status_2(
 
 def test_a_run(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     file = tmp_path / "results.json"
-    flags = ["--arch", "lstm", "--mode", "padded", "--peers", "flax", "--implementations", "scan"]
+    flags = ["--arch", "lstm", "--mode", "padded", "--peers", "flax", "--implementations"]
+    flags += ["scan,cudnn"]
     flags += ["--batch-size", "2", "--max-length", "8", "--features", "4", "--rounds", "2"]
     assert step_time.main([*flags, "--json", str(file)]) == 0
     results = json.loads(file.read_text())
@@ -199,4 +204,6 @@ def test_a_run(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
         assert measured["peak_memory_mb"] > 10
         assert measured["ratio_to_fastest_peer"] > 0
     assert systems["flax"]["ratio_to_fastest_peer"] == 1
-    assert "flax_imdb/scan" in capsys.readouterr().out
+    said = capsys.readouterr().out
+    assert "flax_imdb/scan" in said
+    assert "without flax_imdb/cudnn, lstm, width 4: implementation 'cudnn' needs an NVIDIA" in said

@@ -20,7 +20,7 @@ from unittest import mock
 import numpy as np
 
 from flax_imdb.data import Batching, Examples, Planned
-from flax_imdb.errors import InputError
+from flax_imdb.errors import InputError, RefusalError
 
 
 @dataclasses.dataclass(frozen=True)
@@ -59,6 +59,7 @@ PEERS = {
     "keras-tensorflow": ("keras", "tensorflow"),
     "keras-jax": ("keras", "jax"),
     "torch": ("torch",),
+    "torch-packed": ("torch",),
     "flax": ("flax", "optax"),
 }
 
@@ -88,7 +89,8 @@ class Task:
 
 def same_work(system: str, arch: str) -> bool:
     """Whether `system` computes all of `arch`: torch and flax have no recurrent dropout."""
-    return system not in ("torch", "flax") or not ARCHITECTURES[arch].recurrent_dropout
+    has_it = system not in ("torch", "torch-packed", "flax")
+    return has_it or not ARCHITECTURES[arch].recurrent_dropout
 
 
 def plan_epoch(system: str, task: Task, examples: Examples) -> list[Planned]:
@@ -158,7 +160,9 @@ def _start(system: str, task: Task) -> Contestant:
         from peers.ours import FlaxImdb
 
         return FlaxImdb(task, implementation)
-    contestant: Contestant = importlib.import_module(f"peers.{name.split('-')[0]}").Peer(task)
+    options = {"packed": True} if name == "torch-packed" else {}
+    module = importlib.import_module(f"peers.{name.split('-')[0]}")
+    contestant: Contestant = module.Peer(task, **options)
     return contestant
 
 
@@ -170,7 +174,7 @@ def _serve(connection: Connection, system: str, task: Task) -> None:
             while True:
                 method, arguments = connection.recv()
                 connection.send(getattr(contestant, method)(*arguments))
-        except InputError as error:
+        except (InputError, RefusalError) as error:
             connection.send(error)
 
 

@@ -1,5 +1,7 @@
 """flax_imdb, as its command trains."""
 
+import shutil
+import subprocess
 import time
 
 import flax
@@ -10,8 +12,6 @@ import flax_imdb
 from flax_imdb import models
 from flax_imdb.data import Batching, Examples, Planned
 from flax_imdb.devices import make_mesh, select_devices, tune_process
-from flax_imdb.errors import InputError
-from flax_imdb.layers import LSTM, Bidirectional, SequenceLayer
 from flax_imdb.training import Trainer, create_state
 from peers import LEARNING_RATE, Contestant, Task
 
@@ -26,20 +26,32 @@ class FlaxImdb(Contestant):
             make_mesh(self._devices),
             Batching(task.batch_size, task.max_length, multiple_of=len(self._devices)),
         )
-        config = models.ModelConfig(task.arch, task.embedding_features, task.features)
+        config = models.ModelConfig(
+            task.arch,
+            task.embedding_features,
+            task.features,
+            implementation=implementation or "auto",
+        )
         model = models.build(config, task.vocab_size)
-        if implementation:
-            layers = tuple(_implemented(layer, implementation) for layer in model.encoder)
-            model = model.clone(encoder=layers)
-        try:
-            state = create_state(model, learning_rate=LEARNING_RATE, seed=7)
-        except ValueError as error:
-            raise InputError(f"--implementations {implementation} is not there: {error}") from error
+        state = create_state(model, learning_rate=LEARNING_RATE, seed=7)
         self._state = self._trainer.place(state)
 
     def versions(self) -> dict[str, str]:
-        """Of flax_imdb, jax and flax."""
-        return {module.__name__: module.__version__ for module in (flax_imdb, jax, flax)}
+        """Of flax_imdb, jax and flax, and of the device's software."""
+        versions = {module.__name__: module.__version__ for module in (flax_imdb, jax, flax)}
+        (device, *_) = self._devices
+        if device.platform != "cpu":
+            versions["platform"] = " ".join(device.client.platform_version.split())
+        if device.platform == "gpu" and shutil.which("nvidia-smi"):
+            query = ["nvidia-smi", "--query-gpu=driver_version", "--format=csv,noheader"]
+            found = subprocess.run(query, capture_output=True, text=True, check=True)
+            versions["driver"] = found.stdout.split()[0]
+        return versions
+
+    def peak_memory_mb(self) -> float | None:
+        """Of the device where it has memory of its own, else of the process."""
+        stats = self._devices[0].memory_stats()
+        return 1e-6 * stats["peak_bytes_in_use"] if stats else super().peak_memory_mb()
 
     def load(self, examples: Examples, plan: list[Planned]) -> None:
         """Take the examples; batches are made while training, as the command does."""
@@ -70,12 +82,3 @@ class FlaxImdb(Contestant):
                 best = max(best, 2e-9 * size**3 * len(squares) / seconds)
             size *= 2
         return best
-
-
-def _implemented(layer: SequenceLayer, implementation: str) -> SequenceLayer:
-    """The layer with its LSTMs computed by `implementation`."""
-    if isinstance(layer, LSTM):
-        return layer.clone(implementation=implementation)
-    if isinstance(layer, Bidirectional):
-        return layer.clone(layer=layer.layer.clone(implementation=implementation))
-    return layer

@@ -10,6 +10,7 @@ from collections.abc import Callable
 
 from flax.typing import Dtype
 
+from flax_imdb.errors import RefusalError
 from flax_imdb.ops.sequences import Direction, Result
 
 __all__ = ["IMPLEMENTATIONS", "ONE_LAUNCH", "Direction", "Op", "Result", "choose"]
@@ -38,7 +39,8 @@ def choose(
         ``"scan"`` compute.
 
     Raises:
-      ValueError: the name is unknown, or the implementation cannot compute this.
+      ValueError: the name is unknown.
+      RefusalError: the implementation does not compute this.
     """
     if name not in IMPLEMENTATIONS:
         raise ValueError(f"implementation {name!r} is unknown: one of {', '.join(IMPLEMENTATIONS)}")
@@ -47,12 +49,12 @@ def choose(
     if name == "scan":
         return None
     if not keras_cell:
-        raise ValueError(
+        raise RefusalError(
             f"implementation {name!r} computes an LSTMCell with sigmoid and tanh: "
             "this cell needs 'scan', which 'auto' takes"
         )
     # Imported here, since what the GPU's need is not there on every platform.
     module = importlib.import_module(f"flax_imdb.ops.{name}")
     if refusal := module.refusal(dtype, features, recurrent_dropout):
-        raise ValueError(f"implementation {name!r} {refusal}: 'auto' takes another")
+        raise RefusalError(f"implementation {name!r} {refusal}: 'auto' takes another")
     return module.lstm
