@@ -56,15 +56,14 @@ class Peer(Contestant):
             if ARCHITECTURES[self._task.arch].reverse:
                 for row, length in zip(tokens, batch["lengths"], strict=True):
                     row[:length] = row[:length][::-1].copy()
-            tokens, labels = (
-                torch.tensor(array, device=self._device) for array in (tokens, labels)
-            )
-            lengths = torch.tensor(batch["lengths"]) if self._packed else None
-            self._batches.append((tokens, lengths, labels))
+            on_device = (torch.tensor(array, device=self._device) for array in (tokens, labels))
+            # Not even a row that only fills the batch may be empty.
+            lengths = torch.tensor(np.maximum(batch["lengths"], 1)) if self._packed else None
+            self._batches.append((*on_device, lengths))
 
     def train(self) -> None:
         """Train one step on each batch."""
-        for tokens, lengths, labels in self._batches:
+        for tokens, labels, lengths in self._batches:
             self._optimizer.zero_grad()
             self._loss(self._model(tokens, lengths), labels).backward()
             self._optimizer.step()

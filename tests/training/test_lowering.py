@@ -5,7 +5,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import pytest
-from jax.sharding import AbstractMesh, AxisType, NamedSharding, PartitionSpec
+from jax.sharding import AbstractDevice, AbstractMesh, AxisType, NamedSharding, PartitionSpec
 
 from flax_imdb import models
 from flax_imdb.data import Batch
@@ -51,11 +51,13 @@ def test_the_gpu_kernel_of_both_directions(precision: str) -> None:
     state = state.replace(
         apply_fn=models.Classifier(5000, 32, encoder=(Bidirectional(layer),)).apply
     )
-    exported = jax.export.export(
-        jax.jit(train_step),
-        platforms=["cuda"],
-        disabled_checks=[jax.export.DisabledSafetyCheck.custom_call(kernel)],
-    )(state, batch)
+    h100 = AbstractDevice("NVIDIA H100", num_cores=None, platform="gpu")
+    with jax.sharding.use_abstract_mesh(AbstractMesh((1,), ("batch",), abstract_device=h100)):
+        exported = jax.export.export(
+            jax.jit(train_step),
+            platforms=["cuda"],
+            disabled_checks=[jax.export.DisabledSafetyCheck.custom_call(kernel)],
+        )(state, batch)
     program = exported.mlir_module()
     assert program.count(f"stablehlo.custom_call @{kernel}") == 2
     assert "stablehlo.while" not in program

@@ -1,0 +1,23 @@
+"""benchmarks/parity.py: what it writes, and its verdict."""
+
+import json
+from pathlib import Path
+
+import parity
+import pytest
+
+FLAGS = ["--implementations", "fused,cudnn", "--batch-size", "3", "--time", "4", "--features", "5"]
+
+
+@pytest.mark.parametrize(("tolerance", "status"), [(2e-5, 0), (-1.0, 1)])
+def test_a_run(
+    tolerance: float, status: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(parity, "LAYERS", {"forward": {}})
+    monkeypatch.setattr(parity, "TOLERANCES", {"highest": tolerance})
+    file = tmp_path / "parity.json"
+    assert parity.main([*FLAGS, "--json", str(file)]) == status
+    fused, cudnn = json.loads(file.read_text())["rows"]
+    assert 0 <= fused["value_error"] < 2e-5
+    assert 0 <= fused["gradient_error"] < 2e-5
+    assert "needs an NVIDIA GPU" in cudnn["refused"]
