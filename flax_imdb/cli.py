@@ -181,6 +181,12 @@ def run(command: Callable[[list[str], str], int], args: list[str], prog: str) ->
     tune_process()
     try:
         status = command(args, prog)
+        sys.stdout.flush()
+    except BrokenPipeError:
+        # Who read the output wants no more of it, as `head` when it has its lines. What is left
+        # would be written at the exit.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        status = 128 + signal.SIGPIPE
     except InputError as error:
         status = _fail(str(error))
     except KeyboardInterrupt:

@@ -241,7 +241,10 @@ def select_devices(name: DeviceName = "auto", batch_size: int | None = None) -> 
     try:
         devices = jax.devices(None if name == "auto" else name)
     except RuntimeError:
-        present = {kind(device) for device in (*jax.devices(), *jax.devices("cpu"))}
+        try:
+            present = {kind(device) for device in (*jax.devices(), *jax.devices("cpu"))}
+        except RuntimeError as error:  # Such as JAX_PLATFORMS that does not exist.
+            raise InputError(f"JAX {jax.__version__} finds no device: {error}") from None
         raise InputError(
             f"--device {name} is not there: JAX {jax.__version__} finds "
             f"{', '.join(sorted(present))} (docs/devices.md says how to install others)"

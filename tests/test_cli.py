@@ -94,6 +94,20 @@ class TestCommands:
         ]
         assert done.returncode == 2
 
+    def test_a_reader_that_has_enough(self, workdir: Path) -> None:
+        """It ends as if SIGPIPE had ended it, without a word."""
+        script = "from flax_imdb.cli import script; script()"
+        command = f"{sys.executable} -c '{script}' predict --workdir {workdir} | head -n 1"
+        done = subprocess.run(
+            ["bash", "-o", "pipefail", "-c", command],
+            input=b"a good film\n" * 10_000,
+            capture_output=True,
+            check=False,
+        )
+        assert done.returncode == 141
+        assert done.stdout.count(b"\n") == 1
+        assert not done.stderr
+
     def test_help(self, capsys: pytest.CaptureFixture[str]) -> None:
         for args in ([], ["--help"]):
             assert cli.main(args) == 0

@@ -107,3 +107,12 @@ def test_processes_with_different_numbers_of_accelerators(monkeypatch: pytest.Mo
     monkeypatch.setattr(jax, "devices", lambda kind=None: [Device(0), Device(0), Device(1)])
     with pytest.raises(InputError, match="--device gpu: the processes have 2, 1 devices: each"):
         select_devices("gpu")
+
+
+def test_no_device_at_all(monkeypatch: pytest.MonkeyPatch) -> None:
+    def unknown(name: str | None = None) -> list[jax.Device]:
+        raise RuntimeError("Unable to initialize backend 'abacus'")
+
+    monkeypatch.setattr(jax, "devices", unknown)
+    with pytest.raises(InputError, match="finds no device: Unable to initialize backend 'abacus'"):
+        select_devices("auto")

@@ -80,15 +80,17 @@ def lstm(
     kernels = stack([d.kernel for d in directions]).reshape(-1, in_features, 4, features)
     kernels = kernels.astype(inputs.dtype)
     product = functools.partial(jnp.einsum, preferred_element_type=jnp.float32)
-    if all(d.input_mask is None for d in directions):
-        z = product("tbi,digf->dtbgf", steps, kernels)
+    gates = max(1 if d.input_mask is None else d.input_mask.shape[1] for d in directions)
+    rows = [
+        steps if d.input_mask is None else steps * mask_of_gate(d.input_mask, gate)
+        for d in directions
+        for gate in range(gates)
+    ]
+    if gates == 1:
+        z = product("dtbi,digf->dtbgf", jnp.stack(rows), kernels)
     else:
-        masked = [
-            steps if d.input_mask is None else steps * mask_of_gate(d.input_mask, gate)
-            for d in directions
-            for gate in range(4)
-        ]
-        z = product("dgtbi,digf->dtbgf", jnp.stack(masked).reshape(-1, 4, *steps.shape), kernels)
+        of_gates = jnp.stack(rows).reshape(len(directions), gates, *steps.shape)
+        z = product("dgtbi,digf->dtbgf", of_gates, kernels)
     bias = stack([d.bias for d in directions]).reshape(-1, 1, 1, 4, features)
     masks = None
     if any(d.state_mask is not None for d in directions):
