@@ -368,26 +368,19 @@ class _Rows:
         return None if masks is None else [self.load(masks, gate=gate) for gate in range(4)]
 
     def recurrent_kernel(self, *, transposed: bool) -> list[list[list[Array]]]:
-        """For each gate and each part of a product with it, the blocks that make that part."""
+        """For each gate, and each part of what a product with it gives, the blocks of that part."""
 
-        def block(gate: int, row: Array, column: Array) -> Array:
-            if transposed:
-                row, column = row[None, :], column[:, None]
-            else:
-                row, column = row[:, None], column[None, :]
+        def block(gate: int, operand: Array, result: Array) -> Array:
+            operand, result = operand[:, None], result[None, :]
+            row, column = (result, operand) if transposed else (operand, result)
             inside = (row < self._features) & (column < self._features)
             index = (self._direction, row, gate * self._features + column)
             loaded = triton.load(self._given["kernel"].at[index], mask=inside, other=0)
             return loaded.astype(self._static.dtype)
 
+        parts = self._parts
         return [
-            [
-                [
-                    block(gate, *((of, other) if transposed else (other, of)))
-                    for other in self._parts
-                ]
-                for of in self._parts
-            ]
+            [[block(gate, operand, result) for operand in parts] for result in parts]
             for gate in range(4)
         ]
 
