@@ -122,6 +122,8 @@ def count_kernels(listing: str, trips: list[int]) -> tuple[int, int, list[int]]:
         if words[0] in ("condition:", "body:"):
             continue
         if words[1] == "kWhile":
+            if repeats > 1:
+                raise ValueError("loops within loops: which repeats how often is not told")
             trip = next(left)
             times.append((indent, repeats * trip, in_graph))
             bodies.append(0)

@@ -30,3 +30,9 @@ def test_kernels_in_a_loop_count_for_each_of_its_steps() -> None:
 def test_loops_that_are_not_in_the_listing() -> None:
     with pytest.raises(ValueError, match="the listing has fewer loops than 2"):
         count_kernels(LISTING, [10, 20])
+
+
+def test_loops_within_loops_are_not_counted() -> None:
+    nested = LISTING.replace("007: kGemm [source | sink] outside", "007: kWhile [source | sink]")
+    with pytest.raises(ValueError, match="loops within loops"):
+        count_kernels(nested, [10, 20])
