@@ -1,4 +1,4 @@
-"""Writes the tables of docs/gpu.md, from what gpu_program.py found.
+"""Writes the tables of docs/gpu.md, from what gpu_program.py and parity.py found.
 
 python benchmarks/gpu_page.py
 """
@@ -52,10 +52,36 @@ def kernels(results: Any) -> list[str]:
     return markdown(heads, rows)
 
 
+def parity(results: Any) -> list[str]:
+    """A row for each layer and precision: the kernel's errors, and in bfloat16 the reference's."""
+    by_layer: dict[tuple[str, str], Any] = {}
+    for row in results["rows"]:
+        if row["precision"] != "default":  # On a CPU it is the highest.
+            by_layer.setdefault((row["layer"], row["precision"]), {})[row["implementation"]] = row
+    rows = []
+    for (layer, precision), of in by_layer.items():
+        cells = [f"{layer}, {precision}"]
+        for name in ("value_error", "gradient_error"):
+            scan = f" ({of['scan'][name]:.1e})" if precision == "bfloat16" else ""
+            cells.append(f"{of['pallas'][name]:.1e}{scan}")
+        rows.append([*cells, f"{of['pallas']['tolerance']:.0e}"])
+    told = (
+        f"{results['batch_size']} rows of up to {results['time']} steps, width "
+        f"{results['features']}, interpreted on a {results['device_kind']} with "
+        f"{versions(results)}: the largest error of an element, over the largest element of its "
+        "array (or 1)."
+    )
+    return [told, "", *markdown(["", "values", "gradients", "tolerance"], rows)]
+
+
 def page() -> str:
     """The page, with the tables in their places."""
-    results, text = load("gpu_program_h100.json"), PAGE.read_text()
-    for table in (launches, kernels):
+    program, numbers, text = (
+        load("gpu_program_h100.json"),
+        load("parity_cpu.json"),
+        PAGE.read_text(),
+    )
+    for table, results in ((parity, numbers), (launches, program), (kernels, program)):
         text = filled(text, table.__name__, table(results))
     return text
 

@@ -60,7 +60,6 @@ class LSTM(SequenceLayer):
     dtype: Dtype | None = None
     param_dtype: Dtype = jnp.float32
 
-    @nn.compact
     def __call__(
         self,
         inputs: Float[Array, "batch time in_features"],

@@ -53,7 +53,7 @@ def choose(
             f"implementation {name!r} computes an LSTMCell with sigmoid and tanh: "
             "this cell needs 'scan', which 'auto' takes"
         )
-    # Imported here, since what the GPU's need is not there on every platform.
+    # Imported here, since what those for GPUs import is not there on every platform.
     module = importlib.import_module(f"flax_imdb.ops.{name}")
     if refusal := module.refusal(dtype, features, recurrent_dropout):
         raise RefusalError(f"implementation {name!r} {refusal}: 'auto' takes another")
