@@ -11,23 +11,33 @@ from tables import ROOT, load, markdown, versions
 PAGE = ROOT / "docs" / "gpu.md"
 
 
+def name_of(row: Any) -> str:
+    """The architecture, and what is unusual about it."""
+    parts = [f"`{row['arch']}`", row["precision"]]
+    if row["features"] != 100:
+        parts.append(f"width {row['features']}")
+    if row["products"] != "default":
+        parts.append(f"{row['products']} precision")
+    return ", ".join(parts)
+
+
 def launches(results: Any) -> list[str]:
     """A row for each program."""
     rows = [
         [
-            f"`{row['arch']}`, {row['batch_size']} rows",
-            f"`{row['implementation']}`, {row['precision']}",
+            f"{name_of(row)}, {row['batch_size']} rows",
+            f"`{row['implementation']}`",
             f"{row['kernels']:,}",
-            f"{row['host_launches']:,}",
-            ", ".join(
+            " + ".join(
                 f"{steps} x {kernels}"
                 for kernels, steps in zip(row["kernels_in_loops"], row["loop_steps"], strict=True)
             ),
+            f"{row['host_launches']:,}",
             f"{row['temporary_mb']:,.0f}",
         ]
         for row in results["rows"]
     ]
-    heads = ["", "", "kernels", "launches", "of which in loops", "temporary MB"]
+    heads = ["", "", "kernels", "of these in loops", "launches", "temporary MB"]
     told = (
         f"Of a training step over {results['time']} tokens, compiled for an "
         f"{results['target']} with {versions(results)}."
@@ -39,7 +49,7 @@ def kernels(results: Any) -> list[str]:
     """A row for each of this project's kernels."""
     rows = [
         [
-            f"`{row['arch']}`, {row['precision']}, {kernel['kernel']}",
+            f"{name_of(row)}, {kernel['kernel']}",
             f"{kernel['registers']}",
             f"{kernel['spilled_bytes']}",
             f"{kernel['shared_memory_bytes'] / 1024:.0f}",

@@ -16,7 +16,7 @@ import re
 import subprocess
 import tempfile
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 from unittest import mock
 
 import jax
@@ -59,21 +59,46 @@ gpu_device_info {
 TIME, VOCAB = 500, 5000
 UNROLL = 10
 
+
+class Task(NamedTuple):
+    """What is compiled.
+
+    Attributes:
+      arch: architecture.
+      implementation: of the LSTM.
+      batch_size: rows in a batch.
+      precision: of the products' factors, as ``--precision``.
+      features: width of the LSTM.
+      products: JAX's default precision of products.
+    """
+
+    arch: str
+    implementation: str
+    batch_size: int = 64
+    precision: Any = "float32"
+    features: int = 100
+    products: str = "default"
+
+
 IMPLEMENTATIONS = ("scan", f"scan, unrolled by {UNROLL}", "fused", "pallas")
 ARCHITECTURES = ("lstm", "lstm_recurrent_dropout", "bilstm", "conv_lstm")
 
 Row = dict[str, Any]
 
 
-def compile_step(arch: str, implementation: str, batch: int, precision: Any) -> Any:
-    """The training step of an architecture, compiled for the GPU."""
+def compile_step(task: Task) -> Any:
+    """The training step, compiled for the GPU."""
+    batch = task.batch_size
     devices = topologies.get_topology_desc(
         "h100", "cuda", target_config=TARGET, topology="1x1x1"
     ).devices
     mesh = Mesh(devices[:1], ("batch",))
     sharding = NamedSharding(mesh, PartitionSpec())
     config = models.ModelConfig(
-        arch, precision=precision, implementation=implementation.split(",")[0]
+        task.arch,
+        features=task.features,
+        precision=task.precision,
+        implementation=task.implementation.split(",")[0],
     )
     model = models.build(config, VOCAB)
     state = jax.eval_shape(lambda: create_state(model, learning_rate=1e-3, seed=0))
@@ -91,8 +116,9 @@ def compile_step(arch: str, implementation: str, batch: int, precision: Any) -> 
             },
         ),
     )
-    unroll = UNROLL if "unrolled" in implementation else 1
+    unroll = UNROLL if "unrolled" in task.implementation else 1
     with (
+        jax.default_matmul_precision(None if task.products == "default" else task.products),
         jax.sharding.use_abstract_mesh(mesh.abstract_mesh),  # Tells Pallas of the GPU, too.
         mock.patch.object(nn, "scan", functools.partial(nn.scan, unroll=unroll)),
     ):
@@ -162,11 +188,11 @@ def resources(ptx: Path) -> list[Row]:
     ]
 
 
-def measure(dump: Path, arch: str, implementation: str, batch: int, precision: str) -> Row:
+def measure(dump: Path, task: Task) -> Row:
     """A row of the results; XLA writes into the directory `dump`."""
     for path in dump.iterdir():
         path.unlink()
-    compiled = compile_step(arch, implementation, batch, precision)
+    compiled = compile_step(task)
     (listing,) = dump.glob("*train_step*.thunk_sequence_after_thunk_passes.txt")
     trips = re.findall(r'known_trip_count":\{"n":"(\d+)"', compiled.as_text())
     kernels, launches, bodies = count_kernels(listing.read_text(), [int(n) for n in trips])
@@ -182,10 +208,7 @@ def measure(dump: Path, arch: str, implementation: str, batch: int, precision: s
     if len(own) != len(shared):
         raise SystemExit("this jaxlib writes no PTX beside its program: that of jax 0.10 does")
     return {
-        "arch": arch,
-        "implementation": implementation,
-        "batch_size": batch,
-        "precision": precision,
+        **task._asdict(),
         "kernels": kernels,
         "host_launches": launches,
         "kernels_in_loops": bodies,
@@ -200,16 +223,20 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("--json", type=Path, help="where to write the results")
     options = parser.parse_args()
-    tasks = [(arch, name, 64, "float32") for arch in ARCHITECTURES for name in IMPLEMENTATIONS]
-    tasks += [(arch, "pallas", 64, "bfloat16") for arch in ("lstm", "bilstm")]
-    tasks += [("lstm", name, 1024, "float32") for name in ("fused", "pallas")]
+    tasks = [Task(arch, name) for arch in ARCHITECTURES for name in IMPLEMENTATIONS]
+    tasks += [Task("lstm", name, batch_size=1024) for name in ("fused", "pallas")]
+    tasks += [Task(arch, "pallas", precision="bfloat16") for arch in ("lstm", "bilstm")]
+    # The widest, and the most exact.
+    tasks.append(Task("lstm_recurrent_dropout", "pallas", features=112))
+    tasks.append(Task("lstm_recurrent_dropout", "pallas", precision="bfloat16", features=160))
+    tasks.append(Task("lstm_recurrent_dropout", "pallas", products="highest"))
     rows = []
     with tempfile.TemporaryDirectory() as dump:
         # Read when JAX first looks for devices.
         os.environ["JAX_SKIP_CUDA_CONSTRAINTS_CHECK"] = "1"  # It would want a GPU.
         os.environ["XLA_FLAGS"] = f"{os.environ.get('XLA_FLAGS', '')} --xla_dump_to={dump}"
         for task in tasks:
-            rows.append(measure(Path(dump), *task))
+            rows.append(measure(Path(dump), task))
             print(json.dumps(rows[-1]))
     results = {
         "target": re.findall(r'description_str: "(.*)"', TARGET)[0],

@@ -108,7 +108,8 @@ def error(ours: Any, reference: Any) -> float:
         a, b = (np.asarray(array, np.float64) for array in (one, other))
         return float(np.max(np.abs(a - b), initial=0) / max(1, np.max(np.abs(b), initial=0)))
 
-    return max(jax.tree.leaves(jax.tree.map(of, ours, reference)), default=0.0)
+    # Not Python's max, which may overlook what is no number.
+    return float(np.max(jax.tree.leaves(jax.tree.map(of, ours, reference)), initial=0))
 
 
 def compare(options: argparse.Namespace) -> list[dict[str, Any]]:
@@ -140,7 +141,8 @@ def compare(options: argparse.Namespace) -> list[dict[str, Any]]:
                         **row,
                         "value_error": error(values, expected),
                         "gradient_error": error(gradients, expected_gradients),
-                        "tolerance": TOLERANCES[precision],
+                        # What the reference itself loses in a precision is only shown.
+                        "tolerance": None if implementation == "scan" else TOLERANCES[precision],
                     }
                 )
                 print(json.dumps(rows[-1]), flush=True)
@@ -173,8 +175,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     worse = [
         row
         for row in rows
-        if "refused" not in row
-        and not max(row["value_error"], row["gradient_error"]) <= row["tolerance"]
+        if row.get("tolerance") is not None
+        and not all(row[name] <= row["tolerance"] for name in ("value_error", "gradient_error"))
     ]
     for row in worse:
         print(f"above the tolerance: {row}")

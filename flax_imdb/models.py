@@ -122,7 +122,7 @@ class ModelConfig:
         between again for the gradient: less memory for long reviews, more time (default: keep
         all).
       implementation: How the LSTM is computed: auto, scan, fused, and on an NVIDIA GPU cudnn or
-        pallas. Changes no number beyond rounding.
+        pallas. Each rounds in its own way.
     """
 
     arch: str = "lstm"

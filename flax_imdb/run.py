@@ -91,7 +91,6 @@ def train(
         else:
             note = f"no run in {files.path} yet: starting one, with the settings that are given"
             console.print(note, highlight=False, markup=False, soft_wrap=True)
-        jax.eval_shape(config.create_state)  # Refuses before anything is written.
         return _agreed_on(config) | {"--resume": resume, "--overwrite": overwrite}
 
     _check_agreement(in_all(settle))
@@ -100,6 +99,11 @@ def train(
         _print_result(finished, console)
         return finished
 
+    def check_implementation() -> None:
+        with jax.default_device(devices[0]):
+            jax.eval_shape(config.create_state)
+
+    in_all(check_implementation)  # Before anything is written.
     dataset: Dataset | None = None
 
     def find() -> dict[str, Any]:

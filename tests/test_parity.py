@@ -3,13 +3,21 @@
 import json
 from pathlib import Path
 
+import jax.numpy as jnp
+import numpy as np
 import parity
 import pytest
 
 FLAGS = ["--implementations", "fused,cudnn", "--batch-size", "3", "--time", "4", "--features", "5"]
 
 
-@pytest.mark.parametrize(("tolerance", "status"), [(2e-5, 0), (-1.0, 1)])
+def test_what_is_no_number_is_an_error() -> None:
+    ones, broken = jnp.ones(3), jnp.array([1.0, jnp.nan, 1.0])
+    assert np.isnan(parity.error([ones, broken, ones], [ones, ones, ones]))
+    assert parity.error([ones, 3 * ones], [ones, 2 * ones]) == 0.5
+
+
+@pytest.mark.parametrize(("tolerance", "status"), [(2e-5, 0), (-1.0, 1), (np.nan, 1)])
 def test_a_run(
     tolerance: float, status: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -121,12 +121,22 @@ class TestSameBits:
     def test_another_implementation_goes_on(
         self, reviews: Path, finished: tuple[Path, dict, str], tmp_path: Path
     ) -> None:
-        """The parameters do not depend on it; predictions take the one that is there."""
+        """The parameters do not depend on it."""
         _, result, _ = finished
         quiet_train(experiment(reviews, epochs=2, implementation="scan"), tmp_path)
         resumed, _ = quiet_train(experiment(reviews, epochs=3), tmp_path, resume=True)
         assert resumed["test_loss"] == pytest.approx(result["test_loss"], rel=1e-3)
-        assert load(tmp_path).config.model.implementation == "auto"
+
+    def test_a_run_trained_by_what_is_not_here_predicts(
+        self, finished: tuple[Path, dict, str], tmp_path: Path
+    ) -> None:
+        workdir, result, _ = finished
+        shutil.copytree(workdir, tmp_path / "run")
+        config = json.loads((tmp_path / "run" / "config.json").read_text())
+        config["model"]["implementation"] = "cudnn"
+        (tmp_path / "run" / "config.json").write_text(json.dumps(config))
+        loss, _ = load(tmp_path / "run").evaluate()
+        assert loss == pytest.approx(result["test_loss"])
 
     def test_a_run_that_died_between_checkpoint_and_metrics_loses_no_line(
         self, reviews: Path, tmp_path: Path

@@ -33,7 +33,8 @@ class FlaxImdb(Contestant):
             implementation=implementation or "auto",
         )
         model = models.build(config, task.vocab_size)
-        state = create_state(model, learning_rate=LEARNING_RATE, seed=7)
+        with jax.default_device(self._devices[0]):
+            state = create_state(model, learning_rate=LEARNING_RATE, seed=7)
         self._state = self._trainer.place(state)
 
     def versions(self) -> dict[str, str]:

@@ -34,7 +34,7 @@ class LSTM(SequenceLayer):
       implementation: how the recurrence is computed: ``"scan"``, the reference, which scans the
         cell; ``"fused"``, which has a backward pass of its own; for NVIDIA's GPUs ``"cudnn"`` and
         ``"pallas"``, a kernel of this project; or ``"auto"``, which takes ``"fused"`` wherever it
-        can. The parameters and the results do not depend on it.
+        can. The parameters do not depend on it, and the results only by rounding.
       remat_steps: keep the state of each so-manieth step alone for the backward pass, which then
         computes what lies between again: less memory for long sequences, more time
         (``jax.checkpoint``; Chen et al. 2016). None keeps all.
@@ -233,6 +233,8 @@ def run_together(
         and cell.gate_fn is nn.sigmoid
         and cell.activation_fn is nn.tanh,
     )
+    if batch == 0 or time == 0:
+        op = None  # The others count on rows and steps.
     if op is not None and layer.remat_steps is None:
         results = _compute(op, begun, inputs, lengths)
     else:

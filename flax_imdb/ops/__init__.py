@@ -8,6 +8,7 @@ with ``implementation="scan"``, which scans the cell.
 import importlib
 from collections.abc import Callable
 
+import jax.numpy as jnp
 from flax.typing import Dtype
 
 from flax_imdb.errors import RefusalError
@@ -54,6 +55,7 @@ def choose(
             "this cell needs 'scan', which 'auto' takes"
         )
     # Imported here, since what those for GPUs import is not there on every platform.
+    dtype = jnp.dtype(dtype)
     module = importlib.import_module(f"flax_imdb.ops.{name}")
     if refusal := module.refusal(dtype, features, recurrent_dropout):
         raise RefusalError(f"implementation {name!r} {refusal}: 'auto' takes another")

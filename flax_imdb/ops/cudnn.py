@@ -10,6 +10,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 from flax.typing import Dtype
+from jax import lax
 from jax.experimental import rnn
 from jaxtyping import Array, Float, Int
 
@@ -23,7 +24,10 @@ def refusal(dtype: Dtype, features: int, recurrent_dropout: float) -> str | None
         return "has no recurrent dropout"
     if dtype != jnp.float32:
         return f"computes in float32, not in {jnp.dtype(dtype)}"
-    if (platform := jax.default_backend()) != "gpu":
+    # A device, the name of a platform, or None.
+    default = jax.config.jax_default_device  # type: ignore[attr-defined]
+    platform = getattr(default, "platform", default) or jax.default_backend()
+    if platform not in ("gpu", "cuda"):
         return f"needs an NVIDIA GPU, and JAX computes on {platform} here"
     return None
 
@@ -74,25 +78,36 @@ def _run(
         for direction in directions
         for bias in (direction.bias, jnp.zeros_like(direction.bias))
     ]
-    c, h = (jnp.stack(states) for states in zip(*(d.carry for d in directions), strict=True))
+    c, h = (
+        jnp.stack(states).astype(jnp.float32)
+        for states in zip(*(d.carry for d in directions), strict=True)
+    )
+    # It reads memory as float32, whatever it holds; and it is exact, or takes TF32.
+    products = jax.config.jax_default_matmul_precision  # type: ignore[attr-defined]
+    exact = products in ("highest", "float32")
     outputs, final_h, final_c = rnn.lstm(
         inputs,
         h,
         c,
-        jnp.concatenate([part.reshape(-1) for part in parts]),
+        jnp.concatenate([part.reshape(-1) for part in parts]).astype(jnp.float32),
         jnp.maximum(lengths, 1),  # It knows no rows without steps.
         input_size=in_features,
         hidden_size=features,
         num_layers=1,
         dropout=0.0,
         bidirectional=len(directions) == 2,
+        precision=lax.Precision.HIGHEST if exact else lax.Precision.HIGH,
     )
     some = (lengths > 0)[:, None]
     valid = padding_mask(lengths, time)[..., None]
     results: list[Result] = []
     for n, direction in enumerate(directions):
-        (first_c, first_h), last_h = direction.carry, final_h[n]
-        carry = jnp.where(some, final_c[n], first_c), jnp.where(some, last_h, first_h)
+        last_h = final_h[n]
+        first_c, first_h = direction.carry
+        carry = (
+            jnp.where(some, final_c[n].astype(first_c.dtype), first_c),
+            jnp.where(some, last_h.astype(first_h.dtype), first_h),
+        )
         if return_sequences:
             of_direction = outputs[..., n * features : (n + 1) * features]
             results.append((carry, jnp.where(valid, of_direction, 0)))

@@ -41,8 +41,8 @@ _ROWS = 16
 # Of the gates i, f, g, o.
 _ACTIVATIONS = (jax.nn.sigmoid, jax.nn.sigmoid, jnp.tanh, jax.nn.sigmoid)
 
-# Shared memory that a block may have on a GPU of compute capability 9.0, and what of it is left for
-# the rearrangements of a step, in bytes.
+# Shared memory that a block may have on an H100, which is assumed where the device does not tell,
+# and what of it is left for the rearrangements of a step, in bytes.
 _SHARED_MEMORY = 227 * 1024
 _SCRATCH = 16 * 1024
 
@@ -107,7 +107,8 @@ def lstm(
         static,
         z + bias.astype(z.dtype),
         lengths,
-        stack([d.carry for d in directions]),
+        # In the dtype of the sums, whatever they are carried in.
+        jax.tree.map(lambda state: state.astype(z.dtype), stack([d.carry for d in directions])),
         stack([d.recurrent_kernel for d in directions]),
         masks,
     )
@@ -115,7 +116,11 @@ def lstm(
         outputs = jnp.where((lengths > 0)[:, None], h, 0).astype(inputs.dtype)
     else:
         outputs = outputs.swapaxes(1, 2)
-    return [((c[n], h[n]), outputs[n]) for n in range(len(directions))]
+    results: list[Result] = []
+    for n, direction in enumerate(directions):
+        first_c, first_h = direction.carry
+        results.append(((c[n].astype(first_c.dtype), h[n].astype(first_h.dtype)), outputs[n]))
+    return results
 
 
 class _Static(NamedTuple):
@@ -399,7 +404,8 @@ def _parts(features: int, dtype: Dtype) -> list[int]:
 
 def _fits(parts: Sequence[int], dtype: Dtype) -> bool:
     matrices = 4 * sum(parts) ** 2 * jnp.dtype(dtype).itemsize
-    return matrices <= _SHARED_MEMORY - _SCRATCH
+    memory = getattr(jax.devices()[0], "shared_memory_per_block_optin", _SHARED_MEMORY)
+    return matrices <= memory - _SCRATCH
 
 
 def _product(blocks: Sequence[Array], kernel: Sequence[Array]) -> Any:

@@ -30,6 +30,10 @@ def calls(monkeypatch: pytest.MonkeyPatch) -> list[dict[str, Any]]:
 
     def call(*arguments: Any, **options: Any) -> Any:
         made.append(options)
+        *floats, lengths = arguments
+        # cuDNN reads them as that, whatever they are.
+        assert [array.dtype for array in floats] == [jnp.float32] * 4
+        assert lengths.dtype == jnp.int32
         return (cudnn if on_gpu else reference)(*arguments, **options)
 
     on_gpu = jax.default_backend() == "gpu"
@@ -50,6 +54,15 @@ def test_dropout_of_the_inputs() -> None:
 
 def test_rematerialised() -> None:
     assert_same("cudnn", problem(), remat_steps=4, reverse=True)
+
+
+def test_parameters_and_carries_of_other_types() -> None:
+    """CuDNN gets float32 of them; gradients have the type of what they are of."""
+    params, x, carry, lengths = problem()
+    params = jax.tree.map(lambda array: array.astype(jnp.bfloat16), params)
+    carry = tuple(state.astype(jnp.bfloat16) for state in carry)
+    layer = {"param_dtype": jnp.bfloat16, "dtype": jnp.float32}
+    assert_same("cudnn", (params, x, carry, lengths), 0.02, **layer)
 
 
 def both_directions(implementation: str, dropout: float = 0.0, **layer: Any) -> Any:
@@ -105,6 +118,14 @@ def test_what_it_cannot_compute(layer: dict[str, Any], why: str) -> None:
     with pytest.raises(ValueError, match=f"implementation 'cudnn' {why}: 'auto' takes another"):
         LSTM(5, implementation="cudnn", **layer).init(jax.random.key(0), x)
     LSTM(5, **layer).init(jax.random.key(0), x)
+
+
+def test_on_another_device_of_a_machine_that_has_a_gpu() -> None:
+    with (
+        jax.default_device(jax.devices("cpu")[0]),
+        pytest.raises(ValueError, match="needs an NVIDIA GPU, and JAX computes on cpu"),
+    ):
+        LSTM(5, implementation="cudnn").init(jax.random.key(0), jnp.zeros((2, 3, 4)))
 
 
 def test_without_an_nvidia_gpu(monkeypatch: pytest.MonkeyPatch) -> None:

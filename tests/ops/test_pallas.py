@@ -1,5 +1,6 @@
 """The GPU kernel, interpreted where there is no GPU, against the scan over the cell."""
 
+from types import SimpleNamespace
 from typing import Any
 
 import jax
@@ -90,13 +91,83 @@ def test_both_directions_are_one_launch() -> None:
 def test_under_vmap() -> None:
     params, x, carry, lengths = problem()
 
-    def outputs(x: Any) -> Any:
-        return run("pallas", params, x, carry, lengths)[1]
+    def gradient(x: Any, implementation: str = "pallas") -> Any:
+        def loss(x: Any) -> Any:
+            return jnp.sum(run(implementation, params, x, carry, lengths)[1] ** 2)
 
-    stack = jnp.stack([x, 2 * x])
+        return jax.grad(loss)(x)
+
+    expected = jnp.stack([gradient(x, "scan"), gradient(2 * x, "scan")])
     np.testing.assert_allclose(
-        jax.vmap(outputs)(stack), jnp.stack([outputs(x), outputs(2 * x)]), atol=1e-6
+        jax.vmap(gradient)(jnp.stack([x, 2 * x])), expected, rtol=1e-5, atol=1e-5
     )
+
+
+def test_a_carry_of_another_type() -> None:
+    params, x, carry, lengths = problem()
+    carry = tuple(state.astype(jnp.bfloat16) for state in carry)
+    assert_same("pallas", (params, x, carry, lengths), 0.02)
+
+
+def test_no_row_and_no_step() -> None:
+    params, x, carry, lengths = problem()
+    final, outputs = run("pallas", params, x[:0], tuple(state[:0] for state in carry), lengths[:0])
+    assert outputs.shape == (0, 9, 5)
+    final, outputs = run("pallas", params, x[:, :0], carry, lengths)
+    assert outputs.shape == (4, 0, 5)
+    jax.tree.map(np.testing.assert_array_equal, final, carry)
+
+
+class TestRows:
+    """What an instance reads and writes, which an interpreter forgives and a GPU does not."""
+
+    BATCH, TIME, FEATURES = 2 * pallas._ROWS + 3, 7, 40
+
+    def rows(
+        self, block: int, monkeypatch: pytest.MonkeyPatch, reverse: bool = False
+    ) -> pallas._Rows:
+        lengths = np.arange(self.BATCH) % 6
+
+        def load(ref: Any, mask: Any, other: int) -> Any:
+            assert np.all(ref.indices[mask] < self.BATCH)
+            return jnp.where(mask, lengths[np.minimum(ref.indices, self.BATCH - 1)], other)
+
+        class Reference:
+            at = type("At", (), {"__getitem__": lambda self, i: SimpleNamespace(indices=i)})()
+
+        monkeypatch.setattr(pallas.pl, "program_id", lambda axis: (0, block)[axis])
+        monkeypatch.setattr(pallas.triton, "load", load)
+        carry = jnp.zeros((1, self.BATCH, self.FEATURES))
+        given = {"lengths": Reference(), "carry": (carry, carry)}
+        return pallas._Rows(pallas._Static((reverse,), True, jnp.float32), self.TIME, given)
+
+    def test_each_element_belongs_to_one_instance(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr(pallas, "_SHARED_MEMORY", 0)  # So 40 are 16 + 32.
+        count = np.zeros((1, self.TIME, self.BATCH, self.FEATURES), int)
+        for block in range(3):
+            for (direction, time, rows, columns), mask in self.rows(block, monkeypatch)._indices(
+                4, None
+            ):
+                rows, columns = np.broadcast_arrays(rows, columns)
+                assert rows[mask].max() < self.BATCH
+                assert columns[mask].max() < self.FEATURES
+                np.add.at(count, (direction, time, rows[mask], columns[mask]), 1)
+        assert np.all(count[:, 4] == 1)
+        assert count.sum() == self.BATCH * self.FEATURES
+
+    @pytest.mark.parametrize("reverse", [False, True])
+    def test_steps_end_with_its_own_longest_row(
+        self, reverse: bool, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        longest = [5, 5, 4]  # The last has rows 32, 33 and 34, of lengths 2, 3 and 4.
+        for block, steps in enumerate(longest):
+            rows = self.rows(block, monkeypatch, reverse)
+            assert rows.steps == steps
+            times = [int(rows.time(n)) for n in range(steps)]
+            assert times == (list(range(steps))[::-1] if reverse else list(range(steps)))
+            # What is asked for a step too early is there.
+            assert 0 <= rows.time(-1) < self.TIME
+            assert 0 <= rows.time(steps) < self.TIME
 
 
 @pytest.mark.parametrize(
@@ -104,7 +175,7 @@ def test_under_vmap() -> None:
     [
         (113, jnp.float32, "has room for 112 features in float32, not for 113"),
         (512, jnp.bfloat16, "has room for 160 features in bfloat16, not for 512"),
-        (5, jnp.float16, "computes in float32 and bfloat16, not in float16"),
+        (5, "float16", "computes in float32 and bfloat16, not in float16"),
     ],
     ids=str,
 )
@@ -113,3 +184,18 @@ def test_what_it_cannot_compute(features: int, dtype: Any, why: str) -> None:
     with pytest.raises(ValueError, match=f"implementation 'pallas' .*{why}: 'auto' takes another"):
         LSTM(features, implementation="pallas", dtype=dtype).init(jax.random.key(0), x)
     jax.eval_shape(lambda: LSTM(features, dtype=dtype).init(jax.random.key(0), x))
+
+
+def test_shared_memory_of_another_gpu(monkeypatch: pytest.MonkeyPatch) -> None:
+    a100 = SimpleNamespace(shared_memory_per_block_optin=163 * 1024)
+    monkeypatch.setattr(jax, "devices", lambda: [a100])
+    assert "room for 96 features in float32, not for 100" in str(
+        pallas.refusal(jnp.dtype("float32"), 100, 0.0)
+    )
+    assert pallas.refusal(jnp.dtype("bfloat16"), 100, 0.0) is None
+
+
+@pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
+def test_a_dtype_by_its_name(dtype: str) -> None:
+    layer = LSTM(5, implementation="pallas", dtype=dtype)
+    jax.eval_shape(lambda: layer.init(jax.random.key(0), jnp.zeros((2, 3, 4))))
