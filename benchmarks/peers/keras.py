@@ -15,7 +15,7 @@ class Peer(Contestant):
     def __init__(self, task: Task):
         self._backend = _backend(task.device)
         self._task = task
-        self._model = _build(task)
+        self._model = build(task)
         self._model.compile(
             loss="binary_crossentropy",
             optimizer=keras.optimizers.Adam(LEARNING_RATE),
@@ -47,7 +47,8 @@ class Peer(Contestant):
                 self._model.train_on_batch(tokens, labels)
 
 
-def _build(task: Task) -> keras.Model:
+def build(task: Task) -> keras.Model:
+    """The tutorial's model of an architecture."""
     arch = ARCHITECTURES[task.arch]
     layers = keras.layers
     dropout = [layers.Dropout(arch.dropout)] if arch.dropout else []

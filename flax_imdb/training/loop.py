@@ -31,7 +31,7 @@ T = TypeVar("T")
 # Sums of `Metrics`, in double precision on the host.
 _NOTHING = {"loss": 0.0, "correct": 0.0, "examples": 0.0}
 
-_TO_TRY = "in a new run a smaller --learning-rate or --clip-norm 1 may prevent it"
+_TO_TRY = "in a new run a smaller --learning-rate or --clip-norm may prevent it"
 
 # More rows than IMDB has reviews: a mistake, of which the machine would run out of memory.
 MAX_BATCH_SIZE = 2**16
@@ -47,7 +47,7 @@ class TrainConfig:
       microbatches: Compute a step's gradients on so many parts of the batch in turn: less memory,
         the same update.
       learning_rate: Adam's.
-      clip_norm: Scale a gradient whose norm is larger down to it (default: never).
+      clip_norm: Scale a gradient whose norm is larger down to it; None never does.
       skip_nonfinite: Go on after a step whose loss or gradient is not finite, without it.
       seed: Decides the parameters' first values, the order of the data and what dropout drops.
     """
@@ -56,7 +56,7 @@ class TrainConfig:
     batch_size: int = 64
     microbatches: int = 1
     learning_rate: float = 1e-3
-    clip_norm: float | None = None
+    clip_norm: float | None = 1.0
     skip_nonfinite: bool = False
     seed: int = 7
 

@@ -87,7 +87,7 @@ class TestNotFinite:
         named = ", ".join(str(row) for row in sorted(rows[plan[3].indices]))
         assert str(raised.value) == (
             "step 4, in epoch 1: the loss is inf and its gradient has norm nan, which is not "
-            "finite: in a new run a smaller --learning-rate or --clip-norm 1 may prevent it, and "
+            "finite: in a new run a smaller --learning-rate or --clip-norm may prevent it, and "
             "--resume --skip-nonfinite goes on without such steps; its batch has rows "
             f"{named} of the training split"
         )
