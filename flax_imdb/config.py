@@ -62,6 +62,7 @@ class ExperimentConfig:
                 learning_rate=self.training.learning_rate,
                 seed=self.training.seed,
                 clip_norm=self.training.clip_norm,
+                averaging=self.training.averaging,
             )
         except RefusalError as refusal:
             raise InputError(f"--{refusal}") from refusal
@@ -80,6 +81,7 @@ def load_config(path: str | os.PathLike[str]) -> ExperimentConfig:
     """
     try:
         parts: dict[str, Any] = json.loads(Path(path).read_text())
+        parts["training"].setdefault("averaging", None)  # A run of a version without it.
         return ExperimentConfig(
             model=ModelConfig(**parts.pop("model")),
             data=DataConfig(**parts.pop("data")),

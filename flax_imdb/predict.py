@@ -11,7 +11,7 @@ from flax_imdb.config import ExperimentConfig, fixed_flags
 from flax_imdb.data import MAX_CHARACTERS, Examples, Vocabulary, load_dataset, split_words
 from flax_imdb.devices import DeviceName, make_mesh, select_devices
 from flax_imdb.errors import InputError
-from flax_imdb.training import Trainer, TrainState
+from flax_imdb.training import Trainer, TrainState, averaged
 from flax_imdb.training.checkpoints import Checkpoints, Experiment
 from flax_imdb.workdir import Workdir
 
@@ -49,7 +49,7 @@ class TrainedModel:
       config: the experiment it was trained in.
       vocabulary: words to ids.
       fingerprint: tells the reviews it was trained on from any others.
-      state: its parameters, in the training state of the reported epoch.
+      state: the training state of the reported epoch, with the parameters that are evaluated.
       trainer: what runs it.
     """
 
@@ -124,4 +124,4 @@ def load(workdir: str | os.PathLike[str], device: DeviceName = "auto") -> Traine
         raise InputError(f"--workdir {workdir} has no finished epoch yet: --resume the run")
     devices = select_devices(device, config.training.batch_size)
     trainer = Trainer(make_mesh(devices), config.batching(len(devices)))
-    return TrainedModel(config, *vocabulary, trainer.place(state), trainer)
+    return TrainedModel(config, *vocabulary, trainer.place(averaged(state)), trainer)

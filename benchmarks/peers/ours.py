@@ -12,7 +12,7 @@ import flax_imdb
 from flax_imdb import models
 from flax_imdb.data import Batching, Examples, Planned
 from flax_imdb.devices import make_mesh, select_devices, tune_process
-from flax_imdb.training import Trainer, create_state
+from flax_imdb.training import TrainConfig, Trainer, create_state
 from peers import LEARNING_RATE, Contestant, Task
 
 
@@ -34,7 +34,13 @@ class FlaxImdb(Contestant):
         )
         model = models.build(config, task.vocab_size)
         with jax.default_device(self._devices[0]):
-            state = create_state(model, learning_rate=LEARNING_RATE, seed=7)
+            state = create_state(
+                model,
+                learning_rate=LEARNING_RATE,
+                seed=7,
+                clip_norm=TrainConfig.clip_norm,
+                averaging=TrainConfig.averaging,
+            )
         self._state = self._trainer.place(state)
 
     def versions(self) -> dict[str, str]:

@@ -11,7 +11,7 @@ from flax_imdb.training.loop import (
     reported_epoch,
 )
 from flax_imdb.training.metrics import Metrics, StepMetrics, compute_metrics, predict_labels
-from flax_imdb.training.state import TrainState, create_state
+from flax_imdb.training.state import TrainState, average_params, averaged, create_state
 from flax_imdb.training.step import apply_gradients, eval_step, sum_gradients, train_step
 
 __all__ = [
@@ -26,6 +26,8 @@ __all__ = [
     "Trainer",
     "UnfinishedEpoch",
     "apply_gradients",
+    "average_params",
+    "averaged",
     "catch_signals",
     "compute_metrics",
     "create_state",

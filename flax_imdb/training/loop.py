@@ -23,7 +23,7 @@ from flax_imdb.training.parallel import (
     on_each_device,
     place,
 )
-from flax_imdb.training.state import TrainState
+from flax_imdb.training.state import TrainState, averaged
 from flax_imdb.training.step import eval_step, predict_step
 
 T = TypeVar("T")
@@ -32,6 +32,9 @@ T = TypeVar("T")
 _NOTHING = {"loss": 0.0, "correct": 0.0, "examples": 0.0}
 
 _TO_TRY = "in a new run a smaller --learning-rate or --clip-norm may prevent it"
+
+# With more, the average is the last step's parameters for longer than any run takes.
+MAX_AVERAGING = 10**6
 
 # More rows than IMDB has reviews: a mistake, of which the machine would run out of memory.
 MAX_BATCH_SIZE = 2**16
@@ -48,6 +51,8 @@ class TrainConfig:
         the same update.
       learning_rate: Adam's.
       clip_norm: Scale a gradient whose norm is larger down to it; None never does.
+      averaging: Evaluate and keep an average of the parameters, in which step t has a weight of
+        about t**averaging; None keeps those of the last step.
       skip_nonfinite: Go on after a step whose loss or gradient is not finite, without it.
       seed: Decides the parameters' first values, the order of the data and what dropout drops.
     """
@@ -57,6 +62,7 @@ class TrainConfig:
     microbatches: int = 1
     learning_rate: float = 1e-3
     clip_norm: float | None = 1.0
+    averaging: float | None = 3.0
     skip_nonfinite: bool = False
     seed: int = 7
 
@@ -81,6 +87,11 @@ class TrainConfig:
                 raise InputError(
                     f"{flag} {value} makes no sense: a finite number above 0 is needed"
                 )
+        if self.averaging is not None and not 0 <= self.averaging <= MAX_AVERAGING:
+            raise InputError(
+                f"--averaging {self.averaging} makes no sense: a number from 0 to "
+                f"{MAX_AVERAGING} is needed, or None"
+            )
 
 
 class EpochRecord(TypedDict):
@@ -384,7 +395,7 @@ class Trainer:
         self, step: Compiled, state: TrainState, examples: Examples, plan: list[Planned]
     ) -> Iterator[Any]:
         """Start a step on each planned batch of `examples`; its results follow in that order."""
-        state = local_copy(state.replace(opt_state=()))
+        state = local_copy(averaged(state).replace(opt_state=()))
         state = jax.device_put(state, replicated(self._local))
         for planned in plan:
             yield step(state, jax.device_put(self._share(examples, planned), by_row(self._local)))

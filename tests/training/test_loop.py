@@ -11,7 +11,7 @@ from flax_imdb import models
 from flax_imdb.data import Batch, Batching, Dataset, Examples, Planned, Vocabulary
 from flax_imdb.devices import make_mesh
 from flax_imdb.errors import InputError
-from flax_imdb.training import History, TrainConfig, Trainer, create_state
+from flax_imdb.training import History, TrainConfig, Trainer, averaged, create_state
 
 
 def few_reviews() -> Dataset:
@@ -117,6 +117,20 @@ def test_a_plan_of_no_batches_is_no_step() -> None:
     trainer = Trainer(make_mesh(jax.devices()[:1]), Batching(8, 12))
     state = trainer.place(create_state(model, learning_rate=1e-2, seed=0))
     assert list(trainer.steps(state, few_reviews().train, [])) == []
+
+
+def test_the_averaged_parameters_are_evaluated_and_predict() -> None:
+    model = models.build(models.ModelConfig(embedding_features=4, features=6), vocab_size=30)
+    trainer, dataset = Trainer(make_mesh(jax.devices()[:2]), Batching(8, 12)), few_reviews()
+    first = create_state(model, learning_rate=1e-2, seed=0, averaging=3)
+    states = trainer.train(trainer.place(first), dataset, TrainConfig(epochs=1), History())
+    ((state, history),) = states
+    last, average = (each.replace(opt_state=()) for each in (state, averaged(state)))
+    evaluated = tuple(history.epochs[0][name] for name in ("eval_loss", "eval_accuracy"))
+    assert evaluated == trainer.evaluate(average, dataset.test)
+    assert evaluated != trainer.evaluate(last, dataset.test)
+    predicted, expected = (trainer.predict(each, dataset.test) for each in (state, average))
+    np.testing.assert_array_equal(predicted, expected)
 
 
 def test_epochs_on_several_devices_are_those_on_one() -> None:

@@ -1,16 +1,18 @@
 """The training step as a pure function, on one device; test_parallel.py has it on several."""
 
+import math
 from typing import Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 import optax
+import pytest
 from numerics import assert_close
 
 from flax_imdb import models
 from flax_imdb.data import Batch, Batching, Examples
-from flax_imdb.training import TrainState, create_state, eval_step, train_step
+from flax_imdb.training import TrainState, averaged, create_state, eval_step, train_step
 
 VOCAB_SIZE = 30
 
@@ -107,6 +109,26 @@ class TestOneDevice:
             clipped, unclipped = first_moment(clip_norm)
             np.testing.assert_allclose(clipped, expected, rtol=1e-5)
             np.testing.assert_allclose(unclipped, norm, rtol=1e-5)
+
+    @pytest.mark.parametrize("power", [0, 3])
+    def test_the_average_of_the_parameters_weighs_a_step_by_a_power_of_its_number(
+        self, power: float
+    ) -> None:
+        model = models.build(models.ModelConfig(embedding_features=4, features=6), VOCAB_SIZE)
+        state = create_state(model, learning_rate=1e-2, seed=0, averaging=power)
+        step = jax.jit(train_step)
+        after = []
+        for batch in batches(6):
+            state, _ = step(state, batch)
+            after.append(jax.device_get(state.params))
+        # Rising factorials t (t + 1) ... (t + power - 1): about t**power.
+        weights = [math.prod(range(t, t + power)) for t in range(1, 7)]
+        expected = jax.tree.map(lambda *params: np.average(params, axis=0, weights=weights), *after)
+        assert_close(averaged(state).params, expected, 1e-6)
+
+    def test_without_averaging_the_last_parameters_are_evaluated(self) -> None:
+        state = new_state("lstm")
+        assert averaged(state) is state
 
     def test_several_classes(self) -> None:
         model = models.build(models.ModelConfig(features=6), VOCAB_SIZE, num_classes=3)
