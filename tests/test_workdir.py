@@ -109,6 +109,12 @@ class TestConfig:
         assert Workdir(tmp_path).config() == config
         assert Workdir(tmp_path / "new").config() is None
 
+    def test_a_run_of_a_version_without_averaging_goes_on_without_it(self, tmp_path: Path) -> None:
+        content = json.loads(dump_config(ExperimentConfig()))
+        del content["training"]["averaging"]
+        (tmp_path / "config.json").write_text(json.dumps(content))
+        assert load_config(tmp_path / "config.json").training.averaging is None
+
     @pytest.mark.parametrize(
         "content", [b"", b"[]", b"\xff", b"[" * 99_999, b'{"model": {"a": 1}}']
     )
