@@ -1,5 +1,6 @@
 """What a person sees of a run: the table before, the bar during, the curves after."""
 
+import contextlib
 import io
 import math
 from collections.abc import Mapping
@@ -60,7 +61,8 @@ class TrainingReport:
         return self
 
     def __exit__(self, *exception: object) -> None:
-        self._bar.stop()
+        with contextlib.suppress(OSError):  # The terminal is gone, and a signal said so: SIGHUP.
+            self._bar.stop()
 
     def step(self, progress: Progress) -> None:
         """Move the bar."""

@@ -12,6 +12,7 @@ PACKAGE = Path(__file__).parents[1] / "flax_imdb"
 # From the street to the cellar: a room knows the rooms below it, never those above.
 ROOMS = (
     *(
+        "__main__",
         "cli",
         "run",
         "predict",
@@ -20,6 +21,7 @@ ROOMS = (
         "config",
         "training",
         "devices",
+        "environment",
         "data",
         "models",
     ),
