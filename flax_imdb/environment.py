@@ -43,8 +43,7 @@ def fixed_settings() -> Iterator[None]:
     """
     if jax.config.jax_disable_jit:  # type: ignore[attr-defined]
         raise InputError(
-            "JAX_DISABLE_JIT is set, and a run consists of compiled functions: unset it "
-            "(flax_imdb.training.train_step works with it)"
+            "JAX_DISABLE_JIT is set, and a run consists of compiled functions: unset it"
         )
     with (
         jax.enable_x64(False),
@@ -107,8 +106,8 @@ def difference(then: Mapping[str, str], now: Mapping[str, str]) -> str | None:
             )
     if not changed:
         return None
-    listed = "; ".join(f"{name} was {was} and is {now}" for name, (was, now) in changed.items())
-    return f"the run goes on elsewhere, with the same numbers but for rounding: {listed}"
+    listed = "; ".join(f"{name} {now} (was {was})" for name, (was, now) in changed.items())
+    return f"the run goes on in another environment, and rounds differently from here on: {listed}"
 
 
 def _settings(names: Sequence[str]) -> dict[str, str]:

@@ -118,6 +118,7 @@ def load(workdir: str | os.PathLike[str], device: DeviceName = "auto") -> Traine
             f"--workdir {workdir} holds {config.runs} runs: name one of them, "
             f"such as {files.path / f'seed-{config.training.seed}'}"
         )
+    devices = select_devices(device, config.training.batch_size)  # JAX starts here.
     state = None
     if vocabulary is not None and files.checkpoints.is_dir():
         words, fingerprint = vocabulary
@@ -126,6 +127,5 @@ def load(workdir: str | os.PathLike[str], device: DeviceName = "auto") -> Traine
             state = checkpoints.load(config.create_state(), files.finished_epochs())
     if vocabulary is None or state is None:
         raise InputError(f"--workdir {workdir} has no finished epoch yet: --resume the run")
-    devices = select_devices(device, config.training.batch_size)
     trainer = Trainer(make_mesh(devices), config.batching(len(devices)))
     return TrainedModel(config, *vocabulary, trainer.place(state), trainer)

@@ -99,7 +99,7 @@ class Checkpoints:
     alone reads and writes.
 
     Attributes:
-      elsewhere: in what another environment the state that `resume` returned was trained, a line.
+      elsewhere: how the environment differs in which the state that `resume` returned was trained.
     """
 
     def __init__(
