@@ -193,7 +193,7 @@ def run(command: Callable[[list[str], str], int], args: list[str], prog: str) ->
         # Who read the output wants no more of it, as `head` when it has its lines. What is left
         # would be written at the exit.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        status = 128 + signal.SIGPIPE
+        status = 128 + 13  # SIGPIPE, by its number: Windows has no name for it.
     except InputError as error:
         status = _fail(str(error))
     except KeyboardInterrupt:
