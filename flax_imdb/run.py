@@ -5,7 +5,6 @@ import dataclasses
 import json
 import os
 import statistics
-import sys
 from collections.abc import Iterator
 from typing import Any
 
@@ -25,7 +24,7 @@ from flax_imdb.devices import (
     select_devices,
 )
 from flax_imdb.environment import versions
-from flax_imdb.errors import InputError, Interrupted
+from flax_imdb.errors import InputError, Interrupted, warn
 from flax_imdb.report import TrainingReport, count_parameters, draw_curves, parameter_table
 from flax_imdb.training import EpochRecord, History, Trainer, catch_signals, reported_epoch
 from flax_imdb.training.checkpoints import (
@@ -263,7 +262,7 @@ def _train_once(
         state, history, refused = checkpoints.resume(state, finished_epochs)
         state = trainer.place(state)
         if checkpoints.elsewhere:
-            print(f"warning: {checkpoints.elsewhere}", file=sys.stderr)
+            warn(checkpoints.elsewhere)
         for line in refused:
             warning = f"warning: {line}"
             console.print(warning, style="yellow", highlight=False, markup=False, soft_wrap=True)

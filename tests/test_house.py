@@ -60,6 +60,21 @@ def test_heavy_libraries_are_imported_where_they_are_used(module: str, allowed: 
     assert imported(f"import {module}") & HEAVY == allowed
 
 
+@pytest.mark.parametrize("room", ["layers", "ops"])
+def test_layers_import_what_the_readme_says_alone(room: str) -> None:
+    imports = [
+        name
+        for path in (PACKAGE / room).glob("*.py")
+        for node in ast.walk(ast.parse(path.read_text()))
+        if isinstance(node, ast.Import | ast.ImportFrom)
+        for name in (
+            [node.module] if isinstance(node, ast.ImportFrom) else [a.name for a in node.names]
+        )
+    ]
+    libraries = {str(name).partition(".")[0] for name in imports} - set(sys.stdlib_module_names)
+    assert libraries <= {"flax_imdb", "jax", "flax", "jaxtyping"}
+
+
 def room(module: str) -> str:
     return module.removeprefix("flax_imdb.").partition(".")[0]
 
