@@ -3,8 +3,8 @@
     python benchmarks/environments.py --json benchmarks/results/environments.json
 
 Each case is a line of bash in an empty directory of its own. Ends with status 1 where one gives
-something else. `--only WORD` tries those alone whose line or name has the word. docs/environments.md
-shows the results. It needs nothing but the package: its reviews are synthetic.
+something else. `--only WORD` tries those alone whose line or name has the word.
+docs/environments.md shows the results. It needs nothing but the package: its reviews are synthetic.
 """
 
 import argparse
@@ -213,14 +213,35 @@ def streams() -> list[Case]:
     predict = "$FLAX predict --workdir $ONE"
     piped = '; exit "${PIPESTATUS[0]}"'
     return [
-        Case(group, "to a pipe whose reader has enough", f"{train} | head -1{piped}", 141, None, "none"),
-        Case(group, "`evaluate`, to such a pipe", f"$FLAX evaluate --workdir $ONE | true{piped}", 141, None, "none"),
+        Case(
+            group,
+            "to a pipe whose reader has enough",
+            f"{train} | head -1{piped}",
+            141,
+            None,
+            "none",
+        ),
+        Case(
+            group,
+            "`evaluate`, to such a pipe",
+            f"$FLAX evaluate --workdir $ONE | true{piped}",
+            141,
+            None,
+            "none",
+        ),
         Case(group, "standard output closed", f"{train} >&-"),
         Case(group, "standard error closed", f"{train} 2>&-"),
         Case(group, "standard input closed", f"{train} <&-"),
         Case(group, "`predict`, standard input closed", f"{predict} <&-", loss="none"),
         Case(group, "`predict`, no input", f"{predict} </dev/null", loss="none"),
-        Case(group, "a full disk behind standard output", f"{train} >/dev/full", 2, "error: standard output cannot be written: No space", "none"),
+        Case(
+            group,
+            "a full disk behind standard output",
+            f"{train} >/dev/full",
+            2,
+            "error: standard output cannot be written: No space",
+            "none",
+        ),
         Case(group, "a terminal", f"terminal {train} >out", then="grep -q compiling out"),
         Case(group, "`TERM=dumb`, a terminal", f"TERM=dumb terminal {train}"),
         Case(group, "`COLUMNS=20 NO_COLOR=1`", f"COLUMNS=20 NO_COLOR=1 {train}"),
@@ -231,7 +252,7 @@ def streams() -> list[Case]:
             then="grep -q 'test accuracy\\|Accuracy: ' out",
             needs=("nbclient", "ipykernel"),
         ),
-    ]  # fmt: skip
+    ]
 
 
 def texts() -> list[Case]:
@@ -355,7 +376,9 @@ def reviews() -> list[Case]:
             f"{offline} TFDS_DATA_DIR=d {train}",
             "TFDS_DATA_DIR d is not a directory",
         ),
-        refused("`TFDS_DATA_DIR` is empty", f"{offline} TFDS_DATA_DIR= {train}", "TFDS_DATA_DIR is"),
+        refused(
+            "`TFDS_DATA_DIR` is empty", f"{offline} TFDS_DATA_DIR= {train}", "TFDS_DATA_DIR is"
+        ),
         refused(
             "`TFDS_DATA_DIR` names what may not be read",
             f"{made}; chmod 000 d; TFDS_DATA_DIR=d unprivileged {train}",
@@ -366,7 +389,9 @@ def reviews() -> list[Case]:
             f"{made}; chmod 000 d/aclImdb/train; unprivileged {train} --data-dir d",
             "cannot be read: Permission denied",
         ),
-        refused("`--data-dir` names an empty directory", f"mkdir d; {train} --data-dir d", "d holds no"),
+        refused(
+            "`--data-dir` names an empty directory", f"mkdir d; {train} --data-dir d", "d holds no"
+        ),
         Case(
             group,
             "neither set, and no network",
@@ -374,7 +399,7 @@ def reviews() -> list[Case]:
             loss="none",
             then="""grep -q '"dataset": "synthetic"' w/result.json || exit 1; rm w/result.json""",
         ),
-    ]  # fmt: skip
+    ]
 
 
 def pictures() -> list[Case]:
@@ -411,7 +436,9 @@ def starts() -> list[Case]:
     return [
         Case(group, "`python -m flax_imdb train`", "$FLAX train $SMALL --workdir w"),
         *(
-            Case(group, f"`{name} --version`", f"{command} --version >out", loss="none", then=version)
+            Case(
+                group, f"`{name} --version`", f"{command} --version >out", loss="none", then=version
+            )
             for name, command in (
                 ("train.py", "$TRAIN"),
                 ("python -m flax_imdb", "$FLAX"),
@@ -429,7 +456,7 @@ def starts() -> list[Case]:
             then="""grep -q '"devices": 1,' w/result.json""",
         ),
         Case(group, "64 open files at most", "ulimit -n 64; $TRAIN $SMALL --workdir w"),
-    ]  # fmt: skip
+    ]
 
 
 def signals() -> list[Case]:
