@@ -7,12 +7,23 @@ __version__ = "0.1.0"
 # What the package offers from its top, and where it lives: imported when it is asked for, so that
 # research code that imports `flax_imdb.layers` gets the layers alone.
 _LAZY = {
+    "DataConfig": "flax_imdb.data",
     "ExperimentConfig": "flax_imdb.config",
+    "ModelConfig": "flax_imdb.models",
+    "TrainConfig": "flax_imdb.training",
     "load": "flax_imdb.predict",
     "train": "flax_imdb.run",
 }
 
-__all__ = ["ExperimentConfig", "__version__", "load", "train"]
+__all__ = [
+    "DataConfig",
+    "ExperimentConfig",
+    "ModelConfig",
+    "TrainConfig",
+    "__version__",
+    "load",
+    "train",
+]
 
 
 def __getattr__(name: str) -> Any:

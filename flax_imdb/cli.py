@@ -16,6 +16,7 @@ from typing import Annotated, Any, TypeVar
 import jax
 import tyro
 
+import flax_imdb
 from flax_imdb.config import ExperimentConfig, load_config
 from flax_imdb.devices import DeviceName, Processes, is_one_of_several, join, tune_process
 from flax_imdb.errors import InputError, Interrupted
@@ -170,6 +171,10 @@ def main(args: list[str] | None = None) -> int:
         print("usage: flax-imdb COMMAND [--help] [OPTIONS]\n")
         for name, command in COMMANDS.items():
             print(f"  {name:10} {command.__doc__}")
+        print(f"  {'--version':10} Print the version.")
+        return 0
+    if name == "--version":
+        print(f"flax-imdb {flax_imdb.__version__}")
         return 0
     if name not in COMMANDS:
         return _fail(f"command {name} is unknown: one of {', '.join(COMMANDS)}")
@@ -178,6 +183,8 @@ def main(args: list[str] | None = None) -> int:
 
 def run(command: Callable[[list[str], str], int], args: list[str], prog: str) -> int:
     """Run a command with the user's mistakes as one line on standard error and status 2."""
+    if args[:1] == ["--version"]:
+        return main(args)
     tune_process()
     try:
         status = command(args, prog)
@@ -186,7 +193,7 @@ def run(command: Callable[[list[str], str], int], args: list[str], prog: str) ->
         # Who read the output wants no more of it, as `head` when it has its lines. What is left
         # would be written at the exit.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        status = 128 + signal.SIGPIPE
+        status = 128 + 13  # SIGPIPE, by its number: Windows has no name for it.
     except InputError as error:
         status = _fail(str(error))
     except KeyboardInterrupt:
@@ -260,5 +267,9 @@ def _parse(
 
 
 def script() -> None:
-    """The installed command ``flax-imdb``."""
+    """The command ``flax-imdb``."""
     sys.exit(main())
+
+
+if __name__ == "__main__":
+    script()

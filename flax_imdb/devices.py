@@ -17,6 +17,7 @@ from jax.experimental import multihost_utils
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
 from flax_imdb.data.encoding import cache_dir
+from flax_imdb.environment import CPU_DEVICES_FLAG
 from flax_imdb.errors import InputError, check_between
 
 T = TypeVar("T")
@@ -222,7 +223,7 @@ def select_devices(name: DeviceName = "auto", batch_size: int | None = None) -> 
     """All devices of a kind, of all processes; ``"auto"`` is the kind that JAX prefers.
 
     Where JAX has not started yet it is told to make a device of each CPU core, which is faster
-    than one device of them all.
+    than one device of them all, unless the user has chosen a number.
 
     Args:
       name: the kind.
@@ -236,19 +237,13 @@ def select_devices(name: DeviceName = "auto", batch_size: int | None = None) -> 
     """
     # RuntimeError: JAX has started. Otherwise -1 says that nobody has chosen a number.
     with contextlib.suppress(RuntimeError):
-        if jax.config.jax_num_cpu_devices < 0:  # type: ignore[attr-defined]
+        chosen = CPU_DEVICES_FLAG in os.environ.get("XLA_FLAGS", "")
+        if jax.config.jax_num_cpu_devices < 0 and not chosen:  # type: ignore[attr-defined]
             jax.config.update("jax_num_cpu_devices", _cores())
     try:
         devices = jax.devices(None if name == "auto" else name)
-    except RuntimeError:
-        try:
-            present = {kind(device) for device in (*jax.devices(), *jax.devices("cpu"))}
-        except RuntimeError as error:  # Such as JAX_PLATFORMS that does not exist.
-            raise InputError(f"JAX {jax.__version__} finds no device: {error}") from None
-        raise InputError(
-            f"--device {name} is not there: JAX {jax.__version__} finds "
-            f"{', '.join(sorted(present))} (docs/devices.md says how to install others)"
-        ) from None
+    except (RuntimeError, AssertionError):
+        raise _missing(name) from None
     by_process: dict[int, list[jax.Device]] = {}
     for device in devices:
         by_process.setdefault(device.process_index, []).append(device)
@@ -263,6 +258,25 @@ def select_devices(name: DeviceName = "auto", batch_size: int | None = None) -> 
     elif batch_size is not None:
         each = max(1, min(each, batch_size // (_ROWS_PER_CPU * len(counts))))
     return [device for process in sorted(by_process) for device in by_process[process][:each]]
+
+
+def _missing(name: DeviceName) -> InputError:
+    """What to say of devices that JAX has not."""
+    allowed = jax.config.jax_platforms  # type: ignore[attr-defined]
+    only = f"JAX_PLATFORMS={allowed} lets JAX look for nothing else: unset it" if allowed else ""
+    present = set()
+    try:
+        present = {kind(device) for device in jax.devices()}
+        present |= {kind(device) for device in jax.devices("cpu")}
+    except AssertionError:  # JAX's, of JAX_PLATFORMS=cuda without a GPU.
+        return InputError(f"JAX {jax.__version__} finds no device: {only}")
+    except RuntimeError as error:  # Such as JAX_PLATFORMS that does not exist.
+        if not present:
+            return InputError(f"JAX {jax.__version__} finds no device: {error}")
+    return InputError(
+        f"--device {name} is not there: JAX {jax.__version__} finds {', '.join(sorted(present))} "
+        f"({only or 'docs/devices.md says how to install others'})"
+    )
 
 
 def _cores() -> int:

@@ -10,6 +10,7 @@ import numpy as np
 from flax_imdb.config import ExperimentConfig, fixed_flags
 from flax_imdb.data import MAX_CHARACTERS, Examples, Vocabulary, load_dataset, split_words
 from flax_imdb.devices import DeviceName, make_mesh, select_devices
+from flax_imdb.environment import fixed_settings
 from flax_imdb.errors import InputError
 from flax_imdb.training import Trainer, TrainState, averaged
 from flax_imdb.training.checkpoints import Checkpoints, Experiment
@@ -59,6 +60,7 @@ class TrainedModel:
     state: TrainState
     trainer: Trainer
 
+    @fixed_settings()
     def predict(self, texts: Sequence[str]) -> list[Prediction]:
         """Classify raw texts.
 
@@ -78,6 +80,7 @@ class TrainedModel:
         probabilities = self.trainer.predict(self.state, examples)[:, 0]
         return [Prediction(float(p), "positive" if p > 0.5 else "negative") for p in probabilities]
 
+    @fixed_settings()
     def evaluate(self, data_dir: str | None = None) -> tuple[float, float]:
         """Mean loss in nats and accuracy on the test split that the run was tested on.
 
@@ -95,6 +98,7 @@ class TrainedModel:
         return self.trainer.evaluate(self.state, dataset.test)
 
 
+@fixed_settings()
 def load(workdir: str | os.PathLike[str], device: DeviceName = "auto") -> TrainedModel:
     """The model that the run in `workdir` stands for.
 
@@ -114,6 +118,7 @@ def load(workdir: str | os.PathLike[str], device: DeviceName = "auto") -> Traine
             f"--workdir {workdir} holds {config.runs} runs: name one of them, "
             f"such as {files.path / f'seed-{config.training.seed}'}"
         )
+    devices = select_devices(device, config.training.batch_size)  # JAX starts here.
     state = None
     if vocabulary is not None and files.checkpoints.is_dir():
         words, fingerprint = vocabulary
@@ -122,6 +127,5 @@ def load(workdir: str | os.PathLike[str], device: DeviceName = "auto") -> Traine
             state = checkpoints.load(config.create_state(), files.finished_epochs())
     if vocabulary is None or state is None:
         raise InputError(f"--workdir {workdir} has no finished epoch yet: --resume the run")
-    devices = select_devices(device, config.training.batch_size)
     trainer = Trainer(make_mesh(devices), config.batching(len(devices)))
     return TrainedModel(config, *vocabulary, trainer.place(averaged(state)), trainer)

@@ -1,18 +1,23 @@
 """What a person sees of a run: the table before, the bar during, the curves after."""
 
+import contextlib
 import io
 import math
+import time
 from collections.abc import Mapping
 from typing import Any
 
 import jax
 from flax.traverse_util import flatten_dict
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeRemainingColumn
+from rich.progress import BarColumn, TextColumn, TimeRemainingColumn
 from rich.progress import Progress as ProgressBar
 from rich.table import Table
 
 from flax_imdb.training import EpochRecord, Progress
+
+# A notebook's output is not changed more often.
+_NOTEBOOK_SECONDS = 0.25
 
 
 def count_parameters(params: Mapping[str, Any]) -> int:
@@ -36,7 +41,7 @@ def parameter_table(params: Mapping[str, Any], title: str) -> Table:
 class TrainingReport:
     """Shows how a run goes: a bar within an epoch, a line after it.
 
-    A context manager. Where the console is no terminal there is no bar.
+    A context manager. Where the console is neither a terminal nor a notebook there is no bar.
     """
 
     def __init__(self, console: Console, epochs: int):
@@ -46,37 +51,49 @@ class TrainingReport:
         self._bar = ProgressBar(
             TextColumn("{task.description}"),
             BarColumn(),
-            MofNCompleteColumn(),
             TextColumn("{task.fields[status]}"),
             TimeRemainingColumn(),
             console=console,
             transient=True,
             disable=not console.is_terminal,
         )
-        self._task = self._bar.add_task("", status="")
+        self._task = self._bar.add_task("compiling", total=None, status="")
+        self._in_notebook = NotebookDisplay() if console.is_jupyter and not console.quiet else None
 
     def __enter__(self) -> "TrainingReport":
         self._bar.start()
+        self._show()
         return self
 
     def __exit__(self, *exception: object) -> None:
-        self._bar.stop()
+        with contextlib.suppress(OSError):  # The terminal is gone, and a signal said so: SIGHUP.
+            self._bar.stop()
+        if self._in_notebook:
+            self._in_notebook.show(None)
 
     def step(self, progress: Progress) -> None:
         """Move the bar."""
         if progress.epoch != self._epoch:
             self._epoch = progress.epoch
             self._bar.reset(self._task)
+        description = f"epoch {progress.epoch}/{self._epochs}"
+        if progress.step == progress.steps:
+            description += ", evaluating"
         self._bar.update(
             self._task,
-            description=f"epoch {progress.epoch}/{self._epochs}",
+            description=description,
             completed=progress.step,
             total=progress.steps,
             status=(
-                f"loss {progress.loss:.4f}  accuracy {progress.accuracy:.2%}  "
-                f"{progress.step_ms:.1f} ms/step"
+                f"{progress.step}/{progress.steps}  loss {progress.loss:.4f}  "
+                f"accuracy {progress.accuracy:.2%}  {progress.step_ms:.1f} ms/step"
             ),
         )
+        self._show(at_once=progress.step == progress.steps)
+
+    def _show(self, at_once: bool = True) -> None:
+        if self._in_notebook:
+            self._in_notebook.show(self._bar, at_once)
 
     def epoch(self, record: EpochRecord) -> None:
         """Print the line of an epoch."""
@@ -91,6 +108,31 @@ class TrainingReport:
             highlight=False,
             soft_wrap=True,
         )
+
+
+class NotebookDisplay:
+    """A place in a notebook cell's output, whose content changes.
+
+    Rich's own needs ipywidgets, and is not shown without.
+    """
+
+    def __init__(self) -> None:
+        self._handle: Any = None
+        self._changed = 0.0
+
+    def show(self, content: Any, at_once: bool = True) -> None:
+        """Show `content`, nothing for None; unless `at_once` only if the last one is old enough."""
+        from IPython.display import HTML, display
+
+        now = time.monotonic()
+        if not at_once and now - self._changed < _NOTEBOOK_SECONDS:
+            return
+        content = HTML("") if content is None else content
+        self._changed = now
+        if self._handle is None:
+            self._handle = display(content, display_id=True)
+        else:
+            self._handle.update(content)
 
 
 def draw_curves(history: list[EpochRecord], title: str) -> bytes:

@@ -2,10 +2,8 @@
 
 import contextlib
 import dataclasses
-import importlib.metadata
 import json
 import os
-import platform
 import statistics
 from collections.abc import Iterator
 from typing import Any
@@ -13,7 +11,7 @@ from typing import Any
 import jax
 from rich.console import Console
 
-import flax_imdb
+from flax_imdb import environment
 from flax_imdb.config import MAY_CHANGE, ExperimentConfig, dump_config, fixed_flags, flags
 from flax_imdb.data import Dataset, load_dataset
 from flax_imdb.devices import (
@@ -25,7 +23,8 @@ from flax_imdb.devices import (
     make_mesh,
     select_devices,
 )
-from flax_imdb.errors import InputError, Interrupted
+from flax_imdb.environment import versions
+from flax_imdb.errors import InputError, Interrupted, warn
 from flax_imdb.report import TrainingReport, count_parameters, draw_curves, parameter_table
 from flax_imdb.training import EpochRecord, History, Trainer, catch_signals, reported_epoch
 from flax_imdb.training.checkpoints import (
@@ -37,6 +36,7 @@ from flax_imdb.training.checkpoints import (
 from flax_imdb.workdir import Workdir
 
 
+@environment.fixed_settings()
 def train(
     config: ExperimentConfig,
     workdir: str | os.PathLike[str],
@@ -249,13 +249,20 @@ def _train_once(
         workdir.write("metrics.jsonl", _lines(history.epochs))
 
     finished_epochs = in_first(start)
-    experiment = Experiment(fixed_flags(config), dataset.fingerprint, dataset.vocabulary.words)
+    experiment = Experiment(
+        fixed_flags(config),
+        dataset.fingerprint,
+        dataset.vocabulary.words,
+        environment.describe(devices),
+    )
     with (
         catch_signals() as interruption,
         Checkpoints(workdir.checkpoints, experiment, checkpoint_config) as checkpoints,
     ):
         state, history, refused = checkpoints.resume(state, finished_epochs)
         state = trainer.place(state)
+        if checkpoints.elsewhere:
+            warn(checkpoints.elsewhere)
         for line in refused:
             warning = f"warning: {line}"
             console.print(warning, style="yellow", highlight=False, markup=False, soft_wrap=True)
@@ -415,13 +422,3 @@ def _check_reviews(workdir: Workdir, dataset: Dataset) -> None:
     """Raise InputError where a run in `workdir` was started on other reviews."""
     if (vocabulary := workdir.vocabulary()) is not None:
         dataset.check_same(vocabulary[1])
-
-
-def versions() -> dict[str, str]:
-    """Of what decides the numbers of a run."""
-    packages = ("jax", "jaxlib", "flax", "optax", "orbax-checkpoint", "numpy")
-    return {
-        "flax_imdb": flax_imdb.__version__,
-        "python": platform.python_version(),
-        **{package: importlib.metadata.version(package) for package in packages},
-    }

@@ -1,7 +1,6 @@
 """The directory of a run: which files are in it, and whose it is."""
 
 import contextlib
-import fcntl
 import json
 import math
 import os
@@ -9,6 +8,8 @@ import shutil
 from collections.abc import Iterator
 from pathlib import Path
 from typing import IO, Any
+
+from filelock import lock_descriptor
 
 from flax_imdb.config import ExperimentConfig, load_config
 from flax_imdb.data import Vocabulary
@@ -137,16 +138,17 @@ class Workdir:
         """
         try:
             self.path.mkdir(parents=True, exist_ok=True)
-            lock = (self.path / ".lock").open("w")
+            lock = (self.path / ".lock").open("a")
         except OSError as error:
             raise self._problem("written", error) from None
         with lock:
             try:
-                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except BlockingIOError:
-                raise InputError(f"--workdir {self.path} is in use by another run") from None
+                # Of a descriptor, which `check_held` looks at, and of which closing it gives it up.
+                held = lock_descriptor(lock.fileno(), blocking=False)
             except OSError as error:  # A file system without locks.
                 raise self._problem("locked", error) from None
+            if not held:
+                raise InputError(f"--workdir {self.path} is in use by another run")
             self._lock = lock
             try:
                 self.check_held()  # It may have been removed meanwhile.

@@ -1,7 +1,9 @@
 """The commands as a person types them: output, one-line errors, exit status."""
 
+import functools
 import json
 import os
+import runpy
 import subprocess
 import sys
 from pathlib import Path
@@ -10,6 +12,7 @@ import fake_reviews
 import jax
 import pytest
 
+import flax_imdb as flax_imdb_package
 from flax_imdb import cli, models
 
 ROOT = Path(__file__).parents[1]
@@ -107,6 +110,42 @@ class TestCommands:
         assert done.returncode == 141
         assert done.stdout.count(b"\n") == 1
         assert not done.stderr
+
+    @pytest.mark.filterwarnings("ignore:.*found in sys.modules:RuntimeWarning")
+    @pytest.mark.parametrize("how", ["train.py", "flax_imdb", "flax_imdb.cli"])
+    def test_the_version_however_the_command_is_started(
+        self, how: str, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr(sys, "argv", [how, "--version"])
+        if how.endswith(".py"):
+            start = functools.partial(runpy.run_path, str(ROOT / how), run_name="__main__")
+        else:
+            start = functools.partial(runpy.run_module, how, run_name="__main__")
+        with pytest.raises(SystemExit) as exit:
+            start()
+        assert exit.value.code == 0
+        assert capsys.readouterr().out == f"flax-imdb {flax_imdb_package.__version__}\n"
+
+    @pytest.mark.parametrize(("handler", "status"), [("default_int_handler", -2), ("SIG_IGN", 7)])
+    @pytest.mark.parametrize("command", ["main", "train"])
+    def test_ctrl_c_while_it_imports(self, command: str, handler: str, status: int) -> None:
+        """It ends at once, without a word; where it is ignored, as in a script, it stays so."""
+        code = f"""
+import os, signal, sys
+from flax_imdb.__main__ import {command} as start
+
+class Import:
+    def find_spec(name, path, target=None):
+        if name == "jax":
+            os.kill(os.getpid(), signal.SIGINT)
+            sys.exit(7)
+
+signal.signal(signal.SIGINT, signal.{handler})
+sys.meta_path.insert(0, Import)
+start()
+"""
+        done = run("-c", code)
+        assert (done.returncode, done.stdout, done.stderr) == (status, "", "")
 
     def test_help(self, capsys: pytest.CaptureFixture[str]) -> None:
         for args in ([], ["--help"]):

@@ -44,17 +44,55 @@ print(min(untuned), [faults(), faults()][1])
 """
 
 
-def output(code: str, **environment: str) -> str:
+def output(code: str, *args: str, **environment: str) -> str:
     """What a fresh process prints."""
     inherited = {name: value for name, value in os.environ.items() if not name.startswith("JAX_")}
     done = subprocess.run(
-        [sys.executable, "-c", code],
+        [sys.executable, "-c", code, *args],
         env={**inherited, "JAX_PLATFORMS": "cpu", **environment},
         capture_output=True,
         text=True,
         check=True,
     )
     return done.stdout.strip()
+
+
+SELECT = """
+import sys
+from flax_imdb.devices import select_devices
+from flax_imdb.errors import InputError
+
+try:
+    print(len(select_devices(sys.argv[1])))
+except InputError as error:
+    print(error)
+"""
+
+
+@pytest.mark.parametrize("device", ["auto", "cpu", "gpu"])
+def test_a_platform_that_excludes_what_is_there_is_named(device: str) -> None:
+    assert output(SELECT, device, JAX_PLATFORMS="cuda", CUDA_VISIBLE_DEVICES="") == (
+        f"JAX {jax.__version__} finds no device: JAX_PLATFORMS=cuda lets JAX look for nothing "
+        "else: unset it"
+    )
+
+
+def test_a_platform_that_excludes_what_is_asked_for_is_named() -> None:
+    with pytest.raises(
+        InputError, match="finds cpu \\(JAX_PLATFORMS=cpu lets JAX look for nothing"
+    ):
+        select_devices("tpu")
+
+
+@pytest.mark.parametrize(
+    "setting",
+    [
+        {"XLA_FLAGS": "--xla_force_host_platform_device_count=5"},
+        {"JAX_NUM_CPU_DEVICES": "5"},
+    ],
+)
+def test_the_number_of_cpu_devices_that_the_user_has_chosen(setting: dict[str, str]) -> None:
+    assert output(SELECT, "cpu", **{"XLA_FLAGS": "", **setting}) == "5"
 
 
 def test_a_program_compiled_once_is_found_by_the_next_process(tmp_path: Path) -> None:

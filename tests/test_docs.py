@@ -1,11 +1,13 @@
 """What the documentation shows works."""
 
+import dataclasses
 import re
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
-from flax_imdb import models
+from flax_imdb import DataConfig, ExperimentConfig, ModelConfig, TrainConfig, models, predict, run
 
 ROOT = Path(__file__).parents[1]
 PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").glob("*.md"))]
@@ -29,6 +31,29 @@ def test_the_example_of_a_new_architecture(monkeypatch: pytest.MonkeyPatch) -> N
     exec(example, {"__name__": "example"})
     model = models.build(models.ModelConfig(arch="two_lstms"), vocab_size=10)
     assert len(model.encoder) == 2
+
+
+def test_the_example_of_training_from_python(monkeypatch: pytest.MonkeyPatch) -> None:
+    trained: list[ExperimentConfig] = []
+
+    def train(config: ExperimentConfig, workdir: str, device: str) -> dict[str, float]:
+        trained.append(config)
+        return {"test_accuracy": 0.5}
+
+    monkeypatch.setattr(run, "train", train)
+    monkeypatch.setattr(predict, "load", lambda workdir: SimpleNamespace(predict=list))
+    example, *_ = code("docs/training.md")
+    exec(example, {"__name__": "example"})
+    (config,) = trained
+    assert (config.model.features, config.data.max_length, config.training.seed) == (64, 400, 1)
+
+
+def test_every_attribute_of_a_configuration_is_named() -> None:
+    page = (ROOT / "docs" / "training.md").read_text()
+    for part in (ModelConfig, DataConfig, TrainConfig):
+        text = page[page.index(f"`{part.__name__}` ") :].partition(";")[0]
+        named = re.findall(r"`(\w+)`", text)
+        assert named[1:] == [field.name for field in dataclasses.fields(part)]
 
 
 def test_every_architecture_is_described() -> None:

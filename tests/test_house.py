@@ -12,6 +12,7 @@ PACKAGE = Path(__file__).parents[1] / "flax_imdb"
 # From the street to the cellar: a room knows the rooms below it, never those above.
 ROOMS = (
     *(
+        "__main__",
         "cli",
         "run",
         "predict",
@@ -20,6 +21,7 @@ ROOMS = (
         "config",
         "training",
         "devices",
+        "environment",
         "data",
         "models",
     ),
@@ -58,6 +60,21 @@ def test_heavy_libraries_are_imported_where_they_are_used(module: str, allowed: 
     assert imported(f"import {module}") & HEAVY == allowed
 
 
+@pytest.mark.parametrize("room", ["layers", "ops"])
+def test_layers_import_what_the_readme_says_alone(room: str) -> None:
+    imports = [
+        name
+        for path in (PACKAGE / room).glob("*.py")
+        for node in ast.walk(ast.parse(path.read_text()))
+        if isinstance(node, ast.Import | ast.ImportFrom)
+        for name in (
+            [node.module] if isinstance(node, ast.ImportFrom) else [a.name for a in node.names]
+        )
+    ]
+    libraries = {str(name).partition(".")[0] for name in imports} - set(sys.stdlib_module_names)
+    assert libraries <= {"flax_imdb", "jax", "flax", "jaxtyping"}
+
+
 def room(module: str) -> str:
     return module.removeprefix("flax_imdb.").partition(".")[0]
 
@@ -85,3 +102,65 @@ def test_a_room_knows_the_rooms_below_it_alone(path: Path) -> None:
 def test_every_module_has_a_room() -> None:
     top = {path.stem if path.suffix else path.name for path in PACKAGE.iterdir()}
     assert top - {"__init__", "__pycache__", "py"} == set(ROOMS)
+
+
+WITHOUT_POSIX = """
+import builtins, enum, importlib, os, pkgutil, signal, sys, types
+
+def without(module, names):
+    copy = types.ModuleType(module.__name__)
+    vars(copy).update({name: value for name, value in vars(module).items() if name not in names})
+    return copy
+
+windows = {"SIGABRT", "SIGFPE", "SIGILL", "SIGINT", "SIGSEGV", "SIGTERM", "SIG_DFL", "SIG_IGN"}
+restricted = {
+    "os": without(os, {
+        *("fork", "forkpty", "register_at_fork", "posix_spawn", "wait", "WNOHANG", "killpg"),
+        *("getuid", "geteuid", "getgid", "getegid", "getgroups", "getpgid", "getsid", "setsid"),
+        *("chown", "fchown", "lchown", "chroot", "mkfifo", "mknod", "nice", "openpty", "ttyname"),
+        *("sched_getaffinity", "sysconf", "uname", "statvfs", "fstatvfs", "getloadavg", "lockf"),
+        *("O_NOFOLLOW", "O_NONBLOCK", "O_CLOEXEC", "O_DIRECTORY", "fdatasync", "sync", "sendfile"),
+    }),
+    "signal": without(signal, {name for name in dir(signal) if name[:3] == "SIG"} - windows),
+}
+members = {each.name: each.value for each in signal.Signals if each.name in windows}
+restricted["signal"].Signals = enum.IntEnum("Signals", members)
+hidden = {"fcntl", "pwd", "grp", "resource", "termios", "tty", "pty", "syslog", "posix"}
+import_ = builtins.__import__
+
+def import_for_windows(name, globals=None, *args):
+    # For this package alone: other libraries have their own ways.
+    if ((globals or {}).get("__name__") or "").partition(".")[0] == "flax_imdb":
+        if name in hidden:
+            raise ModuleNotFoundError(f"No module named {name!r}", name=name)
+        if name in restricted:
+            return restricted[name]
+    return import_(name, globals, *args)
+
+builtins.__import__ = import_for_windows
+import flax_imdb
+for module in pkgutil.walk_packages(flax_imdb.__path__, "flax_imdb."):
+    importlib.import_module(module.name)
+from flax_imdb import cli, workdir
+assert not hasattr(cli.os, "geteuid")
+small = ("--train-examples", "40", "--test-examples", "8", "--epochs", "1", "--features", "4")
+run = ("--workdir", sys.argv[1])
+size = ("--max-length", "10", "--vocab-size", "50", "--embedding-features", "4")
+assert cli.run(cli.train, ["--dataset", "synthetic", *small, *size, *run], "train.py") == 0
+assert cli.main(["predict", *run, "a good film"]) == 0
+with workdir.Workdir(sys.argv[1]).hold():
+    assert cli.run(cli.train, ["--resume", "--epochs", "2", *run], "train.py") == 2
+"""
+
+
+def test_a_run_needs_nothing_that_windows_has_not(tmp_path: Path) -> None:
+    done = subprocess.run(
+        [sys.executable, "-c", WITHOUT_POSIX, tmp_path / "run"],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    assert done.stderr.splitlines()[-1] == (
+        f"error: --workdir {tmp_path / 'run'} is in use by another run"
+    )

@@ -25,6 +25,7 @@ from flax_imdb.training import Progress, TrainConfig, Trainer, catch_signals
 from flax_imdb.training.checkpoints import CheckpointConfig
 
 STEPS = 12  # of an epoch
+CAUGHT = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
 
 
 @pytest.fixture(scope="module")
@@ -84,7 +85,7 @@ class TestASignal:
             (signal.SIGTERM, 5, 6),
             (signal.SIGINT, STEPS - 1, STEPS),
             (signal.SIGTERM, STEPS, STEPS),
-            (signal.SIGTERM, 2 * STEPS + 3, 2 * STEPS + 4),
+            (signal.SIGHUP, 2 * STEPS + 3, 2 * STEPS + 4),
         ],
     )
     def test_saves_the_step_and_the_run_goes_on_as_if_it_had_not_come(
@@ -103,12 +104,12 @@ class TestASignal:
         After the last step of an epoch its evaluation is given up, and made when the run goes on.
         """
         interrupt(number, step)
-        handlers = [signal.getsignal(each) for each in (signal.SIGTERM, signal.SIGINT)]
+        handlers = [signal.getsignal(each) for each in CAUGHT]
         with pytest.raises(Interrupted) as raised:
             quiet_train(experiment(reviews), tmp_path)
         assert raised.value.signal == number
         assert str(raised.value) == f"stopped by {number.name}"
-        assert [signal.getsignal(each) for each in (signal.SIGTERM, signal.SIGINT)] == handlers
+        assert [signal.getsignal(each) for each in CAUGHT] == handlers
         assert max(int(p.name) for p in (tmp_path / "checkpoints").glob("[0-9]*")) == saved
         finished = (saved - 1) // STEPS if saved % STEPS == 0 else saved // STEPS
         assert len(untimed(tmp_path)) == finished
@@ -195,6 +196,21 @@ with catch_signals() as interruption:
     assert interruption.requested()
 """
         subprocess.run([sys.executable, "-c", code], check=True)
+
+    @pytest.mark.parametrize("number", CAUGHT)
+    def test_that_is_ignored_stays_ignored(self, number: signal.Signals) -> None:
+        """As SIGHUP is under nohup, and SIGINT in a shell script's `command &`."""
+        before = signal.signal(number, signal.SIG_IGN)
+        try:
+            with catch_signals() as interruption:
+                os.kill(os.getpid(), number)
+                assert not interruption.requested()
+                assert signal.getsignal(number) == signal.SIG_IGN
+                os.kill(os.getpid(), next(each for each in CAUGHT if each != number))
+                assert interruption.requested()
+                assert signal.getsignal(number) == signal.SIG_IGN
+        finally:
+            signal.signal(number, before)
 
     def test_nothing_is_caught_outside_the_main_thread(self) -> None:
         requested: list[bool] = []

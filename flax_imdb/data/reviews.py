@@ -8,6 +8,7 @@ import abc
 import functools
 import hashlib
 import http.client
+import importlib.util
 import os
 import tarfile
 import threading
@@ -36,6 +37,13 @@ _TFDS_NAME = "imdb_reviews/plain_text"
 _TFDS_VERSION = "1.0.0"
 _RIGHT_DATA_DIR = (
     f"a tfds data directory with {_TFDS_NAME}/{_TFDS_VERSION} in it or an extracted aclImdb folder"
+)
+
+# There is none for Windows.
+_NO_ARRAY_RECORD = (
+    ""
+    if importlib.util.find_spec("array_record")
+    else "array_record is not installed, without which tfds's files cannot be read"
 )
 
 
@@ -112,6 +120,8 @@ class _TfdsReviews(Reviews):
     """A prepared tfds dataset in ArrayRecord files, which are read without TensorFlow."""
 
     def __init__(self, data_dir: Path) -> None:
+        if _NO_ARRAY_RECORD:
+            raise InputError(f"{data_dir}: {_NO_ARRAY_RECORD}; an extracted aclImdb folder can be")
         import tensorflow_datasets as tfds
         from array_record.python.array_record_data_source import ArrayRecordDataSource
 
@@ -236,6 +246,8 @@ def _prepare(data_dir: Path) -> str | None:
     import tensorflow_datasets as tfds
     from tensorflow_datasets.core.download.download_manager import NonMatchingChecksumError
 
+    if _NO_ARRAY_RECORD:
+        return _NO_ARRAY_RECORD
     # tfds itself keeps trying for minutes, and waits without end for a silent server.
     if problem := _fetch_problem(ARCHIVE_URL):
         return problem

@@ -7,6 +7,7 @@ import shutil
 import time
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any, NamedTuple, TypeVar
 
 import jax
@@ -14,6 +15,7 @@ import numpy as np
 from flax.traverse_util import flatten_dict
 
 from flax_imdb.devices import in_first, is_first
+from flax_imdb.environment import difference
 from flax_imdb.errors import InputError, check_between
 from flax_imdb.training.digests import check_digests, write_digests
 from flax_imdb.training.loop import History, UnfinishedEpoch, reported_epoch
@@ -57,11 +59,14 @@ class Experiment(NamedTuple):
       settings: by their flags.
       fingerprint: of the reviews.
       words: of the vocabulary, in order of id.
+      environment: where it is trained (see `flax_imdb.environment.describe`); it may be another
+        one, with the same random numbers. Empty: anywhere.
     """
 
     settings: dict[str, Any]
     fingerprint: str
     words: Sequence[str]
+    environment: Mapping[str, str] = MappingProxyType({})
 
 
 class _RefusedError(InputError):
@@ -92,6 +97,9 @@ class Checkpoints:
 
     A context manager: leaving it waits for what is being written. Of several processes the first
     alone reads and writes.
+
+    Attributes:
+      elsewhere: how the environment differs in which the state that `resume` returned was trained.
     """
 
     def __init__(
@@ -107,6 +115,7 @@ class Checkpoints:
         self._config = config
         self._last_save = time.monotonic()
         self._history = History()
+        self.elsewhere: str | None = None
         in_first(lambda: self._open(read_only))
 
     def _open(self, read_only: bool) -> None:
@@ -192,7 +201,9 @@ class Checkpoints:
         args = self._ocp.args.Composite(
             state=self._ocp.args.StandardSave(_saved(state)),
             history=self._ocp.args.JsonSave(dataclasses.asdict(history)),
-            experiment=self._ocp.args.JsonSave(self._experiment._asdict()),
+            experiment=self._ocp.args.JsonSave(
+                {**self._experiment._asdict(), "environment": dict(self._experiment.environment)}
+            ),
         )
 
         def save() -> None:
@@ -235,7 +246,8 @@ class Checkpoints:
           finished: how many epochs are known to have been finished.
 
         Raises:
-          InputError: there is none, although an epoch was finished.
+          InputError: there is none, although an epoch was finished; or other random numbers were
+            drawn for it than are drawn here.
         """
         restored = Restored(state, History(), [])
 
@@ -251,7 +263,7 @@ class Checkpoints:
                 except _RefusedError as error:
                     refused[step] = str(error)
             else:
-                restored = Restored(state, History(), [])
+                restored, self.elsewhere = Restored(state, History(), []), None
                 if finished:
                     raise InputError(
                         f"{self._directory} has no whole checkpoint "
@@ -332,7 +344,8 @@ class Checkpoints:
             described = self._manager.restore(
                 step, args=args.Composite(history=args.JsonRestore(), experiment=args.JsonRestore())
             )
-            if other := self._difference(Experiment(**described["experiment"])):
+            experiment = Experiment(**described["experiment"])
+            if other := self._difference(experiment):
                 raise _RefusedError(f"{checkpoint} is another run's: {other}")
             shapes = _shapes(self._manager.item_metadata(step)["state"]["params"])
             if shapes != _shapes(state.params):
@@ -344,6 +357,7 @@ class Checkpoints:
             )["state"]
             if int(saved["step"]) != step:
                 raise _RefusedError(f"{checkpoint} is that of step {int(saved['step'])}, renamed")
+            self.elsewhere = difference(experiment.environment, self._experiment.environment)
             return Restored(state.replace(**saved), _history(described["history"]), [])
         except (InputError, MemoryError):
             raise

@@ -1,4 +1,7 @@
-"""Signals that ask a run to stop: SIGINT, and SIGTERM, by which clusters announce a preemption."""
+"""Signals that ask a run to stop.
+
+SIGINT; SIGTERM, by which clusters announce a preemption; SIGHUP, where a terminal or ssh is gone.
+"""
 
 import contextlib
 import os
@@ -12,7 +15,12 @@ from jax.experimental import multihost_utils
 
 from flax_imdb.errors import Interrupted
 
-_SIGNALS = (signal.SIGTERM, signal.SIGINT)
+# Those that there are: Windows has no SIGHUP.
+_SIGNALS = tuple(
+    signal.Signals[name]
+    for name in ("SIGTERM", "SIGINT", "SIGHUP")
+    if name in signal.Signals.__members__
+)
 
 
 class Interruption:
@@ -31,6 +39,8 @@ class Interruption:
         self._received = False
         self._agreed = False
         self._polls = 0
+        # One that is ignored stays so: SIGHUP is under nohup, SIGINT in a script's `command &`.
+        self._signals = [each for each in _SIGNALS if signal.getsignal(each) != signal.SIG_IGN]
 
     def requested(self) -> bool:
         """Whether to stop."""
@@ -40,8 +50,14 @@ class Interruption:
             self._polls += 1
             self._agreed = multihost_utils.reached_preemption_sync_point(self._polls)
             if self._agreed:
-                _restore(dict.fromkeys(_SIGNALS, signal.SIG_DFL))
+                _restore(dict.fromkeys(self._signals, signal.SIG_DFL))
         return self._agreed
+
+    @property
+    def caught(self) -> list[signal.Signals]:
+        """Which signals it handles."""
+        # With several processes JAX has taken SIGTERM, and tells all of them.
+        return [each for each in self._signals if not (self.several and each == signal.SIGTERM)]
 
     def check(self) -> None:
         """Raise Interrupted if it is time to stop."""
@@ -55,7 +71,7 @@ class Interruption:
         if self.several:
             os.kill(os.getpid(), signal.SIGTERM)  # JAX's service listens to this one.
             return
-        _restore(dict.fromkeys(_SIGNALS, signal.SIG_DFL))
+        _restore(dict.fromkeys(self._signals, signal.SIG_DFL))
         # Not by print: the signal may have come in the middle of another one.
         with contextlib.suppress(OSError):
             os.write(2, f"\n{self._signal.name}: saving; once more ends it at once\n".encode())
@@ -63,18 +79,16 @@ class Interruption:
 
 @contextlib.contextmanager
 def catch_signals() -> Iterator[Interruption]:
-    """While in it, SIGTERM and SIGINT are noted for the run to stop when it can.
+    """While in it, SIGTERM, SIGINT and SIGHUP are noted for the run to stop when it can.
 
-    The second one ends the process at once. In a thread that is not the main one, which gets no
-    signals, nothing is caught.
+    The second one ends the process at once. One that is ignored stays ignored. In a thread that is
+    not the main one, which gets no signals, nothing is caught.
     """
     interruption = Interruption()
     if threading.current_thread() is not threading.main_thread():
         yield interruption
         return
-    # With several processes JAX has taken SIGTERM, and tells all of them.
-    caught = (signal.SIGINT,) if interruption.several else _SIGNALS
-    before = {number: signal.signal(number, interruption.receive) for number in caught}
+    before = {number: signal.signal(number, interruption.receive) for number in interruption.caught}
     try:
         yield interruption
     finally:

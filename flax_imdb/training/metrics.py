@@ -52,6 +52,6 @@ def compute_metrics(
         losses = optax.softmax_cross_entropy_with_integer_labels(logits, labels)
     return {
         "loss": jnp.sum(losses * weights),
-        "correct": jnp.sum((predict_labels(logits) == labels) * weights),
+        "correct": jnp.sum((predict_labels(logits) == labels).astype(jnp.float32) * weights),
         "examples": jnp.sum(weights),
     }

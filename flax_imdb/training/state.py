@@ -93,5 +93,6 @@ def create_state(
             dropout_key=dropout_key,
         )
 
-    state: TrainState = create(jax.random.key(seed))
+    # Named, since JAX_DEFAULT_PRNG_IMPL must not change what is drawn.
+    state: TrainState = create(jax.random.key(seed, impl="threefry2x32"))
     return state

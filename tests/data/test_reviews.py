@@ -280,6 +280,24 @@ DAMAGES = (
 )
 
 
+class TestWithoutArrayRecord:
+    """As on Windows, for which there is none."""
+
+    @pytest.fixture(autouse=True)
+    def _hidden(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr(reviews, "_NO_ARRAY_RECORD", "array_record is not installed")
+
+    def test_tfds_files_are_refused(self, tfds_dir: Path) -> None:
+        with one_line_error(f"{tfds_dir}: array_record is not installed; an extracted aclImdb"):
+            find_reviews(data_dir=tfds_dir)
+
+    def test_nothing_is_fetched(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setenv("TFDS_DATA_DIR", str(tmp_path))
+        with one_line_error("array_record is not installed"):
+            find_reviews("imdb_reviews")
+        assert not list(tmp_path.iterdir())
+
+
 class TestDamagedTfds:
     @pytest.mark.parametrize("damage", DAMAGES)
     def test_is_an_error(self, damage: Callable[[Path], None], tfds_dir: Path) -> None:

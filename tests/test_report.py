@@ -1,0 +1,103 @@
+"""What a person sees while a run goes."""
+
+import io
+import sys
+import types
+from typing import Any
+
+import pytest
+from rich.console import Console
+
+from flax_imdb import report
+from flax_imdb.report import TrainingReport
+from flax_imdb.training import Progress
+
+
+def steps(*done: int) -> list[Progress]:
+    """Where an epoch of 7 steps stands after each of these."""
+    return [Progress(1, step, 7, loss=0.5, accuracy=0.75, step_ms=12.0) for step in done]
+
+
+def shown(progress: list[Progress], **console: Any) -> str:
+    output = io.StringIO()
+    options = {"file": output, "width": 120, "_environ": {"TERM": "xterm"}, **console}
+    with TrainingReport(Console(**options), epochs=3) as training_report:
+        for each in progress:
+            training_report.step(each)
+    return output.getvalue()
+
+
+class TestATerminal:
+    def test_shows_that_a_run_compiles_before_its_first_step(self) -> None:
+        output = shown([], force_terminal=True)
+        assert "compiling" in output
+        assert "0/" not in output
+
+    def test_shows_where_an_epoch_stands(self) -> None:
+        output = shown(steps(1, 2), force_terminal=True)
+        assert "epoch 1/3" in output
+        assert "2/7  loss 0.5000  accuracy 75.00%  12.0 ms/step" in output
+        assert "evaluating" not in output
+
+    def test_shows_that_a_run_evaluates_after_the_last_step(self) -> None:
+        assert "epoch 1/3, evaluating" in shown(steps(6, 7), force_terminal=True)
+
+    def test_that_is_gone_stops_nothing(self) -> None:
+        class Gone(io.StringIO):
+            gone = False
+
+            def write(self, text: str) -> int:
+                if self.gone:
+                    raise OSError(5, "Input/output error")
+                return super().write(text)
+
+        file = Gone()
+        console = Console(file=file, force_terminal=True, _environ={"TERM": "xterm"})
+        with TrainingReport(console, epochs=3):
+            file.gone = True
+
+
+def test_a_file_gets_no_bar() -> None:
+    assert shown(steps(1, 7)) == ""
+
+
+class TestANotebook:
+    @pytest.fixture
+    def displayed(self, monkeypatch: pytest.MonkeyPatch) -> list[Any]:
+        """What IPython was given to display, rendered, in order."""
+        contents: list[Any] = []
+
+        class Handle:
+            def update(self, content: Any) -> None:
+                html = getattr(content, "_repr_mimebundle_", lambda _, __: {"text/plain": content})
+                contents.append(html([], [])["text/plain"])
+
+        def display(content: Any, *, display_id: bool) -> Handle:
+            handle = Handle()
+            handle.update(content)
+            return handle
+
+        module = types.ModuleType("IPython.display")
+        vars(module).update(display=display, HTML=lambda text: text)
+        monkeypatch.setitem(sys.modules, "IPython.display", module)
+        return contents
+
+    def test_shows_what_a_terminal_does_in_one_place_that_is_emptied_at_the_end(
+        self, displayed: list[Any], monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr(report, "_NOTEBOOK_SECONDS", 0.0)
+        shown(steps(1, 7), force_jupyter=True)
+        compiling, first, evaluating, end = displayed
+        assert "compiling" in compiling
+        assert "1/7  loss 0.5000" in first
+        assert "epoch 1/3, evaluating" in evaluating
+        assert end == ""
+
+    def test_is_not_flooded(self, displayed: list[Any], monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr(report, "_NOTEBOOK_SECONDS", 3600.0)
+        shown(steps(1, 2, 3, 7), force_jupyter=True)
+        assert len(displayed) == 3  # As it begins, evaluates and ends.
+
+    def test_of_a_quiet_console_shows_nothing(self, displayed: list[Any]) -> None:
+        shown(steps(1), force_jupyter=True, quiet=True)
+        assert displayed == []
