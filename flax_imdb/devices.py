@@ -4,11 +4,13 @@ import contextlib
 import ctypes
 import dataclasses
 import json
+import math
 import os
 import socket
 import sys
 import threading
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any, Literal, TypeVar
 
 import jax
@@ -17,7 +19,7 @@ from jax.experimental import multihost_utils
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
 from flax_imdb.data.encoding import cache_dir
-from flax_imdb.errors import InputError, check_between
+from flax_imdb.errors import InputError, check_between, warn
 
 T = TypeVar("T")
 
@@ -44,11 +46,9 @@ def tune_process() -> None:
       does with large blocks, it is fetched and cleared anew, page by page, in every training step.
     """
     if jax.config.jax_compilation_cache_dir is None:  # type: ignore[attr-defined]
-        with contextlib.suppress(OSError, InputError):
-            directory = cache_dir() / "compiled"
-            directory.mkdir(parents=True, exist_ok=True)
-            jax.config.update("jax_compilation_cache_dir", str(directory))
-            jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.0)
+        # Without a home directory whatever cannot do without says so.
+        with contextlib.suppress(InputError):
+            _keep_programs(cache_dir() / "compiled")
     if sys.platform == "linux":
         with contextlib.suppress(AttributeError):  # Not glibc.
             mallopt = ctypes.CDLL(None).mallopt
@@ -58,6 +58,22 @@ def tune_process() -> None:
                 (_M_ARENA_MAX, 1),  # Arenas beside the first cannot hold blocks of this size.
             ):
                 mallopt(option, value)
+
+
+def _keep_programs(directory: Path) -> None:
+    with contextlib.suppress(OSError):
+        directory.mkdir(parents=True, exist_ok=True)
+    writable = os.access(directory, os.W_OK | os.X_OK)
+    if not writable:  # JAX would say it of each program.
+        warn(
+            f"{directory} cannot be written: programs that it does not hold are compiled anew at "
+            "every start; FLAX_IMDB_CACHE may name another directory"
+        )
+    if os.access(directory, os.X_OK):
+        jax.config.update("jax_compilation_cache_dir", str(directory))
+        # What takes less time to compile is not kept.
+        least = 0.0 if writable else math.inf
+        jax.config.update("jax_persistent_cache_min_compile_time_secs", least)
 
 
 @dataclasses.dataclass(frozen=True)

@@ -1,6 +1,8 @@
-"""What ends a run beside success: something that cannot be done, or a signal."""
+"""What ends a run beside success: something that cannot be done, or a signal; and warnings."""
 
+import contextlib
 import signal
+import sys
 
 
 class InputError(Exception):
@@ -28,6 +30,12 @@ class Interrupted(KeyboardInterrupt):
     def __init__(self, signal: signal.Signals):
         super().__init__(f"stopped by {signal.name}")
         self.signal = signal
+
+
+def warn(message: str) -> None:
+    """Print a warning, one line on standard error, of what the run can do without."""
+    with contextlib.suppress(OSError):  # If nobody listens there.
+        print(f"warning: {' '.join(message.split())}", file=sys.stderr, flush=True)
 
 
 def check_between(flag: str, value: int, least: int, most: int | None = None) -> None:
