@@ -200,7 +200,7 @@ def run(command: Callable[[list[str], str], int], args: list[str], prog: str) ->
         status = 128 + signal.SIGPIPE
     except OSError as error:
         try:
-            sys.stdout.flush()  # What could not be written is still to be.
+            print(flush=True)  # Is it about the output?
         except OSError:
             _drop_output()
             status = _fail(f"standard output cannot be written: {error.strerror or error}")

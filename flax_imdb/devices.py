@@ -8,6 +8,7 @@ import math
 import os
 import socket
 import sys
+import tempfile
 import threading
 from collections.abc import Callable
 from pathlib import Path
@@ -61,18 +62,18 @@ def tune_process() -> None:
 
 
 def _keep_programs(directory: Path) -> None:
-    with contextlib.suppress(OSError):
+    least = 0.0  # Seconds to compile: what takes less is not kept.
+    try:
         directory.mkdir(parents=True, exist_ok=True)
-    writable = os.access(directory, os.W_OK | os.X_OK)
-    if not writable:  # JAX would say it of each program.
+        tempfile.TemporaryFile(dir=directory).close()
+    except OSError as error:
         warn(
-            f"{directory} cannot be written: programs that it does not hold are compiled anew at "
-            "every start; FLAX_IMDB_CACHE may name another directory"
+            f"{directory} cannot be written ({error.strerror}): programs that it does not hold are "
+            "compiled anew at every start; FLAX_IMDB_CACHE may name another directory"
         )
-    if os.access(directory, os.X_OK):
+        least = math.inf  # Or JAX would say it of each program.
+    if os.path.exists(f"{directory}/."):  # Where it may be read.
         jax.config.update("jax_compilation_cache_dir", str(directory))
-        # What takes less time to compile is not kept.
-        least = 0.0 if writable else math.inf
         jax.config.update("jax_persistent_cache_min_compile_time_secs", least)
 
 

@@ -25,10 +25,10 @@ def local_path(setting: str, path: str | os.PathLike[str]) -> Path:
         raise InputError(f"{setting} {text} is an address: name a directory of this machine")
     if "\0" in text:
         raise InputError(f"{setting} {text!r} has a null character, which no path can have")
-    try:
-        return Path(text).expanduser()
-    except RuntimeError:
-        raise InputError(f"{setting} {text}: there is no such home directory") from None
+    expanded = os.path.expanduser(text)  # As it was typed: `Path` takes "./~" for "~".
+    if text.startswith("~") and expanded == text:
+        raise InputError(f"{setting} {text}: there is no such home directory")
+    return Path(expanded)
 
 
 def exists(path: Path) -> bool:
