@@ -17,10 +17,11 @@ import jax
 import tyro
 
 import flax_imdb
-from flax_imdb.config import ExperimentConfig, load_config
+from flax_imdb.config import ExperimentConfig
 from flax_imdb.devices import DeviceName, Processes, is_one_of_several, join, tune_process
 from flax_imdb.errors import InputError, Interrupted
 from flax_imdb.training.checkpoints import CheckpointConfig
+from flax_imdb.workdir import Workdir
 
 T = TypeVar("T")
 
@@ -43,7 +44,7 @@ class TrainOptions:
     processes: Processes = dataclasses.field(default_factory=Processes)
     checkpoints: CheckpointConfig = dataclasses.field(default_factory=CheckpointConfig)
     device: DeviceName = "auto"
-    workdir: Path | None = None
+    workdir: str | None = None
     resume: bool = False
     overwrite: bool = False
 
@@ -54,15 +55,14 @@ def train(args: list[str], prog: str) -> int:
     if options.resume:
         if options.workdir is None:
             raise InputError("--resume needs --workdir: the directory of the run to continue")
-        saved = options.workdir / "config.json"
-        if os.path.exists(saved):
+        if (saved := Workdir(options.workdir).config()) is not None:
             # A flag that is not given means what the run was started with.
-            started = TrainOptions(experiment=load_config(saved))
-            options = _parse(TrainOptions, args, prog, default=started)
-    workdir = options.workdir
-    if workdir is None:
+            options = _parse(TrainOptions, args, prog, default=TrainOptions(experiment=saved))
+    if options.workdir is None:
         now = datetime.datetime.now().strftime("%Y%m%d-%H%M%S")
-        workdir = Path("runs") / f"{options.experiment.model.arch}-{now}"
+        workdir = Workdir(Path("runs", f"{options.experiment.model.arch}-{now}"), new=True)
+    else:
+        workdir = Workdir(options.workdir)
     from flax_imdb.run import train
 
     join(options.processes)
@@ -76,7 +76,7 @@ def train(args: list[str], prog: str) -> int:
             checkpoints=options.checkpoints,
         )
     except Interrupted as stop:
-        _say(f"{stop}: continue with --resume --workdir {workdir}")
+        _say(f"{stop}: continue with --resume --workdir {workdir.path}")
         return 128 + stop.signal
     except KeyboardInterrupt:
         _say("stopped by SIGINT before there was anything new to save")
@@ -94,7 +94,7 @@ class EvaluateOptions:
       data_dir: Where the reviews are now (default: where they were when it was trained).
     """
 
-    workdir: Path
+    workdir: str
     device: DeviceName = "auto"
     data_dir: str | None = None
 
@@ -123,7 +123,7 @@ class PredictOptions:
     """
 
     texts: Annotated[tuple[str, ...], tyro.conf.Positional] = ()
-    workdir: Path = tyro.MISSING
+    workdir: str = tyro.MISSING
     device: DeviceName = "auto"
 
 
@@ -136,7 +136,7 @@ def predict(args: list[str], prog: str) -> int:
     _warn_of_synthetic(model.config)
     # Bytes that are not UTF-8 become lone surrogates, as they do in the arguments.
     texts = options.texts or [
-        line.decode(errors="surrogateescape") for line in sys.stdin.buffer.read().splitlines()
+        line.decode(errors="surrogateescape") for line in _standard_input().splitlines()
     ]
     reasons = [unreadable(text) for text in texts]
     readable = [text for text, reason in zip(texts, reasons, strict=True) if reason is None]
@@ -147,13 +147,20 @@ def predict(args: list[str], prog: str) -> int:
             print(f"{probability:.4f}\t{label}")
         else:
             print("nan\tunreadable")
-            print(f"error: text {number}: {reason}", file=sys.stderr)
+            _say(f"error: text {number}: {reason}")
     return 0 if len(readable) == len(texts) else 2
 
 
 def _warn_of_synthetic(config: ExperimentConfig) -> None:
     if config.data.dataset == "synthetic":
-        print("SYNTHETIC REVIEWS: this model knows nothing of IMDB", file=sys.stderr)
+        _say("SYNTHETIC REVIEWS: this model knows nothing of IMDB")
+
+
+def _standard_input() -> bytes:
+    try:
+        return sys.stdin.buffer.read()
+    except OSError as error:
+        raise InputError(f"standard input cannot be read: {error.strerror or error}") from None
 
 
 COMMANDS: dict[str, Callable[[list[str], str], int]] = {
@@ -163,19 +170,27 @@ COMMANDS: dict[str, Callable[[list[str], str], int]] = {
 }
 
 
+def _help(args: list[str], prog: str) -> int:
+    print(f"usage: {prog} COMMAND [--help] [OPTIONS]\n")
+    for name, command in COMMANDS.items():
+        print(f"  {name:10} {command.__doc__}")
+    print(f"  {'--version':10} Print the version.")
+    return 0
+
+
+def _version(args: list[str], prog: str) -> int:
+    print(f"flax-imdb {flax_imdb.__version__}")
+    return 0
+
+
 def main(args: list[str] | None = None) -> int:
     """``flax-imdb COMMAND ...``: run a command; returns the exit status."""
     args = sys.argv[1:] if args is None else args
     name, rest = (args[0], args[1:]) if args else ("--help", [])
     if name in ("-h", "--help"):
-        print("usage: flax-imdb COMMAND [--help] [OPTIONS]\n")
-        for name, command in COMMANDS.items():
-            print(f"  {name:10} {command.__doc__}")
-        print(f"  {'--version':10} Print the version.")
-        return 0
+        return run(_help, rest, "flax-imdb")
     if name == "--version":
-        print(f"flax-imdb {flax_imdb.__version__}")
-        return 0
+        return run(_version, rest, "flax-imdb")
     if name not in COMMANDS:
         return _fail(f"command {name} is unknown: one of {', '.join(COMMANDS)}")
     return run(COMMANDS[name], rest, f"flax-imdb {name}")
@@ -184,16 +199,24 @@ def main(args: list[str] | None = None) -> int:
 def run(command: Callable[[list[str], str], int], args: list[str], prog: str) -> int:
     """Run a command with the user's mistakes as one line on standard error and status 2."""
     if args[:1] == ["--version"]:
-        return main(args)
+        command = _version
+    _settle()
     tune_process()
     try:
         status = command(args, prog)
         sys.stdout.flush()
     except BrokenPipeError:
-        # Who read the output wants no more of it, as `head` when it has its lines. What is left
-        # would be written at the exit.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        # Who read the output wants no more of it, as `head` when it has its lines.
+        _drop_output()
         status = 128 + 13  # SIGPIPE, by its number: Windows has no name for it.
+    except OSError as error:
+        try:
+            print(flush=True)  # Is it about the output?
+        except OSError:
+            _drop_output()
+            status = _fail(f"standard output cannot be written: {error.strerror or error}")
+        else:
+            raise
     except InputError as error:
         status = _fail(str(error))
     except KeyboardInterrupt:
@@ -212,6 +235,24 @@ def run(command: Callable[[list[str], str], int], args: list[str], prog: str) ->
         sys.stderr.flush()
         os._exit(status)
     return status
+
+
+def _settle() -> None:
+    """Decide what the surroundings of a program may have left open or have decided otherwise."""
+    for name, mode in (("stdin", "r"), ("stdout", "w"), ("stderr", "w")):
+        if getattr(sys, name) is None:  # Closed, as by `>&-`: the next file would take its place.
+            setattr(sys, name, open(os.devnull, mode))  # noqa: SIM115
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            # Not every name of a file can be said in every encoding.
+            stream.reconfigure(errors="backslashreplace")
+    # One that this environment does not have, as that of a notebook, would be refused.
+    os.environ["MPLBACKEND"] = "agg"
+
+
+def _drop_output() -> None:
+    """What is left to be written would be written at the exit, and fail again."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def _explained(error: Exception) -> str | None:
@@ -259,6 +300,7 @@ def _parse(
             )
     except SystemExit as exit:
         if exit.code == 0:
+            sys.stdout.flush()  # Where it fails this is the last chance to say so.
             raise
         # The box: a title, the complaint, a rule, advice.
         lines = [line.strip("│ ") for line in complaint.getvalue().splitlines()]

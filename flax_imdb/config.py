@@ -10,6 +10,7 @@ from flax_imdb import models
 from flax_imdb.data import Batching, DataConfig
 from flax_imdb.errors import InputError, RefusalError, check_between
 from flax_imdb.models import ModelConfig
+from flax_imdb.paths import unreadable
 from flax_imdb.training import TrainConfig, TrainState, create_state
 
 # What `--resume` may be given another value of. A run that has come so far without a step that is
@@ -88,7 +89,9 @@ def load_config(path: str | os.PathLike[str]) -> ExperimentConfig:
             training=TrainConfig(**parts.pop("training")),
             **parts,
         )
-    except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
+    except OSError as error:
+        raise unreadable(path, error) from None
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
         raise InputError(f"{path} is not the configuration of a run: {error}") from error
 
 

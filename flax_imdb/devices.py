@@ -4,11 +4,14 @@ import contextlib
 import ctypes
 import dataclasses
 import json
+import math
 import os
 import socket
 import sys
+import tempfile
 import threading
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any, Literal, TypeVar
 
 import jax
@@ -18,7 +21,7 @@ from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
 from flax_imdb.data.encoding import cache_dir
 from flax_imdb.environment import CPU_DEVICES_FLAG
-from flax_imdb.errors import InputError, check_between
+from flax_imdb.errors import InputError, check_between, warn
 
 T = TypeVar("T")
 
@@ -45,11 +48,9 @@ def tune_process() -> None:
       does with large blocks, it is fetched and cleared anew, page by page, in every training step.
     """
     if jax.config.jax_compilation_cache_dir is None:  # type: ignore[attr-defined]
-        with contextlib.suppress(OSError, InputError):
-            directory = cache_dir() / "compiled"
-            directory.mkdir(parents=True, exist_ok=True)
-            jax.config.update("jax_compilation_cache_dir", str(directory))
-            jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.0)
+        # Without a home directory whatever cannot do without says so.
+        with contextlib.suppress(InputError):
+            _keep_programs(cache_dir() / "compiled")
     if sys.platform == "linux":
         with contextlib.suppress(AttributeError):  # Not glibc.
             mallopt = ctypes.CDLL(None).mallopt
@@ -59,6 +60,22 @@ def tune_process() -> None:
                 (_M_ARENA_MAX, 1),  # Arenas beside the first cannot hold blocks of this size.
             ):
                 mallopt(option, value)
+
+
+def _keep_programs(directory: Path) -> None:
+    least = 0.0  # Seconds to compile: what takes less is not kept.
+    try:
+        directory.mkdir(parents=True, exist_ok=True)
+        tempfile.TemporaryFile(dir=directory).close()
+    except OSError as error:
+        warn(
+            f"{directory} cannot be written ({error.strerror}): programs that it does not hold are "
+            "compiled anew at every start; FLAX_IMDB_CACHE may name another directory"
+        )
+        least = math.inf  # Or JAX would say it of each program.
+    if os.path.exists(f"{directory}/."):  # Where it may be read.
+        jax.config.update("jax_compilation_cache_dir", str(directory))
+        jax.config.update("jax_persistent_cache_min_compile_time_secs", least)
 
 
 @dataclasses.dataclass(frozen=True)

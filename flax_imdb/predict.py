@@ -12,6 +12,7 @@ from flax_imdb.data import MAX_CHARACTERS, Examples, Vocabulary, load_dataset, s
 from flax_imdb.devices import DeviceName, make_mesh, select_devices
 from flax_imdb.environment import fixed_settings
 from flax_imdb.errors import InputError
+from flax_imdb.paths import exists
 from flax_imdb.training import Trainer, TrainState, averaged
 from flax_imdb.training.checkpoints import Checkpoints, Experiment
 from flax_imdb.workdir import Workdir
@@ -108,24 +109,26 @@ def load(workdir: str | os.PathLike[str], device: DeviceName = "auto") -> Traine
     files = Workdir(workdir)
     config, vocabulary = files.config(), files.vocabulary()
     if config is None:
-        raise InputError(f"--workdir {workdir} holds no run: name a directory that train.py made")
+        raise InputError(
+            f"--workdir {files.path} holds no run: name a directory that train.py made"
+        )
     # What it was trained with may not be here.
     config = dataclasses.replace(
         config, model=dataclasses.replace(config.model, implementation="auto")
     )
     if config.runs > 1:
         raise InputError(
-            f"--workdir {workdir} holds {config.runs} runs: name one of them, "
+            f"--workdir {files.path} holds {config.runs} runs: name one of them, "
             f"such as {files.path / f'seed-{config.training.seed}'}"
         )
     devices = select_devices(device, config.training.batch_size)  # JAX starts here.
     state = None
-    if vocabulary is not None and files.checkpoints.is_dir():
+    if vocabulary is not None and exists(files.checkpoints):
         words, fingerprint = vocabulary
         experiment = Experiment(fixed_flags(config), fingerprint, words.words)
         with Checkpoints(files.checkpoints, experiment, read_only=True) as checkpoints:
             state = checkpoints.load(config.create_state(), files.finished_epochs())
     if vocabulary is None or state is None:
-        raise InputError(f"--workdir {workdir} has no finished epoch yet: --resume the run")
+        raise InputError(f"--workdir {files.path} has no finished epoch yet: --resume the run")
     trainer = Trainer(make_mesh(devices), config.batching(len(devices)))
     return TrainedModel(config, *vocabulary, trainer.place(averaged(state)), trainer)

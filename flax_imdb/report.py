@@ -38,6 +38,14 @@ def parameter_table(params: Mapping[str, Any], title: str) -> Table:
     return table
 
 
+class ProgramConsole(Console):
+    """A console that leaves it to the program to end when nobody reads its output any more."""
+
+    def on_broken_pipe(self) -> None:
+        """Called where a BrokenPipeError is handled; rich would exit with status 1."""
+        raise
+
+
 class TrainingReport:
     """Shows how a run goes: a bar within an epoch, a line after it.
 
@@ -136,13 +144,27 @@ class NotebookDisplay:
 
 
 def draw_curves(history: list[EpochRecord], title: str) -> bytes:
-    """Loss and accuracy over the epochs as a PNG."""
+    """Loss and accuracy over the epochs as a PNG, the same whatever the user's matplotlibrc says.
+
+    Raises:
+      Exception: of any class; there is no end of what can be wrong with an installation.
+    """
+    import matplotlib
+
+    with matplotlib.rc_context():
+        matplotlib.rcdefaults()
+        return _draw_curves(history, title)
+
+
+def _draw_curves(history: list[EpochRecord], title: str) -> bytes:
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
     from matplotlib.ticker import MaxNLocator, PercentFormatter
 
     epochs = [record["epoch"] for record in history]
     split = history[-1]["eval_split"]
     figure = Figure(figsize=(9, 3.6), layout="constrained")
+    canvas = FigureCanvasAgg(figure)
     figure.suptitle(title, fontsize="medium")
     loss_axes, accuracy_axes = figure.subplots(1, 2)
     for axes, quantity in ((loss_axes, "loss"), (accuracy_axes, "accuracy")):
@@ -158,5 +180,5 @@ def draw_curves(history: list[EpochRecord], title: str) -> bytes:
     loss_axes.set_ylabel("cross-entropy (nats)")
     accuracy_axes.yaxis.set_major_formatter(PercentFormatter(1))
     png = io.BytesIO()
-    figure.savefig(png, dpi=150)
+    canvas.print_figure(png, format="png", dpi=150)
     return png.getvalue()

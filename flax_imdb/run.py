@@ -25,7 +25,13 @@ from flax_imdb.devices import (
 )
 from flax_imdb.environment import versions
 from flax_imdb.errors import InputError, Interrupted, warn
-from flax_imdb.report import TrainingReport, count_parameters, draw_curves, parameter_table
+from flax_imdb.report import (
+    ProgramConsole,
+    TrainingReport,
+    count_parameters,
+    draw_curves,
+    parameter_table,
+)
 from flax_imdb.training import EpochRecord, History, Trainer, catch_signals, reported_epoch
 from flax_imdb.training.checkpoints import (
     CheckpointConfig,
@@ -39,7 +45,7 @@ from flax_imdb.workdir import Workdir
 @environment.fixed_settings()
 def train(
     config: ExperimentConfig,
-    workdir: str | os.PathLike[str],
+    workdir: str | os.PathLike[str] | Workdir,
     *,
     device: DeviceName = "auto",
     resume: bool = False,
@@ -69,7 +75,7 @@ def train(
       InputError: something of this cannot be done, or goes wrong. Checkpoints are kept then.
       Interrupted: a signal asked it to stop; `resume` goes on.
     """
-    files = Workdir(workdir)
+    files = workdir if isinstance(workdir, Workdir) else Workdir(workdir)
     if resume and overwrite:
         raise InputError("--resume keeps the run and --overwrite deletes it: give one of them")
     devices = select_devices(device, config.training.batch_size)
@@ -78,7 +84,7 @@ def train(
             f"--batch-size {config.training.batch_size} is too small for {len(devices)} devices: "
             "each needs a row"
         )
-    console = console or Console(quiet=not is_first())
+    console = console or ProgramConsole(quiet=not is_first())
 
     def settle() -> dict[str, Any]:
         nonlocal config
@@ -132,7 +138,9 @@ def train(
         in_first(make_room)
         train_it = _train_once if config.runs == 1 else _train_several
         result = train_it(config, dataset, devices, files, checkpoints, console)
-    _print_result(result, console)
+        _print_result(result, console)
+        if config.runs == 1 and is_first():
+            _draw(files, result)
     return result
 
 
@@ -177,6 +185,8 @@ def _train_several(
             if result is None:
                 console.print(f"seed {once.training.seed}", style="bold")
                 result = _train_once(once, dataset, devices, directory, checkpoints, console)
+                if is_first():
+                    _draw(directory, result)
         results.append(result)
     accuracies = [result["test_accuracy"] for result in results]
     same = ("arch", "dataset", "note", "device", "devices", "epochs", "padding", "precision")
@@ -330,16 +340,20 @@ def _train_once(
         "step_ms_median": statistics.median(record["step_ms_median"] for record in history.epochs),
         "versions": versions(),
     }
-    title = f"{config.model.arch} on {dataset.name}: test accuracy {test_accuracy:.2%}"
-    if dataset.note:
-        title += "\nSYNTHETIC REVIEWS: accuracy means nothing for IMDB"
-
-    def finish() -> None:
-        workdir.write("curves.png", draw_curves(history.epochs, title))
-        workdir.write("result.json", json.dumps(result, indent=2) + "\n")
-
-    in_first(finish)
+    in_first(lambda: workdir.write("result.json", json.dumps(result, indent=2) + "\n"))
     return result
+
+
+def _draw(workdir: Workdir, result: dict[str, Any]) -> None:
+    """Leave the picture of a finished run, if it can be drawn: the result does not depend on it."""
+    title = f"{result['arch']} on {result['dataset']}: test accuracy {result['test_accuracy']:.2%}"
+    if result["note"]:
+        title += "\nSYNTHETIC REVIEWS: accuracy means nothing for IMDB"
+    try:
+        lines = (workdir.path / "metrics.jsonl").read_text().splitlines()
+        workdir.write("curves.png", draw_curves([json.loads(line) for line in lines], title))
+    except Exception as error:  # Of matplotlib's, any.
+        warn(f"no curves.png in {workdir.path}: {type(error).__name__}: {error}")
 
 
 @contextlib.contextmanager

@@ -1,10 +1,13 @@
 """The directory of a run: which files are in it, and whose it is."""
 
 import contextlib
+import fnmatch
+import itertools
 import json
 import math
 import os
 import shutil
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import IO, Any
@@ -14,6 +17,7 @@ from filelock import lock_descriptor
 from flax_imdb.config import ExperimentConfig, load_config
 from flax_imdb.data import Vocabulary
 from flax_imdb.errors import InputError
+from flax_imdb.paths import exists, local_path, unreadable
 
 # What a run leaves; with --runs there is a folder seed-N for each.
 _LEFT_BY_A_RUN = (
@@ -43,8 +47,19 @@ class Workdir:
       path: the directory.
     """
 
-    def __init__(self, path: str | os.PathLike[str]):
-        self.path = Path(path)
+    def __init__(self, path: str | os.PathLike[str], *, new: bool = False):
+        """The directory, which need not be there.
+
+        Args:
+          path: where it is, with ``~`` for the home directory.
+          new: it must be this run's own: where `path` is taken, `hold` makes ``PATH-2`` or so.
+
+        Raises:
+          InputError: no run can be there, whatever is.
+        """
+        self.path = local_path("--workdir", path)
+        _check_spelling(self.path)
+        self._new = new
         self._lock: IO[str] | None = None
 
     @property
@@ -55,12 +70,12 @@ class Workdir:
     def config(self) -> ExperimentConfig | None:
         """The experiment; None where none was started."""
         path = self.path / "config.json"
-        return load_config(path) if os.path.exists(path) else None
+        return load_config(path) if exists(path) else None
 
     def vocabulary(self) -> tuple[Vocabulary, str] | None:
         """The vocabulary and the fingerprint of its reviews; None where there is none yet."""
         path = self.path / "vocabulary.json"
-        return Vocabulary.load(path) if os.path.exists(path) else None
+        return Vocabulary.load(path) if exists(path) else None
 
     def result(self, config: ExperimentConfig) -> dict[str, Any] | None:
         """What a finished run of `config` came to; None where it has not finished."""
@@ -72,7 +87,11 @@ class Workdir:
                 return None
             if not math.isfinite(result["test_accuracy"]):
                 return None
-        except (OSError, ArithmeticError, LookupError, ValueError, TypeError, RecursionError):
+        except FileNotFoundError:
+            return None
+        except OSError as error:
+            raise unreadable(path, error) from None
+        except (ArithmeticError, LookupError, ValueError, TypeError, RecursionError):
             return None  # It is made again from the checkpoints.
         return result if result["epochs"] == config.training.epochs else None
 
@@ -87,7 +106,7 @@ class Workdir:
 
     def check_free(self) -> None:
         """Raise InputError where there is a run."""
-        if left := self._left_by_a_run():
+        if not self._new and (left := self._left_by_a_run()):
             raise InputError(
                 f"--workdir {self.path} already holds a run ({left[0].name}): --resume continues "
                 "it, --overwrite deletes it"
@@ -137,8 +156,13 @@ class Workdir:
           InputError: it cannot be written, or another run holds it.
         """
         try:
-            self.path.mkdir(parents=True, exist_ok=True)
+            if self._new:
+                self.path = _make_new(self.path)
+            else:
+                self.path.mkdir(parents=True, exist_ok=True)
             lock = (self.path / ".lock").open("a")
+        except FileExistsError:
+            raise InputError(f"--workdir {self.path} is not a directory") from None
         except OSError as error:
             raise self._problem("written", error) from None
         with lock:
@@ -165,13 +189,54 @@ class Workdir:
             raise RuntimeError(f"{self.path} is written to and not held")
         try:
             there = os.path.samestat(os.fstat(self._lock.fileno()), os.stat(self.path / ".lock"))
-        except OSError:
+        except (FileNotFoundError, NotADirectoryError):
             there = False
+        except OSError as error:
+            raise self._problem("written", error) from None
         if not there:
             raise InputError(f"--workdir {self.path} was removed while the run wrote to it")
 
     def _left_by_a_run(self) -> list[Path]:
-        return [path for pattern in _LEFT_BY_A_RUN for path in self.path.glob(pattern)]
+        try:
+            names = os.listdir(self.path)
+        except FileNotFoundError:
+            return []
+        except OSError as error:
+            raise self._problem("read", error) from None
+        return [
+            self.path / name
+            for pattern in _LEFT_BY_A_RUN
+            for name in fnmatch.filter(names, pattern)
+        ]
 
     def _problem(self, done: str, error: OSError) -> InputError:
         return InputError(f"--workdir {self.path} cannot be {done}: {error.strerror}")
+
+
+def _make_new(path: Path) -> Path:
+    """Create a directory that was not there: `path`, or else ``PATH-2``, ``PATH-3``, ..."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    for number in itertools.count(1):
+        new = path if number == 1 else path.with_name(f"{path.name}-{number}")
+        with contextlib.suppress(FileExistsError):
+            new.mkdir()
+            break
+    return new
+
+
+def _check_spelling(path: Path) -> None:
+    """Raise InputError where the libraries that write checkpoints would spell `path` otherwise.
+
+    They are in C++ and take it for UTF-8, whatever the locale is.
+    """
+    try:
+        absolute = os.path.abspath(path)
+    except OSError as error:
+        raise InputError(f"--workdir {path}: the current directory is gone: {error}") from None
+    with contextlib.suppress(UnicodeEncodeError):
+        if os.fsencode(absolute) == absolute.encode():
+            return
+    raise InputError(
+        f"--workdir {absolute} is not UTF-8 in this locale (its encoding is "
+        f"{sys.getfilesystemencoding()}): another name is needed, or PYTHONUTF8=1"
+    )

@@ -1,11 +1,14 @@
 """The commands as a person types them: output, one-line errors, exit status."""
 
+import datetime
 import functools
+import io
 import json
 import os
 import runpy
 import subprocess
 import sys
+import types
 from pathlib import Path
 
 import fake_reviews
@@ -14,6 +17,8 @@ import pytest
 
 import flax_imdb as flax_imdb_package
 from flax_imdb import cli, models
+from flax_imdb.report import ProgramConsole
+from flax_imdb.workdir import Workdir
 
 ROOT = Path(__file__).parents[1]
 
@@ -41,8 +46,28 @@ def train(*args: object) -> subprocess.CompletedProcess[str]:
     return run(ROOT / "train.py", *args)
 
 
+SCRIPT = "from flax_imdb.cli import script; script()"
+
+
 def flax_imdb(*args: object, stdin: bytes = b"") -> subprocess.CompletedProcess[str]:
-    return run("-c", "from flax_imdb.cli import script; script()", *args, stdin=stdin)
+    return run("-c", SCRIPT, *args, stdin=stdin)
+
+
+def shell(
+    command: str, directory: Path, stdin: bytes = b"", **environment: str
+) -> subprocess.CompletedProcess[str]:
+    """Run a line of bash."""
+    done = subprocess.run(
+        ["bash", "-c", command],
+        input=stdin,
+        capture_output=True,
+        cwd=directory,
+        env={**os.environ, "PYTHONPATH": str(ROOT), **environment},
+        check=False,
+    )
+    return subprocess.CompletedProcess(
+        command, done.returncode, done.stdout.decode(), done.stderr.decode()
+    )
 
 
 @pytest.fixture(scope="module")
@@ -160,6 +185,139 @@ start()
         assert all(arch in shown for arch in models.ARCHITECTURES)
 
 
+class TestStreams:
+    """Standard input and output as they may be where a person, or a job, has put them."""
+
+    def full(self, monkeypatch: pytest.MonkeyPatch) -> io.TextIOWrapper:
+        stream = open("/dev/full", "w")  # noqa: SIM115
+        monkeypatch.setattr(sys, "stdout", stream)
+        return stream
+
+    @pytest.mark.parametrize(
+        "args",
+        [["--help"], ["train", "--help"], ["evaluate"], ["predict", "good"], ["train", "--resume"]],
+    )
+    def test_output_to_a_full_disk_is_an_error(
+        self,
+        workdir: Path,
+        args: list[str],
+        monkeypatch: pytest.MonkeyPatch,
+        capsys: pytest.CaptureFixture[str],
+    ) -> None:
+        if "--help" not in args:
+            args = [*args, "--workdir", str(workdir)]
+        with self.full(monkeypatch):  # Which has nothing left to write when it is closed.
+            assert cli.main(args) == 2
+        said = capsys.readouterr().err.removeprefix("SYNTHETIC")
+        assert said == "error: standard output cannot be written: No space left on device\n"
+
+    def test_an_error_of_another_file_is_not_that_of_the_output(self) -> None:
+        def command(args: list[str], prog: str) -> int:
+            raise OSError(28, "No space left on device")
+
+        with pytest.raises(OSError, match="No space"):
+            cli.run(command, [], "train.py")
+
+    def test_one_that_is_closed_is_empty(
+        self, workdir: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """As Python shows it: None."""
+        for name in ("stdin", "stdout", "stderr"):
+            monkeypatch.setattr(sys, name, None)
+        assert cli.main(["predict", "--workdir", str(workdir)]) == 0
+        assert cli.main(["predict", "--workdir", str(workdir), "good"]) == 0
+        assert cli.main(["predict", "--workdir", str(workdir), ""]) == 2
+
+    def test_no_file_takes_the_place_of_one_that_is_closed(self, tmp_path: Path) -> None:
+        """As a checkpoint would, which what libraries print would damage."""
+        code = """
+import os
+from flax_imdb import cli
+cli.run(lambda args, prog: 0, [], "")
+with open("file", "w") as file:
+    os.write(1, b"printed")
+    os.write(2, b"printed")
+"""
+        done = shell(f"{sys.executable} -c '{code}' <&- >&- 2>&-", tmp_path)
+        assert done.returncode == 0
+        assert (tmp_path / "file").read_text() == ""
+
+    def test_input_that_cannot_be_read_is_an_error(
+        self, workdir: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    ) -> None:
+        with open("/dev/null", "wb", buffering=0) as unreadable:
+            monkeypatch.setattr(sys, "stdin", types.SimpleNamespace(buffer=unreadable))
+            assert cli.main(["predict", "--workdir", str(workdir)]) == 2
+        assert capsys.readouterr().err.startswith("error: standard input cannot be read: ")
+
+    def test_what_the_encoding_cannot_say_is_escaped(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        def command(args: list[str], prog: str) -> int:
+            ProgramConsole().print("w\u00e9rk/caf\udce9", highlight=False)
+            print("\u4e2d")
+            return 0
+
+        output = io.BytesIO()
+        monkeypatch.setattr(sys, "stdout", io.TextIOWrapper(output, encoding="ascii"))
+        assert cli.run(command, [], "train.py") == 0
+        assert output.getvalue() == b"w\\xe9rk/caf\\udce9\n\\u4e2d\n"
+
+    def test_training_for_a_reader_that_has_enough(
+        self,
+        reviews: Path,
+        tmp_path: Path,
+        monkeypatch: pytest.MonkeyPatch,
+        capsys: pytest.CaptureFixture[str],
+    ) -> None:
+        reader, writer = os.pipe()
+        os.close(reader)
+        with open(writer, "w") as output:
+            monkeypatch.setattr(sys, "stdout", output)
+            args = ["--data-dir", str(reviews), "--workdir", str(tmp_path / "run"), "--features=8"]
+            assert cli.run(cli.train, args, "train.py") == 141
+        assert capsys.readouterr().err == ""
+        assert not (tmp_path / "run" / "checkpoints").exists()
+
+
+class TestSurroundings:
+    def test_a_run_that_others_have_set_up(self, reviews: Path, tmp_path: Path) -> None:
+        """A notebook's MPLBACKEND, a matplotlibrc of LaTeX, ``~`` for a shell to expand."""
+        (tmp_path / "matplotlibrc").write_text("text.usetex: True\nsavefig.format: pdf\n")
+        done = shell(
+            f"{sys.executable} {ROOT / 'train.py'} --data-dir={reviews} --workdir=~/run --epochs 1 "
+            "--vocab-size 20 --max-length 10 --features 8 --embedding-features 8 --batch-size 8",
+            tmp_path,
+            HOME=str(tmp_path),
+            MPLBACKEND="module://not_installed.backend",
+        )
+        assert (done.returncode, done.stderr) == (0, "")
+        assert (tmp_path / "run" / "curves.png").read_bytes().startswith(b"\x89PNG")
+        assert (tmp_path / "run" / "result.json").exists()
+
+    def test_runs_started_in_the_same_second_have_two_directories(
+        self, reviews: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        class Noon(datetime.datetime):
+            @classmethod
+            def now(cls, tz: datetime.tzinfo | None = None) -> "Noon":
+                return cls(2000, 1, 1, 12)
+
+        monkeypatch.setattr(datetime, "datetime", Noon)
+        monkeypatch.chdir(tmp_path)
+        started = []
+
+        def train(config: object, workdir: Workdir, **options: object) -> None:
+            workdir.check_free()
+            with workdir.hold():
+                workdir.write("config.json", "{}")
+                started.append(workdir.path)
+
+        monkeypatch.setattr("flax_imdb.run.train", train)
+        for _ in range(3):
+            assert cli.run(cli.train, ["--data-dir", str(reviews)], "train.py") == 0
+        name = "runs/lstm-20000101-120000"
+        assert started == [Path(name), Path(f"{name}-2"), Path(f"{name}-3")]
+
+
 class TestBadInput:
     """One line that names the value and what would be right, and status 2."""
 
@@ -224,6 +382,15 @@ class TestBadInput:
             ("--train-examples -1", "--train-examples -1 is too small: 1 or more is needed"),
             ("--padding left", "'left'"),
             ("--data-dir /nowhere", "--data-dir /nowhere is not a directory"),
+            ("--data-dir=", "--data-dir is empty: name a directory"),
+            ("--data-dir=~nobody-of-this-name/x", "~nobody-of-this-name/x: there is no such home"),
+            ("--data-dir gs://bucket/x", "--data-dir gs://bucket/x is an address: name a"),
+            ("--workdir=", "--workdir is empty: name a directory"),
+            ("--workdir= --resume", "--workdir is empty: name a directory"),
+            ("--workdir /dev/null", "--workdir /dev/null cannot be read: Not a directory"),
+            (f"--workdir {'a' * 300}", "cannot be read: File name too long"),
+            (f"--workdir {'a' * 300} --resume", "cannot be read: File name too long"),
+            ("--workdir caf\udce9", r"/caf\udce9 is not UTF-8 in this locale"),
             ("--resume", "--resume needs --workdir"),
             ("--epoch 3", "Unrecognized options: --epoch, 3"),
             ("lstm", "Unrecognized options: lstm"),
@@ -314,6 +481,9 @@ class TestBadInput:
             (["evaluate", "--workdir", "/nowhere"], "--workdir /nowhere holds no run"),
             (["predict", "--workdir", "/nowhere", "text"], "--workdir /nowhere holds no run"),
             (["predict", "text"], "--workdir"),
+            (["predict", "--workdir", "", "text"], "--workdir is empty: name a directory"),
+            (["evaluate", "--workdir", "a" * 300], "cannot be read: File name too long"),
+            (["evaluate", "--workdir", "~nobody-of-this-name"], "there is no such home directory"),
         ],
     )
     def test_of_the_installed_command(
@@ -328,8 +498,8 @@ class TestBadInput:
         """A workdir that cannot be made, and a run that is in the way."""
         (tmp_path / "file").write_text("")
         for args, message in (
-            (("--workdir", tmp_path / "file" / "run"), "cannot be written"),
-            (("--workdir", tmp_path / "file"), "cannot be written"),
+            (("--workdir", tmp_path / "file" / "run"), "cannot be read: Not a directory"),
+            (("--workdir", tmp_path / "file"), "cannot be read: Not a directory"),
         ):
             done = train("--dataset", "synthetic", *args)
             assert done.returncode == 2

@@ -1,15 +1,20 @@
 """What a program can do for its speed before it computes anything, and which devices there are."""
 
 import dataclasses
+import math
 import os
 import platform
 import subprocess
 import sys
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import jax
+import permissions
 import pytest
 
+from flax_imdb import devices
 from flax_imdb.data.encoding import cache_dir
 from flax_imdb.devices import select_devices
 from flax_imdb.errors import InputError
@@ -104,6 +109,33 @@ def test_a_program_compiled_once_is_found_by_the_next_process(tmp_path: Path) ->
 def test_a_directory_that_cannot_be_written_is_done_without(tmp_path: Path) -> None:
     (tmp_path / "file").touch()
     assert output(HITS, FLAX_IMDB_CACHE=str(tmp_path / "file")) == "False"
+
+
+@pytest.mark.parametrize("mode", [0o555, 0])
+def test_a_directory_of_another_user_is_said_once(
+    tmp_path: Path,
+    mode: int,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    """JAX would show each program that it cannot read or write; what may be read is used."""
+    directory = tmp_path / "compiled"
+    directory.mkdir()
+    monkeypatch.setenv("FLAX_IMDB_CACHE", str(tmp_path))
+    settings: dict[str, Any] = {"jax_compilation_cache_dir": None}
+    monkeypatch.setattr(
+        devices.jax, "config", SimpleNamespace(**settings, update=settings.__setitem__)
+    )
+    with permissions.denied(directory, mode):
+        devices.tune_process()
+    said = capsys.readouterr().err
+    assert said.startswith(f"warning: {directory} cannot be written (Permission denied): programs")
+    assert said.count("\n") == 1
+    if mode:
+        assert settings["jax_compilation_cache_dir"] == str(directory)
+        assert settings["jax_persistent_cache_min_compile_time_secs"] == math.inf
+    else:
+        assert settings == {"jax_compilation_cache_dir": None}
 
 
 def test_a_directory_of_jaxs_own_is_respected(tmp_path: Path) -> None:

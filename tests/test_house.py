@@ -25,7 +25,7 @@ ROOMS = (
         "data",
         "models",
     ),
-    *("layers", "ops", "errors"),
+    *("layers", "ops", "paths", "errors"),
 )
 
 # Of what the package needs, the libraries that take long to import or are not everywhere.

@@ -3,6 +3,7 @@
 import dataclasses
 import json
 import shutil
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -92,6 +93,35 @@ class TestFiles:
         assert "encoder_0/cell/recurrent_kernel" in console
         assert f"{result['parameters']:,}" in console
         assert console.endswith(f"\nAccuracy: {result['test_accuracy']:.2%}\n")
+
+    @pytest.mark.parametrize("why", ["cannot be drawn", "cannot be imported", "cannot be written"])
+    def test_a_result_does_not_depend_on_its_picture(
+        self,
+        finished: tuple[Path, dict, str],
+        tmp_path: Path,
+        why: str,
+        monkeypatch: pytest.MonkeyPatch,
+        capsys: pytest.CaptureFixture[str],
+    ) -> None:
+        workdir, result, _ = finished
+        shutil.copytree(workdir, tmp_path / "run")
+        for name in ("result.json", "curves.png"):
+            (tmp_path / "run" / name).unlink()
+        if why == "cannot be drawn":
+            monkeypatch.setattr("matplotlib.figure.Figure", None)
+        elif why == "cannot be imported":
+            monkeypatch.setitem(sys.modules, "matplotlib", None)
+        else:
+            (tmp_path / "run" / "curves.png.tmp").symlink_to("/dev/full")
+        config = load_config(workdir / "config.json")
+        again, console = quiet_train(config, tmp_path / "run", resume=True)
+        assert again["test_accuracy"] == result["test_accuracy"]
+        assert json.loads((tmp_path / "run" / "result.json").read_text()) == again
+        assert console.endswith(f"\nAccuracy: {result['test_accuracy']:.2%}\n")
+        said = capsys.readouterr().err
+        assert said.startswith(f"warning: no curves.png in {tmp_path / 'run'}: ")
+        assert said.count("\n") == 1
+        assert not (tmp_path / "run" / "curves.png").exists()
 
     def test_it_learns_the_word(self, finished: tuple[Path, dict, str]) -> None:
         assert finished[1]["test_accuracy"] > 0.9

@@ -5,9 +5,11 @@ import os
 import shutil
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import fake_reviews
+import permissions
 import pytest
 
 from flax_imdb.config import ExperimentConfig, dump_config, load_config
@@ -44,8 +46,103 @@ class TestHold:
     def test_of_a_path_that_is_no_directory(self, tmp_path: Path) -> None:
         (tmp_path / "file").write_text("")
         for path in (tmp_path / "file", tmp_path / "file" / "run"):
-            with pytest.raises(InputError, match="cannot be written"), Workdir(path).hold():
+            message = f"--workdir {path} (is not a directory|cannot be written: Not a directory)"
+            with pytest.raises(InputError, match=message), Workdir(path).hold():
                 pass
+
+    def test_new_ones_of_the_same_name_are_two(self, tmp_path: Path) -> None:
+        first, second = (Workdir(tmp_path / "runs" / "lstm-1", new=True) for _ in range(2))
+        with first.hold():
+            first.write("config.json", "{}")
+            second.check_free()
+            with second.hold():
+                assert first.path == tmp_path / "runs" / "lstm-1"
+                assert second.path == tmp_path / "runs" / "lstm-1-2"
+                second.check_free()
+
+
+class TestPath:
+    def test_home_is_expanded(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setenv("HOME", str(tmp_path))
+        assert Workdir("~/run").path == tmp_path / "run"
+        assert Workdir(Path("~")).path == tmp_path
+        assert Workdir("./~").path == Path("~")
+
+    @pytest.mark.parametrize(
+        ("path", "message"),
+        [
+            ("", "--workdir is empty: name a directory"),
+            ("gs://bucket/run", "--workdir gs://bucket/run is an address: name a directory of"),
+            ("~nobody-of-this-name/run", "--workdir ~nobody-of-this-name/run: there is no such"),
+            ("a\0b", r"--workdir 'a\\x00b' has a null character"),
+            (
+                "caf\udce9",
+                "--workdir .*/caf\udce9 is not UTF-8 in this locale .its encoding is utf-8",
+            ),
+            ("\ud800", "--workdir .* is not UTF-8 in this locale"),
+        ],
+    )
+    def test_that_cannot_be_one_is_refused(self, path: str, message: str) -> None:
+        with pytest.raises(InputError, match=message):
+            Workdir(path)
+
+    def test_that_the_locale_spells_in_another_way_is_refused(
+        self, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """Checkpoints would be looked for where they are not."""
+        monkeypatch.setattr(os, "fsencode", lambda path: str(path).encode("latin-1"))
+        assert Workdir("cafe").path == Path("cafe")
+        for path in ("café", "\u4e2d"):
+            with pytest.raises(InputError, match=r"is not UTF-8 in this locale .* PYTHONUTF8=1"):
+                Workdir(path)
+
+    def test_below_a_directory_that_is_gone(
+        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        (tmp_path / "gone").mkdir()
+        monkeypatch.chdir(tmp_path / "gone")
+        (tmp_path / "gone").rmdir()
+        assert Workdir(tmp_path / "run").path == tmp_path / "run"
+        with pytest.raises(InputError, match="--workdir run: the current directory is gone"):
+            Workdir("run")
+
+    @pytest.mark.parametrize("read", [Workdir.config, Workdir.vocabulary, Workdir.check_free])
+    def test_that_is_too_long_is_said(self, tmp_path: Path, read: Callable) -> None:
+        with pytest.raises(InputError, match="cannot be read: File name too long"):
+            read(Workdir(tmp_path / ("a" * 300)))
+
+
+class TestUnreadable:
+    """What may not be read is neither absent nor damaged."""
+
+    READS = (
+        ("config.json", Workdir.config),
+        ("vocabulary.json", Workdir.vocabulary),
+        ("result.json", lambda workdir: workdir.result(ExperimentConfig())),
+        ("metrics.jsonl", Workdir.finished_epochs),
+    )
+
+    @pytest.mark.parametrize(("name", "read"), READS)
+    @pytest.mark.parametrize("hidden", ["file", "directory"])
+    def test_files_are_denied(self, tmp_path: Path, name: str, read: Callable, hidden: str) -> None:
+        (tmp_path / "run").mkdir()
+        (tmp_path / "run" / name).write_text("{}")
+        with (
+            permissions.denied(tmp_path / "run" / (name if hidden == "file" else "")),
+            pytest.raises(InputError, match="cannot be read: Permission denied"),
+        ):
+            read(Workdir(tmp_path / "run"))
+
+    @pytest.mark.parametrize("read", [Workdir.check_free, Workdir.check_own, Workdir.clear])
+    def test_a_directory_that_cannot_be_listed_is_denied(
+        self, tmp_path: Path, read: Callable
+    ) -> None:
+        (tmp_path / "run" / "seed-7").mkdir(parents=True)
+        with (
+            permissions.denied(tmp_path / "run", 0o300),
+            pytest.raises(InputError, match=r"--workdir .* cannot be read: Permission denied"),
+        ):
+            read(Workdir(tmp_path / "run"))
 
 
 class TestWrite:

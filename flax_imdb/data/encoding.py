@@ -3,8 +3,7 @@
 import dataclasses
 import hashlib
 import os
-import tempfile
-import warnings
+import uuid
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -13,7 +12,8 @@ import numpy as np
 from flax_imdb.data import vocabulary
 from flax_imdb.data.reviews import Reviews
 from flax_imdb.data.vocabulary import UNKNOWN, Vocabulary, split_words
-from flax_imdb.errors import InputError
+from flax_imdb.errors import InputError, warn
+from flax_imdb.paths import local_path
 
 
 @dataclasses.dataclass(frozen=True)
@@ -109,30 +109,40 @@ def load_corpus(reviews: Reviews) -> Corpus:
     for source in (vocabulary.__file__, __file__):
         key.update(Path(source).read_bytes())
     path = cache_dir() / f"{reviews.name}-{key.hexdigest()[:32]}.npz"
-    corpus = _read_cache(path, key.hexdigest())
+    try:
+        corpus = _read_cache(path, key.hexdigest())
+    except OSError as error:
+        # It may be good, and another user's: it is left as it is.
+        _warn_of_cache(f"{path} cannot be read", error)
+        return encode(reviews)
     if corpus is None:
         corpus = encode(reviews)
         try:
             _write_cache(path, key.hexdigest(), corpus)
         except OSError as error:
-            warnings.warn(
-                f"{path.parent} cannot be written ({error.strerror}): every start encodes the "
-                "reviews anew; FLAX_IMDB_CACHE may name another directory",
-                stacklevel=2,
-            )
+            _warn_of_cache(f"{path.parent} cannot be written", error)
     return corpus
+
+
+def _warn_of_cache(problem: str, error: OSError) -> None:
+    warn(
+        f"{problem} ({error.strerror or error}): every start encodes the reviews anew; "
+        "FLAX_IMDB_CACHE may name another directory"
+    )
 
 
 def cache_dir() -> Path:
     """Where encoded reviews and compiled programs are kept.
 
     Raises:
-      InputError: there is no home directory, and no variable that names another.
+      InputError: there is no home directory, and no variable that names another; or one names what
+        cannot be a directory.
     """
-    if own := os.environ.get("FLAX_IMDB_CACHE"):
-        return Path(own)
+    for variable, below in (("FLAX_IMDB_CACHE", ""), ("XDG_CACHE_HOME", "flax_imdb")):
+        if value := os.environ.get(variable):
+            return local_path(variable, value) / below
     try:
-        return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "flax_imdb"
+        return Path.home() / ".cache" / "flax_imdb"
     except RuntimeError:
         raise InputError(
             "there is no home directory to keep encoded reviews in: FLAX_IMDB_CACHE must name one"
@@ -140,10 +150,18 @@ def cache_dir() -> Path:
 
 
 def _read_cache(path: Path, key: str) -> Corpus | None:
-    """What `_write_cache` wrote under `key`; None where it is absent, torn or foreign."""
+    """What `_write_cache` wrote under `key`; None where it is absent, torn or foreign.
+
+    Raises:
+      OSError: it cannot be told, since it may not be read for example.
+    """
+    try:
+        file = path.open("rb")
+    except (FileNotFoundError, NotADirectoryError):
+        return None
     try:
         # Each array's checksum is in the archive and is compared when it is read.
-        with np.load(path, allow_pickle=False) as arrays:
+        with file, np.load(file, allow_pickle=False) as arrays:
             if str(arrays["key"]) != key:
                 return None
             words = arrays["words"].tobytes().decode().split("\n")
@@ -170,11 +188,12 @@ def _write_cache(path: Path, key: str, corpus: Corpus) -> None:
         for name, array in vars(getattr(corpus, split)).items()
     }
     words = np.frombuffer("\n".join(corpus.vocabulary.words).encode(), np.uint8)
-    with tempfile.NamedTemporaryFile(dir=path.parent, suffix=".tmp", delete=False) as file:
-        try:
+    # Not by `tempfile`, whose files nobody else may read: the umask says who may.
+    unfinished = path.with_name(f"{uuid.uuid4().hex}.tmp")
+    try:
+        with unfinished.open("xb") as file:
             np.savez(file, key=np.array(key), words=words, **arrays)
-            file.close()
-            os.replace(file.name, path)
-        except BaseException:
-            os.unlink(file.name)
-            raise
+        unfinished.replace(path)
+    except BaseException:
+        unfinished.unlink(missing_ok=True)
+        raise

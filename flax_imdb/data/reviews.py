@@ -5,6 +5,7 @@ returns reads the texts and labels of a split, always in the same order.
 """
 
 import abc
+import contextlib
 import functools
 import hashlib
 import http.client
@@ -21,6 +22,7 @@ import numpy as np
 
 from flax_imdb.data import synthetic
 from flax_imdb.errors import InputError
+from flax_imdb.paths import exists, local_path, unreadable
 
 DatasetName = Literal["auto", "imdb_reviews", "synthetic"]
 Split = Literal["train", "test"]
@@ -90,7 +92,8 @@ def find_reviews(dataset: str = "auto", data_dir: str | os.PathLike[str] | None 
 
     Raises:
       InputError: the dataset is unknown, `data_dir` holds no reviews, what is there is
-        damaged, or `imdb_reviews` is neither there nor can be fetched.
+        damaged or may not be read, or `imdb_reviews` is neither there nor can be fetched. Where
+        `TFDS_DATA_DIR` is set, `auto` is no exception to the latter.
     """
     if dataset not in get_args(DatasetName):
         names = ", ".join(get_args(DatasetName))
@@ -99,7 +102,13 @@ def find_reviews(dataset: str = "auto", data_dir: str | os.PathLike[str] | None 
         if data_dir is not None:
             raise InputError(f"--data-dir {data_dir} is of no use with --dataset synthetic")
         return _SyntheticReviews("they were asked for")
-    directory = Path(_default_data_dir() if data_dir is None else data_dir).expanduser()
+    variable = os.environ.get("TFDS_DATA_DIR")
+    if data_dir is not None:
+        directory = local_path("--data-dir", data_dir)
+    elif variable is not None:
+        directory = local_path("TFDS_DATA_DIR", variable)
+    else:
+        directory = _default_data_dir()
     if reviews := _reviews_in(directory):
         return reviews
     if data_dir is not None:
@@ -108,12 +117,17 @@ def find_reviews(dataset: str = "auto", data_dir: str | os.PathLike[str] | None 
     if problem is None:
         return _TfdsReviews(directory)
     missing = f"imdb_reviews is not in {directory} and cannot be fetched ({problem})"
-    if dataset == "imdb_reviews":
-        raise InputError(
-            f"{missing}; connect to the internet, give {_RIGHT_DATA_DIR} as --data-dir, "
-            "or use --dataset synthetic"
+    if variable is not None:
+        missing = (
+            f"TFDS_DATA_DIR {directory} {_what_is_in(directory)}, and imdb_reviews cannot be "
+            f"fetched to it ({problem})"
         )
-    return _SyntheticReviews(missing)
+    elif dataset == "auto":
+        return _SyntheticReviews(missing)
+    raise InputError(
+        f"{missing}; connect to the internet, give {_RIGHT_DATA_DIR} as --data-dir, "
+        "or use --dataset synthetic"
+    )
 
 
 class _TfdsReviews(Reviews):
@@ -163,7 +177,16 @@ class _TfdsReviews(Reviews):
         return texts, np.array([example["label"] for example in examples], np.int32)
 
     def _damaged(self, error: Exception) -> InputError:
-        # Raised for errors of any class: each way of being damaged has one of its own.
+        # Raised for errors of any class: each way of being damaged has one of its own. So has
+        # each way of not being allowed to read, which says nothing of what is there.
+        try:
+            for path in self._directory.iterdir():
+                with contextlib.suppress(IsADirectoryError):
+                    path.open("rb").close()
+        except PermissionError as denied:
+            return unreadable(denied.filename, denied)
+        except OSError:
+            pass  # Damaged, then.
         return InputError(
             f"{self._directory} is damaged ({_one_line(error)}); delete it and prepare it again, "
             "or use another data directory"
@@ -178,7 +201,7 @@ class _FolderReviews(Reviews):
         self._files: dict[tuple[Split, str], list[Path]] = {}
         for split in SPLITS:
             for label in LABELS:
-                files = sorted((folder / split / label).glob("*.txt"), key=_by_id)
+                files = sorted(_texts_in(folder / split / label), key=_by_id)
                 if not files:
                     raise InputError(
                         f"{folder}: {split}/{label} is missing or has no .txt files; an aclImdb "
@@ -211,18 +234,22 @@ class _SyntheticReviews(Reviews):
         return synthetic.generate(split)
 
 
-def _default_data_dir() -> str:
-    import tensorflow_datasets as tfds
-
-    return str(tfds.core.constants.get_default_data_dir())
+def _default_data_dir() -> Path:
+    try:
+        return Path.home() / "tensorflow_datasets"  # That of tfds.
+    except RuntimeError:
+        raise InputError(
+            "there is no home directory to keep the reviews in: TFDS_DATA_DIR or --data-dir must "
+            "name one"
+        ) from None
 
 
 def _reviews_in(directory: Path) -> Reviews | None:
     """The real reviews in a directory, `None` where there is no trace of them."""
-    if os.path.exists(directory / _TFDS_NAME / _TFDS_VERSION):
+    if exists(directory / _TFDS_NAME / _TFDS_VERSION):
         return _TfdsReviews(directory)
     for folder in (directory / "aclImdb", directory):
-        if os.path.exists(folder / "train") or os.path.exists(folder / "test"):
+        if exists(folder / "train") or exists(folder / "test"):
             return _FolderReviews(folder)
     return None
 
@@ -232,6 +259,15 @@ def _what_is_in(directory: Path) -> str:
     if unfinished := next((directory / _TFDS_NAME).glob("incomplete.*"), None):
         return f"holds no reviews but what an interrupted preparation left in {unfinished}"
     return "holds no reviews" if os.path.isdir(directory) else "is not a directory"
+
+
+def _texts_in(directory: Path) -> list[Path]:
+    try:
+        return [directory / name for name in os.listdir(directory) if name.endswith(".txt")]
+    except (FileNotFoundError, NotADirectoryError):
+        return []
+    except OSError as error:
+        raise unreadable(directory, error) from None
 
 
 def _prepare(data_dir: Path) -> str | None:
@@ -299,7 +335,9 @@ def _fetch_problem(url: str) -> str | None:
 def _read_text(file: Path) -> str:
     try:
         return file.read_bytes().strip().decode()  # stripped as tfds does
-    except (OSError, UnicodeDecodeError) as error:
+    except OSError as error:
+        raise unreadable(file, error) from None
+    except UnicodeDecodeError as error:
         raise InputError(
             f"{file} cannot be read ({_one_line(error)}); a review is a UTF-8 text file"
         ) from error
@@ -317,9 +355,7 @@ def _fingerprint(root: Path, files: Iterable[Path]) -> str:
         try:
             content = file.read_bytes()
         except OSError as error:  # It was there a moment ago.
-            raise InputError(
-                f"--data-dir {root}: {file} cannot be read ({error.strerror})"
-            ) from None
+            raise unreadable(file, error) from None
         digest.update(f"{file.relative_to(root).as_posix()} {len(content)}\n".encode())
         digest.update(content)
     return digest.hexdigest()

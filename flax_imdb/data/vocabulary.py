@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 
 from flax_imdb.errors import InputError
+from flax_imdb.paths import unreadable
 
 PAD, START, UNKNOWN = 0, 1, 2
 SPECIAL_TOKENS = ("<pad>", "<start>", "<unk>")
@@ -78,6 +79,8 @@ class Vocabulary:
                 raise ValueError("its words are not those of a vocabulary")
             if not all(isinstance(text, str) for text in (fingerprint, *words)):
                 raise ValueError("something in it is no text")
-        except (OSError, ValueError, KeyError, TypeError, RecursionError) as error:
+        except OSError as error:
+            raise unreadable(path, error) from None
+        except (ValueError, KeyError, TypeError, RecursionError) as error:
             raise InputError(f"{path} is not a vocabulary: {error}") from error
         return cls(words[3:]), fingerprint

@@ -3,6 +3,7 @@
 import dataclasses
 import logging
 import math
+import os
 import shutil
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -17,6 +18,7 @@ from flax.traverse_util import flatten_dict
 from flax_imdb.devices import in_first, is_first
 from flax_imdb.environment import difference
 from flax_imdb.errors import InputError, check_between
+from flax_imdb.paths import unreadable
 from flax_imdb.training.digests import check_digests, write_digests
 from flax_imdb.training.loop import History, UnfinishedEpoch, reported_epoch
 from flax_imdb.training.state import TrainState
@@ -130,6 +132,7 @@ class Checkpoints:
             except OSError as error:
                 raise InputError(f"{self._directory} cannot be written: {error.strerror}") from None
             self._put_back()
+        _names(self._directory)  # Orbax would show a traceback where it cannot be read.
         alone = ocp.options.MultiprocessingOptions(
             primary_host=0, active_processes={0}, barrier_sync_key_prefix="first"
         )
@@ -400,16 +403,31 @@ class Checkpoints:
 
 
 def are_whole(directory: Path, reported: int) -> bool:
-    """Whether the checkpoints that `Checkpoints.load` reads are as they were written."""
-    steps = [int(path.name) for path in directory.glob("[0-9]*") if path.name.isdecimal()]
+    """Whether the checkpoints that `Checkpoints.load` reads are as they were written.
+
+    Raises:
+      InputError: they cannot be read.
+    """
+    steps = [int(name) for name in _names(directory) if name.isdecimal()]
     return all(_is_whole(directory / str(step)) for step in {reported, max(steps, default=-1)})
+
+
+def _names(directory: Path) -> list[str]:
+    try:
+        return os.listdir(directory)
+    except (FileNotFoundError, NotADirectoryError):
+        return []
+    except OSError as error:
+        raise unreadable(directory, error) from None
 
 
 def _is_whole(checkpoint: Path) -> bool:
     try:
         check_digests(checkpoint)
-    except (InputError, OSError):
+    except InputError:
         return False
+    except OSError as error:
+        raise unreadable(error.filename or checkpoint, error) from None
     return True
 
 

@@ -1,6 +1,7 @@
 """Digests of the files of a directory, by which damage is noticed."""
 
 import hashlib
+import os
 from pathlib import Path
 
 from flax_imdb.errors import InputError
@@ -45,7 +46,16 @@ def check_digests(directory: Path) -> None:
 
 
 def _files(directory: Path) -> set[str]:
-    files = (path for path in directory.rglob("*") if path.is_file())
+    def fail(error: OSError) -> None:
+        # By itself `os.walk`, as `Path.rglob`, passes over what may not be read.
+        if not isinstance(error, FileNotFoundError):
+            raise error
+
+    files = (
+        Path(folder, name)
+        for folder, _, names in os.walk(directory, onerror=fail)
+        for name in names
+    )
     return {path.relative_to(directory).as_posix() for path in files} - {NAME}
 
 

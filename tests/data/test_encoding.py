@@ -1,8 +1,10 @@
 """Ragged examples, and their cache."""
 
+import os
 from pathlib import Path
 
 import numpy as np
+import permissions
 import pytest
 
 from flax_imdb.data import encoding
@@ -115,13 +117,57 @@ class TestCache:
         assert reviews.reads > reads
         assert_same(load_corpus(reviews), expected)
 
-    def test_a_directory_that_cannot_be_written_is_done_without(
-        self, cache: Path, monkeypatch: pytest.MonkeyPatch
+    @pytest.mark.parametrize("umask", [0o002, 0o027])
+    def test_the_umask_says_who_may_read_it(self, cache: Path, umask: int) -> None:
+        before = os.umask(umask)
+        try:
+            load_corpus(FewReviews())
+        finally:
+            os.umask(before)
+        (entry,) = cache.iterdir()
+        assert entry.stat().st_mode & 0o777 == 0o666 & ~umask
+        assert cache.stat().st_mode & 0o777 == 0o777 & ~umask
+
+    def test_an_entry_that_may_not_be_read_is_left_as_it_is(
+        self, cache: Path, capsys: pytest.CaptureFixture[str]
     ) -> None:
-        cache.write_text("a file in the way")
-        with pytest.warns(UserWarning, match="cannot be written"):
+        """It is another user's, whose files differ in the time of their archive alone."""
+        expected = load_corpus(FewReviews())
+        (entry,) = cache.iterdir()
+        before = entry.stat()
+        assert not capsys.readouterr().err
+        with permissions.denied(entry):
+            assert_same(load_corpus(FewReviews()), expected)
+        assert capsys.readouterr().err == (
+            f"warning: {entry} cannot be read (Permission denied): every start encodes the reviews "
+            "anew; FLAX_IMDB_CACHE may name another directory\n"
+        )
+        assert (entry.stat().st_ino, entry.stat().st_mtime) == (before.st_ino, before.st_mtime)
+        assert list(cache.iterdir()) == [entry]
+
+    def test_a_directory_that_cannot_be_written_is_done_without(
+        self, cache: Path, capsys: pytest.CaptureFixture[str]
+    ) -> None:
+        cache.mkdir()
+        with permissions.denied(cache, 0o555):
             corpus = load_corpus(FewReviews())
-        assert corpus.vocabulary.words == ("good", "film", "bad")
+        cache.rmdir()
+        cache.write_text("a file in the way")
+        assert_same(load_corpus(FewReviews()), corpus)
+        for reason, line in zip(
+            ("Permission denied", "File exists"), capsys.readouterr().err.splitlines(), strict=True
+        ):
+            assert line.startswith(f"warning: {cache} cannot be written ({reason}): every start")
+
+    def test_of_a_home_directory(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setenv("HOME", str(tmp_path))
+        monkeypatch.setenv("FLAX_IMDB_CACHE", "~/x")
+        assert encoding.cache_dir() == tmp_path / "x"
+        monkeypatch.delenv("FLAX_IMDB_CACHE")
+        monkeypatch.setenv("XDG_CACHE_HOME", "~/y")
+        assert encoding.cache_dir() == tmp_path / "y" / "flax_imdb"
+        monkeypatch.delenv("XDG_CACHE_HOME")
+        assert encoding.cache_dir() == tmp_path / ".cache" / "flax_imdb"
 
     def test_it_never_unpickles(self, cache: Path) -> None:
         """An array of objects, which numpy would unpickle, counts as foreign."""

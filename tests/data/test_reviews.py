@@ -15,6 +15,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import numpy as np
+import permissions
 import pytest
 import tensorflow_datasets as tfds
 from tensorflow_datasets.core.download.checksums import UrlInfo
@@ -105,8 +106,9 @@ def offline(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
 @pytest.fixture
 def default_dir(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """The default data directory, which does not exist yet."""
-    monkeypatch.setenv("TFDS_DATA_DIR", str(tmp_path / "default"))
-    return tmp_path / "default"
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.delenv("TFDS_DATA_DIR", raising=False)
+    return tmp_path / "tensorflow_datasets"
 
 
 @pytest.fixture(scope="module")
@@ -168,9 +170,9 @@ class TestFolder:
         """With its whole directory, as when a disk is unmounted."""
         found = find_reviews(data_dir=folder)
         shutil.rmtree(folder)
-        with pytest.raises(InputError, match=r"train/neg/0_0.txt cannot be read .*No such file"):
+        with pytest.raises(InputError, match=r"train/neg/0_0.txt cannot be read: No such file"):
             found.read("train")
-        with pytest.raises(InputError, match=r"0_0.txt cannot be read .No such file or directory"):
+        with pytest.raises(InputError, match=r"0_0.txt cannot be read: No such file or directory"):
             _ = found.fingerprint
 
     def test_names_the_file_that_is_not_utf_8(self, folder: Path) -> None:
@@ -349,10 +351,96 @@ class TestDataDirWithoutReviews:
             find_reviews(data_dir=tmp_path)
 
 
-class TestDefaultDataDir:
-    def test_is_that_of_tfds(self, prepared: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+class TestUnreadable:
+    """What may not be read is neither absent nor damaged."""
+
+    @pytest.mark.parametrize("hidden", ["", "imdb_reviews", DATASET, DATASET / TRAIN_SHARD])
+    @pytest.mark.parametrize("by", ["--data-dir", "TFDS_DATA_DIR"])
+    def test_of_tfds(
+        self, hidden: str | Path, by: str, tfds_dir: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setenv("TFDS_DATA_DIR", str(tfds_dir))
+        data_dir = tfds_dir if by == "--data-dir" else None
+        message = f"^{tfds_dir}.* cannot be read: Permission denied$"
+        with permissions.denied(tfds_dir / hidden), one_line_error(message):
+            find_reviews(data_dir=data_dir)
+
+    def test_of_tfds_when_it_is_read(self, tfds_dir: Path) -> None:
+        found = find_reviews(data_dir=tfds_dir)
+        shard = tfds_dir / DATASET / TRAIN_SHARD
+        with permissions.denied(shard), one_line_error(f"{shard} cannot be read: Permission"):
+            _ = found.fingerprint
+
+    @pytest.mark.parametrize("hidden", ["", "train", "train/neg", "train/neg/0_0.txt"])
+    def test_of_a_folder(self, hidden: str, folder: Path) -> None:
+        with permissions.denied(folder / hidden), one_line_error("cannot be read: Permission den"):
+            find_reviews(data_dir=folder).read("train")
+
+    @pytest.mark.usefixtures("offline")
+    def test_of_the_default_directory(self, default_dir: Path) -> None:
+        default_dir.mkdir()
+        with permissions.denied(default_dir), one_line_error("cannot be read: Permission denied"):
+            find_reviews()
+
+    def test_of_a_name_that_is_too_long(self, tmp_path: Path) -> None:
+        with one_line_error("cannot be read: File name too long"):
+            find_reviews(data_dir=tmp_path / ("a" * 300))
+
+
+class TestVariable:
+    """TFDS_DATA_DIR is a setting made by hand, too."""
+
+    @pytest.mark.usefixtures("default_dir")
+    def test_names_the_directory(self, prepared: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        assert str(tfds.core.constants.get_default_data_dir()) == str(reviews._default_data_dir())
         monkeypatch.setenv("TFDS_DATA_DIR", str(prepared))
         assert find_reviews().location == str(prepared)
+        monkeypatch.setenv("HOME", str(prepared.parent))
+        monkeypatch.setenv("TFDS_DATA_DIR", f"~/{prepared.name}")
+        assert find_reviews().location == str(prepared)
+
+    @pytest.mark.parametrize("dataset", ["auto", "imdb_reviews"])
+    @pytest.mark.parametrize("there", [True, False])
+    @pytest.mark.usefixtures("offline")
+    def test_without_reviews_is_an_error_where_none_can_be_fetched(
+        self, dataset: str, there: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        directory = tmp_path / "none"
+        if there:
+            directory.mkdir()
+        monkeypatch.setenv("TFDS_DATA_DIR", str(directory))
+        what = "holds no reviews" if there else "is not a directory"
+        with one_line_error(f"TFDS_DATA_DIR {directory} {what}, and .* cannot be fetched .*refus"):
+            find_reviews(dataset)
+        assert directory.exists() == there
+
+    @pytest.mark.usefixtures("online")
+    def test_names_where_reviews_are_fetched_to(
+        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        (tmp_path / "empty").mkdir()
+        monkeypatch.setenv("TFDS_DATA_DIR", str(tmp_path / "empty"))
+        assert find_reviews().location == str(tmp_path / "empty")
+
+    @pytest.mark.parametrize("dataset", ["auto", "imdb_reviews"])
+    def test_that_is_empty_is_an_error(self, dataset: str, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setenv("TFDS_DATA_DIR", "")
+        with one_line_error("TFDS_DATA_DIR is empty: name a directory"):
+            find_reviews(dataset)
+        with one_line_error("--data-dir is empty: name a directory"):
+            find_reviews(dataset, "")
+
+
+class TestDefaultDataDir:
+    def test_without_a_home_must_be_named(
+        self, default_dir: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        def no_home() -> Path:
+            raise RuntimeError("Could not determine home directory.")
+
+        monkeypatch.setattr(Path, "home", no_home)
+        with one_line_error("there is no home directory .* TFDS_DATA_DIR or --data-dir must name"):
+            find_reviews()
 
     @pytest.mark.parametrize("dataset", ["auto", "imdb_reviews"])
     def test_is_prepared_once(

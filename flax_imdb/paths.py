@@ -1,0 +1,51 @@
+"""Paths that a user names: what they mean, and whether anything is there."""
+
+import os
+from pathlib import Path
+
+from flax_imdb.errors import InputError
+
+
+def local_path(setting: str, path: str | os.PathLike[str]) -> Path:
+    """`path` with ``~`` or ``~user`` at its beginning expanded.
+
+    A shell does not expand it in ``--workdir=~/x``, nor in a variable that another program sets.
+
+    Args:
+      setting: the flag or variable that gives the path, for the message.
+      path: what it gives.
+
+    Raises:
+      InputError: it cannot be a path of this machine.
+    """
+    text = os.fspath(path)
+    if not text:
+        raise InputError(f"{setting} is empty: name a directory")
+    if "://" in text:
+        raise InputError(f"{setting} {text} is an address: name a directory of this machine")
+    if "\0" in text:
+        raise InputError(f"{setting} {text!r} has a null character, which no path can have")
+    expanded = os.path.expanduser(text)  # As it was typed: `Path` takes "./~" for "~".
+    if text.startswith("~") and expanded == text:
+        raise InputError(f"{setting} {text}: there is no such home directory")
+    return Path(expanded)
+
+
+def exists(path: Path) -> bool:
+    """Whether there is anything at `path`, or behind it if it is a link.
+
+    Raises:
+      InputError: that cannot be told, since a directory above it may not be read for example.
+    """
+    try:
+        path.stat()
+    except (FileNotFoundError, NotADirectoryError):
+        return False
+    except OSError as error:
+        raise unreadable(path, error) from None
+    return True
+
+
+def unreadable(path: str | os.PathLike[str], error: OSError) -> InputError:
+    """What to say of a file or directory that is there, or may be, and cannot be read."""
+    return InputError(f"{os.fspath(path)} cannot be read: {error.strerror or error}")
