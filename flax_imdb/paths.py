@@ -1,6 +1,8 @@
 """Paths that a user names: what they mean, and whether anything is there."""
 
+import contextlib
 import os
+import sys
 from pathlib import Path
 
 from flax_imdb.errors import InputError
@@ -29,6 +31,28 @@ def local_path(setting: str, path: str | os.PathLike[str]) -> Path:
     if text.startswith("~") and expanded == text:
         raise InputError(f"{setting} {text}: there is no such home directory")
     return Path(expanded)
+
+
+def check_utf8(setting: str, path: Path) -> None:
+    """Raise InputError where a library in C++, to which `path` is UTF-8, would look elsewhere.
+
+    Args:
+      setting: what gives the path, for the message.
+      path: where a directory is to be, whatever the encoding of the locale.
+    """
+    try:
+        absolute = os.path.abspath(path)
+    except OSError as error:
+        raise InputError(
+            f"{setting} {path}: the current directory cannot be read: {error.strerror}"
+        ) from None
+    with contextlib.suppress(UnicodeEncodeError):
+        if os.fsencode(absolute) == absolute.encode():
+            return
+    raise InputError(
+        f"{setting} {absolute} is not UTF-8 in this locale, whose encoding is "
+        f"{sys.getfilesystemencoding()}: another name, or locale, is needed"
+    )
 
 
 def exists(path: Path) -> bool:

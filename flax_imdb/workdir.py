@@ -2,12 +2,12 @@
 
 import contextlib
 import fnmatch
+import glob
 import itertools
 import json
 import math
 import os
 import shutil
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import IO, Any
@@ -17,7 +17,7 @@ from filelock import lock_descriptor
 from flax_imdb.config import ExperimentConfig, load_config
 from flax_imdb.data import Vocabulary
 from flax_imdb.errors import InputError
-from flax_imdb.paths import exists, local_path, unreadable
+from flax_imdb.paths import check_utf8, exists, local_path, unreadable
 
 # What a run leaves; with --runs there is a folder seed-N for each.
 _LEFT_BY_A_RUN = (
@@ -58,7 +58,7 @@ class Workdir:
           InputError: no run can be there, whatever is.
         """
         self.path = local_path("--workdir", path)
-        _check_spelling(self.path)
+        _check_name(self.path)
         self._new = new
         self._lock: IO[str] | None = None
 
@@ -224,19 +224,12 @@ def _make_new(path: Path) -> Path:
     return new
 
 
-def _check_spelling(path: Path) -> None:
-    """Raise InputError where the libraries that write checkpoints would spell `path` otherwise.
-
-    They are in C++ and take it for UTF-8, whatever the locale is.
-    """
-    try:
-        absolute = os.path.abspath(path)
-    except OSError as error:
-        raise InputError(f"--workdir {path}: the current directory is gone: {error}") from None
-    with contextlib.suppress(UnicodeEncodeError):
-        if os.fsencode(absolute) == absolute.encode():
-            return
-    raise InputError(
-        f"--workdir {absolute} is not UTF-8 in this locale (its encoding is "
-        f"{sys.getfilesystemencoding()}): another name is needed, or PYTHONUTF8=1"
-    )
+def _check_name(path: Path) -> None:
+    """Raise InputError where the libraries that write checkpoints would take `path` for another."""
+    check_utf8("--workdir", path)
+    absolute = os.path.abspath(path)
+    if glob.escape(absolute) != absolute:  # Orbax looks for files below it by a pattern.
+        raise InputError(
+            f"--workdir {absolute} has one of the characters * ? [, with which no checkpoint can "
+            "be found again: another name is needed"
+        )

@@ -22,7 +22,7 @@ import numpy as np
 
 from flax_imdb.data import synthetic
 from flax_imdb.errors import InputError
-from flax_imdb.paths import exists, local_path, unreadable
+from flax_imdb.paths import check_utf8, exists, local_path, unreadable
 
 DatasetName = Literal["auto", "imdb_reviews", "synthetic"]
 Split = Literal["train", "test"]
@@ -139,6 +139,7 @@ class _TfdsReviews(Reviews):
         import tensorflow_datasets as tfds
         from array_record.python.array_record_data_source import ArrayRecordDataSource
 
+        check_utf8("the data directory", data_dir)
         self.location = str(data_dir)
         self._directory = data_dir / _TFDS_NAME / _TFDS_VERSION
         try:

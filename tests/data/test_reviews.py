@@ -386,6 +386,13 @@ class TestUnreadable:
         with one_line_error("cannot be read: File name too long"):
             find_reviews(data_dir=tmp_path / ("a" * 300))
 
+    def test_of_a_name_that_is_not_utf_8(self, tfds_dir: Path) -> None:
+        """Of files in C++; Python reads a folder of any name."""
+        with one_line_error("data directory .*/caf\udce9 is not UTF-8 in this locale"):
+            find_reviews(data_dir=tfds_dir.rename(tfds_dir.with_name("caf\udce9")))
+        folder = make_folder(tfds_dir.with_name("caf\udce8"))
+        assert find_reviews(data_dir=folder).read("test")[0]
+
 
 class TestVariable:
     """TFDS_DATA_DIR is a setting made by hand, too."""
