@@ -271,11 +271,9 @@ def _train_once(
     ):
         state, history, refused = checkpoints.resume(state, finished_epochs)
         state = trainer.place(state)
-        if checkpoints.elsewhere:
-            warn(checkpoints.elsewhere)
-        for line in refused:
-            warning = f"warning: {line}"
-            console.print(warning, style="yellow", highlight=False, markup=False, soft_wrap=True)
+        if is_first():
+            for line in (*refused, *([checkpoints.elsewhere] if checkpoints.elsewhere else [])):
+                warn(line)
         if refused or int(state.step):
             console.print(_where(int(state.step), history), highlight=False)
         in_first(go_on)

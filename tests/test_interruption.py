@@ -234,6 +234,7 @@ class TestCheckpointsWithinAnEpoch:
         never_stopped: Path,
         tmp_path: Path,
         monkeypatch: pytest.MonkeyPatch,
+        capsys: pytest.CaptureFixture[str],
     ) -> None:
         step, count = TrainingReport.step, 0
 
@@ -254,7 +255,9 @@ class TestCheckpointsWithinAnEpoch:
         # A process that is killed between a checkpoint and its digests leaves such a one.
         (tmp_path / "checkpoints" / "20" / "SHA256SUMS").unlink()
         _, console = quiet_train(experiment(reviews), tmp_path, resume=True)
-        assert "/20 is damaged: it has no SHA256SUMS: writing it was not finished" in console
+        said = capsys.readouterr().err
+        assert said.startswith("warning: the checkpoint ")
+        assert said.endswith("/20 is damaged: it has no SHA256SUMS: writing it was not finished\n")
         assert "resumed after step 15, in epoch 2" in console
         assert_same_run(tmp_path, never_stopped)
 

@@ -414,6 +414,7 @@ def are_whole(directory: Path, reported: int) -> bool:
 
 def _names(directory: Path) -> list[str]:
     try:
+        os.stat(f"{directory}/.")  # Whether what is listed can be reached, too.
         return os.listdir(directory)
     except (FileNotFoundError, NotADirectoryError):
         return []

@@ -13,6 +13,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
+import permissions
 import pytest
 
 from flax_imdb import models
@@ -233,6 +234,31 @@ class TestDamage:
         state, _, (refused,) = resume(directory, template, finished=2)
         assert_is(state, template, 10)
         assert "/20 is damaged: it" in refused
+
+    @pytest.mark.parametrize(
+        ("hidden", "mode"),
+        [
+            *((name, 0) for name in ("", "20", "20/state", f"20/{NAME}", "20/history/metadata")),
+            *((name, 0o444) for name in ("", "20")),
+        ],
+    )
+    def test_what_may_not_be_read_is_not_damaged(
+        self, directory: Path, template: TrainState, hidden: str, mode: int
+    ) -> None:
+        """It stays where it is, and no older one is taken for it."""
+        denied = pytest.raises(InputError, match="cannot be read: Permission denied")
+        with permissions.denied(directory / hidden, mode):
+            with denied:
+                resume(directory, template, finished=2)
+            with denied, Checkpoints(directory, EXPERIMENT, read_only=True) as checkpoints:
+                checkpoints.load(template, 2)
+            with denied:
+                are_whole(directory, 20)
+        assert sorted(os.listdir(directory)) == ["10", "20"]
+        shutil.copytree(directory / "20", directory / "replaced-20")
+        with permissions.denied(directory / "20" / NAME), denied:
+            resume(directory, template, finished=2)
+        assert sorted(os.listdir(directory)) == ["10", "20", "replaced-20"]
 
     def test_another_step_under_its_name(self, directory: Path, template: TrainState) -> None:
         (directory / "10").rename(directory / "30")
