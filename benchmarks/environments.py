@@ -15,7 +15,6 @@ import json
 import math
 import os
 import re
-import shutil
 import subprocess
 import sys
 import tempfile
@@ -32,32 +31,34 @@ SMALL = (
     "--features 8 --max-length 50"
 )
 REAL = "--train-examples 200 --test-examples 100 --epochs 1 --features 8"
+EXECUTE = "import os, sys; os.execvp(sys.argv[1], sys.argv[1:])"
+
 # Commands of the cases' own.
 TOOLS = {
     # Root may read and write anything, unless it gives that up: CAP_DAC_OVERRIDE and
     # CAP_DAC_READ_SEARCH, from the bounding set (PR_CAPBSET_DROP).
-    "unprivileged": """
-import ctypes, os, sys
+    "unprivileged": f"""
+import ctypes, os
 if os.geteuid() == 0:
     assert all(ctypes.CDLL(None).prctl(24, each) == 0 for each in (1, 2))
-os.execvp(sys.argv[1], sys.argv[1:])
+{EXECUTE}
 """,
-    # A user that the system does not know.
-    "nobody": """
-import os, sys
-os.setuid(54321)
-os.execvp(sys.argv[1], sys.argv[1:])
+    # A user that the system does not know. In effect it is root still: Python may be a root's own.
+    "nobody": f"""
+import os
+os.setreuid(54321, 0)
+{EXECUTE}
 """,
     # Bash has what it starts in the background ignore SIGINT.
-    "listening": """
-import os, signal, sys
+    "listening": f"""
+import signal
 signal.signal(signal.SIGINT, signal.SIG_DFL)
-os.execvp(sys.argv[1], sys.argv[1:])
+{EXECUTE}
 """,
-    "one-core": """
-import os, sys
+    "one-core": f"""
+import os
 os.sched_setaffinity(0, [min(os.sched_getaffinity(0))])
-os.execvp(sys.argv[1], sys.argv[1:])
+{EXECUTE}
 """,
     "terminal": """
 import os, pty, sys
@@ -111,7 +112,7 @@ class Case:
         of two epochs, to the bit; `"near"`: that of the plain run but for rounding; `"none"`:
         there is no such file.
       then: a line of bash that must succeed afterwards.
-      needs: what there must be for it to be tried: modules, ``"root"``, ``"no latex"``.
+      needs: what there must be for it to be tried: modules, or ``"root"``.
     """
 
     group: str
@@ -170,7 +171,11 @@ def jax_settings() -> list[Case]:
         case("JAX_NUM_CPU_DEVICES=4", **four),
         case("JAX_PLATFORMS=cpu", loss="plain"),
         dataclasses.replace(
-            case("JAX_PLATFORMS=cpu", "$TRAIN $SMALL --workdir w --device tpu", **refused("tpu")),
+            case(
+                "JAX_PLATFORMS=cpu",
+                "$TRAIN $SMALL --workdir w --device tpu",
+                **refused("error: --device tpu is not there"),
+            ),
             name="`--device tpu` without one",
         ),
         case("FLAX_RETURN_FROZENDICT=1"),
@@ -293,7 +298,7 @@ def paths() -> list[Case]:
         return Case(group, name, shell, 2, f"error: .*{says}", "none", **more)
 
     return [
-        refused('`--workdir ""`', f"{train} ''", "empty", then='[ -z "$(ls)" ]'),
+        refused('`--workdir ""`', f"{train} ''", "empty", then='[ "$(ls)" = home ]'),
         Case(group, "`--workdir=~/x`", "$TRAIN $SMALL --workdir=~/x && mv home/x w"),
         Case(
             group,
@@ -329,14 +334,14 @@ def paths() -> list[Case]:
         ),
         refused(
             "no `HOME`, and a user that the system does not know",
-            f"chmod 777 .; nobody env -u HOME -u FLAX_IMDB_CACHE {train} w",
+            f"nobody env -u HOME -u FLAX_IMDB_CACHE {train} w",
             "no home directory",
             needs=("root",),
         ),
         Case(
             group,
             "the same with `FLAX_IMDB_CACHE`",
-            f"chmod 777 .; nobody env -u HOME FLAX_IMDB_CACHE=cache {train} w",
+            f"nobody env -u HOME FLAX_IMDB_CACHE=cache {train} w",
             needs=("root",),
         ),
         Case(
@@ -415,10 +420,9 @@ def pictures() -> list[Case]:
         ),
         Case(
             group,
-            "a matplotlibrc that asks for LaTeX, and no LaTeX",
+            "a matplotlibrc that asks for LaTeX",
             f"echo 'text.usetex: true' >matplotlibrc; {train}",
-            says="warning: .*curves.png",
-            needs=("no latex",),
+            then="[ -s w/curves.png ]",
         ),
         Case(
             group,
@@ -570,7 +574,11 @@ class Bench:
         if case.says is not None and not (len(said) == 1 and re.match(case.says, said[0])):
             wrong.append(f"it does not say once {case.says!r}")
         then = subprocess.run(
-            ["bash", "-c", case.then], cwd=directory, env=self._variables, check=False
+            ["bash", "-c", case.then],
+            cwd=directory,
+            env=self._variables,
+            capture_output=True,
+            check=False,
         )
         if then.returncode != 0:
             wrong.append(f"afterwards it is not so that {case.then}")
@@ -597,8 +605,6 @@ def is_there(need: str) -> bool:
     """Whether there is what a case needs."""
     if need == "root":
         return os.geteuid() == 0
-    if need == "no latex":
-        return shutil.which("latex") is None
     return importlib.util.find_spec(need) is not None
 
 

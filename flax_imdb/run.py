@@ -298,13 +298,13 @@ def _train_once(
             except Interrupted:
                 in_first(checkpoints.wait)  # Where one process ends, others may be made to.
                 raise
-        record = reported_epoch(history.epochs)
-        if record["eval_split"] == "test":
-            test_loss, test_accuracy = record["eval_loss"], record["eval_accuracy"]
-        else:
-            if record is not history.epochs[-1]:
-                state = trainer.place(checkpoints.reported(state, history))
-            test_loss, test_accuracy = trainer.evaluate(state, dataset.test, interruption)
+            record = reported_epoch(history.epochs)
+            if record["eval_split"] == "test":
+                test_loss, test_accuracy = record["eval_loss"], record["eval_accuracy"]
+            else:
+                if record is not history.epochs[-1]:
+                    state = trainer.place(checkpoints.reported(state, history))
+                test_loss, test_accuracy = trainer.evaluate(state, dataset.test, interruption)
     interruption.check()  # Another seed may be next.
 
     result = {
