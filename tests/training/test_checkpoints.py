@@ -385,7 +385,7 @@ class TestWriting:
         code = """
 import resource, sys
 from pathlib import Path
-sys.path[:0] = ["tests/training", "tests"]
+sys.path[:0] = ["tests", "tests/training"]
 import test_checkpoints as t
 from flax_imdb import models
 from flax_imdb.training import create_state
