@@ -21,6 +21,7 @@ ROOMS = (
         "config",
         "training",
         "devices",
+        "watch",
         "environment",
         "data",
         "models",

@@ -62,13 +62,15 @@ class Job:
             process.kill()
             process.communicate()
 
+    def end(self, number: int) -> tuple[int, str, str]:
+        """Status, output and errors of one, waited for."""
+        process = self.processes[number]
+        output, errors = process.communicate(timeout=120)
+        return process.returncode, output, errors
+
     def ends(self) -> list[tuple[int, str, str]]:
-        """Status, output and errors of each, waited for."""
-        ends = []
-        for process in self.processes:
-            output, errors = process.communicate(timeout=120)
-            ends.append((process.returncode, output, errors))
-        return ends
+        """Those of each."""
+        return [self.end(number) for number in range(len(self.processes))]
 
 
 def train(reviews: Path, count: int, *flags: object, differing: Any = None) -> list[list[object]]:
@@ -191,21 +193,26 @@ def test_a_signal_to_one_process_stops_all_at_one_step(reviews: Path, tmp_path: 
 
 
 class TestFailures:
-    def test_of_a_process_end_the_others(self, reviews: Path, tmp_path: Path) -> None:
-        flags = ("--workdir", tmp_path / "run", "--epochs", 100_000)
+    @pytest.mark.parametrize(
+        ("number", "lost"), [(signal.SIGKILL, 0), (signal.SIGKILL, 1), (signal.SIGSTOP, 1)]
+    )
+    def test_a_process_that_is_killed_or_stopped_ends_the_others_with_one_line(
+        self, reviews: Path, tmp_path: Path, number: signal.Signals, lost: int
+    ) -> None:
+        flags = ("--workdir", tmp_path / "run", "--epochs", 100_000, "--timeout", 10)
         with Job(with_devices(2, 1), train(reviews, 2, *flags)) as job:
-            first, other = job.processes
             deadline = time.monotonic() + 100
             while not (tmp_path / "run" / "metrics.jsonl").exists():
                 assert time.monotonic() < deadline
-                assert first.poll() is None
+                assert job.processes[1 - lost].poll() is None
                 time.sleep(0.1)
-            other.send_signal(signal.SIGKILL)
-            (status, _, errors), _ = job.ends()
+            job.processes[lost].send_signal(number)
+            status, _, errors = job.end(1 - lost)
         assert status == 1
         (line,) = error_lines(errors)
         assert line.startswith("error: another process has ended or cannot be reached: ")
         assert "Traceback" not in errors
+        assert "Check failure stack trace" not in errors
 
     @pytest.mark.parametrize(
         ("differing", "complaint"),
