@@ -17,9 +17,17 @@ import jax
 import tyro
 
 from flax_imdb.config import ExperimentConfig, load_config
-from flax_imdb.devices import DeviceName, Processes, is_one_of_several, join, tune_process
+from flax_imdb.devices import (
+    DeviceName,
+    Processes,
+    is_one_of_several,
+    join,
+    leave,
+    tune_process,
+)
 from flax_imdb.errors import InputError, Interrupted
 from flax_imdb.training.checkpoints import CheckpointConfig
+from flax_imdb.watch import loss, take_last_word
 
 T = TypeVar("T")
 
@@ -182,19 +190,23 @@ def run(command: Callable[[list[str], str], int], args: list[str], prog: str) ->
     try:
         status = command(args, prog)
         sys.stdout.flush()
+        if status == 0:
+            leave()
     except BrokenPipeError:
         # Who read the output wants no more of it, as `head` when it has its lines. What is left
         # would be written at the exit.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         status = 128 + signal.SIGPIPE
     except InputError as error:
-        status = _fail(str(error))
+        lost = loss(error) if is_one_of_several() else None
+        status = _fail(lost, status=1) if lost else _fail(str(error))
     except KeyboardInterrupt:
         status = 130
     except Exception as error:
         if explained := _explained(error):
             status = _fail(explained, status=1)
         elif is_one_of_several():
+            take_last_word()
             traceback.print_exc()
             status = 1
         else:
@@ -216,13 +228,7 @@ def _explained(error: Exception) -> str | None:
             "out of memory: a smaller --batch-size, --microbatches 4 or --remat-steps 25 takes "
             f"less ({reason[:200]})"
         )
-    if of_jax and is_one_of_several() and _LOST.search(reason):
-        return f"another process has ended or cannot be reached: {reason}"
-    return None
-
-
-# What JAX raises where another process does not answer begins with the name of what asked it.
-_LOST = re.compile("gloo|nccl|coordination", re.IGNORECASE)
+    return loss(error) if is_one_of_several() else None
 
 
 def _fail(message: str, status: int = 2) -> int:
@@ -232,6 +238,8 @@ def _fail(message: str, status: int = 2) -> int:
 
 def _say(line: str) -> None:
     """On standard error, if anyone still listens there: the exit status must not change."""
+    if is_one_of_several():
+        take_last_word()
     with contextlib.suppress(OSError):
         print(line, file=sys.stderr, flush=True)
 

@@ -13,11 +13,13 @@ from typing import Any, Literal, TypeVar
 
 import jax
 import numpy as np
+from jax._src.clusters import ClusterEnv
 from jax.experimental import multihost_utils
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
 from flax_imdb.data.encoding import cache_dir
 from flax_imdb.errors import InputError, check_between
+from flax_imdb.watch import Watch
 
 T = TypeVar("T")
 
@@ -70,7 +72,8 @@ class Processes:
       coordinator: HOST:PORT of process 0, which all can reach, where no such job says so.
       num_processes: Number of processes, with --coordinator.
       process_id: Which of them this is, from 0, with --coordinator.
-      timeout: Seconds to wait for the other processes to start, and for one that stops answering.
+      timeout: Seconds to wait for the other processes to start, and for one that stops answering,
+        for which it is 10 at least.
     """
 
     distributed: bool = False
@@ -106,15 +109,20 @@ class Processes:
             )
 
 
+_watch: Watch | None = None
+
+
 def join(processes: Processes) -> None:
     """Meet the other processes of a run, if it has any; before JAX has started.
 
     From then on `jax.devices` has the devices of all of them. Where the others do not come within
     the timeout this process ends with a line that says so, and status 2: JAX's own way is to abort.
+    Where one of them is lost later, it ends with a line and status 1 (see `flax_imdb.watch`).
 
     Raises:
       InputError: it cannot be told who the others are.
     """
+    global _watch
     if not processes.distributed and processes.coordinator is None:
         return
     if processes.process_id == 0:
@@ -138,21 +146,59 @@ def join(processes: Processes) -> None:
     timer.daemon = True
     timer.start()
     try:
+        coordinator, count, number = _find(processes)
+        watch = Watch(processes.timeout)
+        # JAX's own timeouts come after ours, since it aborts; it checks at half of this one.
+        late = 3 * processes.timeout + 60
         jax.distributed.initialize(
-            processes.coordinator,
-            processes.num_processes,
-            processes.process_id,
-            initialization_timeout=processes.timeout + 60,
-            heartbeat_timeout_seconds=max(10, processes.timeout),
-            shutdown_timeout_seconds=max(60, processes.timeout),  # The first writes files then.
+            watch.relay(coordinator) if number else coordinator,
+            count,
+            number,
+            initialization_timeout=late,
+            heartbeat_timeout_seconds=late,
+            shutdown_timeout_seconds=late,
         )
-    except ValueError as error:
-        raise InputError(
-            f"--distributed finds no cluster that it knows ({error}): "
-            "give --coordinator, --num-processes and --process-id"
-        ) from None
     finally:
         timer.cancel()
+    watch.start()
+    _watch = watch
+
+
+def leave() -> None:
+    """Part from the other processes, if there are any; for a program whose work is done.
+
+    One that is lost from here on is none of its business.
+    """
+    if _watch is not None and is_one_of_several():
+        _watch.leave()
+        # An error is of another process, too.
+        with contextlib.suppress(Exception):
+            jax.distributed.shutdown()
+
+
+def _find(processes: Processes) -> tuple[str, int, int]:
+    """The coordinator's address, how many processes there are, and which one this is.
+
+    Raises:
+      InputError: it cannot be told.
+    """
+    coordinator = processes.coordinator or os.environ.get("JAX_COORDINATOR_ADDRESS")
+    count, number = processes.num_processes, processes.process_id
+    problem = "none is there"
+    if processes.distributed:
+        try:
+            # What `jax.distributed.initialize` does first, and has no public name for.
+            coordinator, count, number, _ = ClusterEnv.auto_detect_unset_distributed_params(
+                coordinator, count, number, None, None, processes.timeout
+            )
+        except ValueError as error:
+            problem = str(error)
+    if coordinator is None or count is None or number is None:
+        raise InputError(
+            f"--distributed finds no cluster that it knows ({problem}): "
+            "give --coordinator, --num-processes and --process-id"
+        )
+    return coordinator, count, number
 
 
 def _check_free_port(coordinator: str) -> None:

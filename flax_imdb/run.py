@@ -73,15 +73,15 @@ def train(
     if resume and overwrite:
         raise InputError("--resume keeps the run and --overwrite deletes it: give one of them")
     devices = select_devices(device, config.training.batch_size)
-    if len(devices) > config.training.batch_size:
-        raise InputError(
-            f"--batch-size {config.training.batch_size} is too small for {len(devices)} devices: "
-            "each needs a row"
-        )
     console = console or Console(quiet=not is_first())
 
     def settle() -> dict[str, Any]:
         nonlocal config
+        if len(devices) > config.training.batch_size:
+            raise InputError(
+                f"--batch-size {config.training.batch_size} is too small for {len(devices)} "
+                "devices: each needs a row"
+            )
         if overwrite:
             files.check_own()
         elif not resume:
