@@ -15,6 +15,7 @@ import json
 import math
 import os
 import re
+import signal
 import subprocess
 import sys
 import tempfile
@@ -614,6 +615,8 @@ def main() -> int:
     parser.add_argument("--json", type=Path, help="where to write what they gave")
     parser.add_argument("--only", default="", help="those whose line or name has this word")
     args = parser.parse_args()
+    # What is ignored here, as under nohup, would be ignored there.
+    signal.signal(signal.SIGHUP, signal.SIG_DFL)
     chosen = [case for case in CASES if args.only in case.name + case.shell]
     cases = [case for case in chosen if all(map(is_there, case.needs))]
     for case in chosen:
