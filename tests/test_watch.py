@@ -31,13 +31,9 @@ def test_whichever_layer_reports_it(reason: str) -> None:
 
 
 def test_a_lost_process_is_found_behind_another_error() -> None:
-    try:
-        try:
-            raise ValueError(GLOO)
-        except ValueError as error:
-            raise RuntimeError("while saving") from error
-    except RuntimeError as error:
-        assert loss(error) is not None
+    behind = RuntimeError("while saving")
+    behind.__cause__ = ValueError(GLOO)
+    assert loss(behind) is not None
     assert loss(ExceptionGroup("of threads", [ValueError(GLOO)])) is not None
 
 
