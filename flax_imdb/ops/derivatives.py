@@ -1,9 +1,9 @@
 """Functions with a backward pass of their own that JAX still differentiates in every mode.
 
-`jax.custom_vjp` rules out forward mode and second derivatives in reverse mode, `jax.custom_jvp` a
-backward pass of one's own. What joins them is a linear map with a transpose of its own:
-`jax.custom_derivatives.linear_call` is one, but has no `vmap` and no second derivative, so here is
-a primitive.
+`jax.custom_vjp` rules out forward mode and second derivatives in reverse mode; `jax.custom_jvp`
+has no backward pass of one's own, and `jax.checkpoint` forgets it; and
+`jax.custom_derivatives.linear_call` has neither `vmap` nor second derivatives. So here are two
+primitives: a function whose derivative is given, and a linear function whose transpose is given.
 """
 
 import functools
@@ -12,77 +12,95 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
-from jax.extend.core import Primitive, unmapped_aval
+from jax.extend.core import Primitive, jaxpr_as_fun, unmapped_aval
 from jax.interpreters import ad, batching, mlir
 
 
 def with_backward(
-    reference: Callable[..., Any], forward: Callable[..., Any], backward: Callable[..., Any]
-) -> Callable[..., Any]:
-    """A function ``(static, fixed, operands)`` of arrays that has these two passes.
+    reference: Callable[[Any, Any], Any],
+    forward: Callable[..., Any],
+    backward: Callable[..., Any],
+    fixed: Any,
+    operands: Any,
+) -> Any:
+    """What `forward` computes, with `backward` for its gradient.
 
-    They compute its value and its gradient. Any other derivative, tangents or a second one, is that
-    of `reference`.
+    Any other derivative, tangents or a second one, is that of `reference`.
 
     Args:
-      reference: ``(static, fixed, operands)`` to the outputs, differentiable by JAX in `operands`.
-        `static` is hashable; `fixed` has no gradient.
-      forward: ``(static, fixed, operands, save)`` to the outputs and, where `save` is true, the
-        residuals, arrays of floats.
-      backward: ``(static, fixed, operands, residuals, cotangents)`` to the gradients of `operands`.
+      reference: of `fixed` and `operands`, differentiable by JAX in the latter.
+      forward: ``forward(fixed, operands, save)`` returns what `reference` does, and the residuals
+        that `backward` needs, arrays of floats, whatever it likes unless `save`.
+      backward: ``backward(fixed, operands, residuals, cotangents)`` returns the gradients of
+        `operands`.
+      fixed: arrays that have no gradient.
+      operands: arrays of floats.
     """
 
-    @functools.partial(jax.custom_jvp, nondiff_argnums=(0,))
-    def run(static: Any, fixed: Any, operands: Any) -> Any:
-        return forward(static, fixed, operands, save=False)[0]
+    def run(fixed: Any, operands: Any, save: bool) -> Any:
+        return _call(functools.partial(forward, save=save), derivative, fixed, operands)
 
-    @functools.partial(jax.custom_jvp, nondiff_argnums=(0,))
-    def save(static: Any, fixed: Any, operands: Any) -> Any:
-        return forward(static, fixed, operands, save=True)
-
-    @functools.partial(jax.custom_jvp, nondiff_argnums=(0,))
-    def gradient(static: Any, known: Any, cotangents: Any) -> Any:
-        return backward(static, *known, cotangents)
-
-    def tangent(static: Any, known: Any, tangents: Any) -> Any:
-        fixed, operands, _ = known
-        of_operands = functools.partial(reference, static, fixed)
-        return jax.jvp(of_operands, (operands,), (tangents,))[1]
-
-    def differentiated(static: Any, primals: Any, tangents: Any) -> Any:
-        outputs, residuals = save(static, *primals)
-        d_outputs = linear_call(
-            functools.partial(tangent, static),
-            functools.partial(gradient, static),
-            (*primals, residuals),
-            tangents[1],
-            like=outputs,
-        )
-        return outputs, residuals, d_outputs
-
-    @run.defjvp
-    def _(static: Any, primals: Any, tangents: Any) -> Any:
-        outputs, _, d_outputs = differentiated(static, primals, tangents)
-        return outputs, d_outputs
-
-    # The residuals serve `gradient` alone, whose derivatives do not look at them.
-    @save.defjvp
-    def _(static: Any, primals: Any, tangents: Any) -> Any:
-        outputs, residuals, d_outputs = differentiated(static, primals, tangents)
+    def derivative(fixed: Any, operands: Any, tangents: Any) -> Any:
+        outputs, residuals = run(fixed, operands, save=True)
+        known = fixed, operands, residuals
+        d_outputs = linear_call(tangent, gradient, known, tangents, like=outputs)
+        # Residuals depend on the operands, but only `backward` looks at them.
         return (outputs, residuals), (d_outputs, jax.tree.map(jnp.zeros_like, residuals))
 
-    @gradient.defjvp
-    def _(static: Any, primals: Any, tangents: Any) -> Any:
-        (fixed, operands, _), cotangents = primals
-        (_, d_operands, _), d_cotangents = tangents
+    def tangent(known: Any, tangents: Any) -> Any:
+        fixed, operands, _ = known
+        return jax.jvp(functools.partial(reference, fixed), (operands,), (tangents,))[1]
 
-        def by_reference(operands: Any, cotangents: Any) -> Any:
-            of_operands = functools.partial(reference, static, fixed)
-            return jax.vjp(of_operands, operands)[1](cotangents)[0]
+    def gradient(known: Any, cotangents: Any) -> Any:
+        fixed, operands, residuals = known
 
-        return jax.jvp(by_reference, (operands, cotangents), (d_operands, d_cotangents))
+        def by_backward(known: Any, varying: Any) -> Any:
+            (fixed, residuals), (operands, cotangents) = known, varying
+            return backward(fixed, operands, residuals, cotangents)
 
-    return run
+        def derivative(known: Any, varying: Any, tangents: Any) -> Any:
+            def by_reference(operands: Any, cotangents: Any) -> Any:
+                of_operands = functools.partial(reference, known[0])
+                return jax.vjp(of_operands, operands)[1](cotangents)[0]
+
+            return jax.jvp(by_reference, varying, tangents)
+
+        return _call(by_backward, derivative, (fixed, residuals), (operands, cotangents))
+
+    return run(fixed, operands, save=False)[0]
+
+
+def _call(
+    apply: Callable[[Any, Any], Any],
+    derivative: Callable[[Any, Any, Any], Any],
+    known: Any,
+    operands: Any,
+) -> Any:
+    """``apply(known, operands)``, with a derivative of its own.
+
+    ``derivative(known, operands, tangents)`` returns what `apply` does, and the tangents of that.
+    """
+    known, known_tree = jax.tree.flatten(known)
+    operands, tree = jax.tree.flatten(operands)
+    count, end = len(known), len(known) + len(operands)
+
+    def flat_apply(*args: Any) -> Any:
+        return apply(known_tree.unflatten(args[:count]), tree.unflatten(args[count:]))
+
+    def flat_derivative(*args: Any) -> list[Any]:
+        values, tangents = (tree.unflatten(of) for of in (args[count:end], args[end:]))
+        return jax.tree.leaves(derivative(known_tree.unflatten(args[:count]), values, tangents))
+
+    jaxpr, shapes = jax.make_jaxpr(flat_apply, return_shape=True)(*known, *operands)
+    results = _call_p.bind(
+        *known,
+        *operands,
+        apply=jaxpr_as_fun(jaxpr),
+        rule=flat_derivative,
+        count=count,
+        results=tuple(jaxpr.out_avals),
+    )
+    return jax.tree.structure(shapes).unflatten(results)
 
 
 def linear_call(
@@ -102,46 +120,81 @@ def linear_call(
       operands: arrays of floats.
       like: arrays of the shapes and dtypes of the result.
     """
-    known_leaves, known_tree = jax.tree.flatten(known)
-    leaves, tree = jax.tree.flatten(operands)
-    like_leaves, like_tree = jax.tree.flatten(like)
-    count = len(known_leaves)
+    known, known_tree = jax.tree.flatten(known)
+    operands, tree = jax.tree.flatten(operands)
+    like, like_tree = jax.tree.flatten(like)
+    count = len(known)
 
     def flat_apply(*args: Any) -> list[Any]:
-        known, operands = known_tree.unflatten(args[:count]), tree.unflatten(args[count:])
-        return jax.tree.leaves(apply(known, operands))
+        values = tree.unflatten(args[count:])
+        return jax.tree.leaves(apply(known_tree.unflatten(args[:count]), values))
 
     def flat_transpose(*args: Any) -> list[Any]:
-        known, cotangents = known_tree.unflatten(args[:count]), like_tree.unflatten(args[count:])
-        return tree.flatten_up_to(transpose(known, cotangents))
+        cotangents = like_tree.unflatten(args[count:])
+        gradients = transpose(known_tree.unflatten(args[:count]), cotangents)
+        return tree.flatten_up_to(gradients)  # type: ignore[no-any-return]
 
-    results = _linear_call.bind(
-        *known_leaves,
-        *leaves,
+    results = _linear_call_p.bind(
+        *known,
+        *operands,
         apply=flat_apply,
-        transpose=flat_transpose,
+        rule=flat_transpose,
         count=count,
-        results=tuple(map(jax.typeof, like_leaves)),
+        results=tuple(map(jax.typeof, like)),
     )
     return like_tree.unflatten(results)
 
 
-# Its arguments are `count` known arrays, then the operands.
-_linear_call = Primitive("linear_call_in_every_mode")
-_linear_call.multiple_results = True
-_linear_call.def_abstract_eval(lambda *args, results, **params: results)
+def _primitive(name: str, rule_takes: Callable[[int, int], int]) -> Primitive:
+    """One that has a function `apply` and another for its derivative or transpose, the `rule`.
+
+    Its arguments are `count` known arrays and the operands, and its results have the types
+    `results`. Beside the known arrays, `rule` takes as many as `rule_takes` says, given the numbers
+    of operands and of results.
+    """
+    primitive = Primitive(name)
+    primitive.multiple_results = True
+    primitive.def_abstract_eval(lambda *args, results, **params: results)
+
+    @primitive.def_impl
+    def impl(*args: Any, apply: Any, **params: Any) -> Any:
+        return apply(*args)
+
+    def batch(args: Any, axes: Any, *, apply: Any, rule: Any, count: int, results: Any) -> Any:
+        sizes = [arg.shape[axis] for arg, axis in zip(args, axes, strict=True) if axis is not None]
+        size = sizes[0]
+        operands = [
+            batching.bdim_at_front(operand, axis, size)
+            for operand, axis in zip(args[count:], axes[count:], strict=True)
+        ]
+        known_axes = tuple(axes[:count])
+        varying = rule_takes(len(operands), len(results))
+        batched = primitive.bind(
+            *args[:count],
+            *operands,
+            apply=jax.vmap(apply, (*known_axes, *[0] * len(operands)), axis_size=size),
+            rule=jax.vmap(rule, (*known_axes, *[0] * varying), axis_size=size),
+            count=count,
+            results=tuple(unmapped_aval(size, 0, result) for result in results),
+        )
+        return batched, [0] * len(results)
+
+    mlir.register_lowering(primitive, mlir.lower_fun(impl, multiple_results=True))
+    batching.primitive_batchers[primitive] = batch
+    return primitive
 
 
-@_linear_call.def_impl
-def _apply(*args: Any, apply: Any, **params: Any) -> Any:
-    return apply(*args)
+_call_p = _primitive("call_with_derivative", lambda operands, results: 2 * operands)
+_linear_call_p = _primitive("call_with_transpose", lambda operands, results: results)
 
 
-mlir.register_lowering(_linear_call, mlir.lower_fun(_apply, multiple_results=True))
+def _jvp(primals: Any, tangents: Any, *, rule: Any, count: int, **params: Any) -> Any:
+    results = rule(*primals, *map(ad.instantiate_zeros, tangents[count:]))
+    return results[: len(results) // 2], results[len(results) // 2 :]
 
 
-def _jvp(primals: Any, tangents: Any, *, apply: Any, count: int, **params: Any) -> Any:
-    call = functools.partial(_linear_call.bind, apply=apply, count=count, **params)
+def _linear_jvp(primals: Any, tangents: Any, *, apply: Any, count: int, **params: Any) -> Any:
+    call = functools.partial(_linear_call_p.bind, apply=apply, count=count, **params)
     sums = [ad.Zero(result) for result in params["results"]]
 
     def add(tangents: Any) -> None:
@@ -152,47 +205,27 @@ def _jvp(primals: Any, tangents: Any, *, apply: Any, count: int, **params: Any) 
     moving = [n for n in range(count) if type(tangents[n]) is not ad.Zero]
     if moving:
 
-        def of_known(*values: Any) -> Any:
+        def of_moving(*values: Any) -> Any:
             args = list(primals)
             for n, value in zip(moving, values, strict=True):
                 args[n] = value
             return apply(*args)
 
         starts, directions = ([of[n] for n in moving] for of in (primals, tangents))
-        add(jax.jvp(of_known, starts, directions)[1])
+        add(jax.jvp(of_moving, starts, directions)[1])
     return call(*primals), sums
 
 
-def _transpose(
-    cotangents: Any, *args: Any, transpose: Any, count: int, **params: Any
+def _linear_transpose(
+    cotangents: Any, *args: Any, rule: Any, count: int, **params: Any
 ) -> list[Any]:
-    gradients = transpose(*args[:count], *map(ad.instantiate_zeros, cotangents))
+    gradients = rule(*args[:count], *map(ad.instantiate_zeros, cotangents))
     return [None] * count + [
         gradient if ad.is_undefined_primal(operand) else None
         for operand, gradient in zip(args[count:], gradients, strict=True)
     ]
 
 
-def _batch(
-    args: Any, axes: Any, *, apply: Any, transpose: Any, count: int, results: Any
-) -> tuple[Any, list[int]]:
-    size = next(arg.shape[axis] for arg, axis in zip(args, axes, strict=True) if axis is not None)
-    operands = [
-        batching.bdim_at_front(operand, axis, size)
-        for operand, axis in zip(args[count:], axes[count:], strict=True)
-    ]
-    known_axes = tuple(axes[:count])
-    batched = _linear_call.bind(
-        *args[:count],
-        *operands,
-        apply=jax.vmap(apply, (*known_axes, *[0] * len(operands))),
-        transpose=jax.vmap(transpose, (*known_axes, *[0] * len(results))),
-        count=count,
-        results=tuple(unmapped_aval(size, 0, result) for result in results),
-    )
-    return batched, [0] * len(results)
-
-
-ad.primitive_jvps[_linear_call] = _jvp
-ad.primitive_transposes[_linear_call] = _transpose
-batching.primitive_batchers[_linear_call] = _batch
+ad.primitive_jvps[_call_p] = _jvp
+ad.primitive_jvps[_linear_call_p] = _linear_jvp
+ad.primitive_transposes[_linear_call_p] = _linear_transpose

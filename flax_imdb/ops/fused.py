@@ -80,9 +80,9 @@ def _one(inputs: Any, lengths: Any, direction: Direction, return_sequences: bool
     chunk = min(_CHUNK, max(1, time)) if known and batch <= _FEW_ROWS else 1
     steps = jnp.pad(steps, ((0, -time % chunk), (0, 0), (0, 0)))
     static = _Static(chunk, return_sequences)
-    (c, h), outputs = _run(
-        static, _Fixed(lengths, masks), _Operands(steps, (c.T, h.T), weights, bias)
-    )
+    passes = (functools.partial(each, static) for each in (_reference, _forward, _backward))
+    operands = _Operands(steps, (c.T, h.T), weights, bias)
+    (c, h), outputs = with_backward(*passes, _Fixed(lengths, masks), operands)
     carry = (c.T, h.T)
     if outputs is None:
         return carry, jnp.where((lengths > 0)[:, None], carry[1], 0).astype(inputs.dtype)
@@ -316,9 +316,6 @@ def _backward(
         ),
         d_bias.reshape(-1, batch).sum(axis=1).astype(bias.dtype),
     )
-
-
-_run = with_backward(_reference, _forward, _backward)
 
 
 def _longest(lengths: Int[Array, " batch"], time: int) -> Int[Array, ""]:
