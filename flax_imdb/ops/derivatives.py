@@ -85,11 +85,15 @@ def _call(
     count, end = len(known), len(known) + len(operands)
 
     def flat_apply(*args: Any) -> Any:
-        return apply(known_tree.unflatten(args[:count]), tree.unflatten(args[count:]))
+        return apply(
+            jax.tree.unflatten(known_tree, args[:count]), jax.tree.unflatten(tree, args[count:])
+        )
 
     def flat_derivative(*args: Any) -> list[Any]:
-        values, tangents = (tree.unflatten(of) for of in (args[count:end], args[end:]))
-        return jax.tree.leaves(derivative(known_tree.unflatten(args[:count]), values, tangents))
+        values, tangents = (jax.tree.unflatten(tree, of) for of in (args[count:end], args[end:]))
+        return jax.tree.leaves(
+            derivative(jax.tree.unflatten(known_tree, args[:count]), values, tangents)
+        )
 
     jaxpr, shapes = jax.make_jaxpr(flat_apply, return_shape=True)(*known, *operands)
     results = _call_p.bind(
@@ -100,7 +104,7 @@ def _call(
         count=count,
         results=tuple(jaxpr.out_avals),
     )
-    return jax.tree.structure(shapes).unflatten(results)
+    return jax.tree.unflatten(jax.tree.structure(shapes), results)
 
 
 def linear_call(
@@ -126,13 +130,12 @@ def linear_call(
     count = len(known)
 
     def flat_apply(*args: Any) -> list[Any]:
-        values = tree.unflatten(args[count:])
-        return jax.tree.leaves(apply(known_tree.unflatten(args[:count]), values))
+        values = jax.tree.unflatten(tree, args[count:])
+        return jax.tree.leaves(apply(jax.tree.unflatten(known_tree, args[:count]), values))
 
     def flat_transpose(*args: Any) -> list[Any]:
-        cotangents = like_tree.unflatten(args[count:])
-        gradients = transpose(known_tree.unflatten(args[:count]), cotangents)
-        return tree.flatten_up_to(gradients)  # type: ignore[no-any-return]
+        cotangents = jax.tree.unflatten(like_tree, args[count:])
+        return jax.tree.leaves(transpose(jax.tree.unflatten(known_tree, args[:count]), cotangents))
 
     results = _linear_call_p.bind(
         *known,
@@ -142,7 +145,7 @@ def linear_call(
         count=count,
         results=tuple(map(jax.typeof, like)),
     )
-    return like_tree.unflatten(results)
+    return jax.tree.unflatten(like_tree, results)
 
 
 def _primitive(name: str, rule_takes: Callable[[int, int], int]) -> Primitive:

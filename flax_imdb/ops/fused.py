@@ -80,9 +80,13 @@ def _one(inputs: Any, lengths: Any, direction: Direction, return_sequences: bool
     chunk = min(_CHUNK, max(1, time)) if known and batch <= _FEW_ROWS else 1
     steps = jnp.pad(steps, ((0, -time % chunk), (0, 0), (0, 0)))
     static = _Static(chunk, return_sequences)
-    passes = (functools.partial(each, static) for each in (_reference, _forward, _backward))
-    operands = _Operands(steps, (c.T, h.T), weights, bias)
-    (c, h), outputs = with_backward(*passes, _Fixed(lengths, masks), operands)
+    (c, h), outputs = with_backward(
+        functools.partial(_reference, static),
+        functools.partial(_forward, static),
+        functools.partial(_backward, static),
+        _Fixed(lengths, masks),
+        _Operands(steps, (c.T, h.T), weights, bias),
+    )
     carry = (c.T, h.T)
     if outputs is None:
         return carry, jnp.where((lengths > 0)[:, None], carry[1], 0).astype(inputs.dtype)
@@ -138,7 +142,7 @@ class _Operands(NamedTuple):
 def _forward(static: _Static, fixed: _Fixed, operands: _Operands, save: bool) -> Any:
     """The final carry, and all outputs [time, features, batch] or None; then the residuals."""
     inputs, carry, weights, _ = operands
-    time, _, batch = inputs.shape
+    time = len(inputs)
     inputs = inputs.reshape(time, -1)
     # Behind a barrier, or XLA multiplies by a transpose in place, which is slow.
     transposed = lax.optimization_barrier([matrix.T.astype(inputs.dtype) for matrix in weights])
@@ -303,13 +307,13 @@ def _backward(
     )
     dc, dh, d_inputs, d_weights, d_bias = lax.fori_loop(0, chunks, steps_of_chunk, carry)
     # The carry of a row without steps went through unchanged.
-    d_carry = tuple(
+    d_c, d_h = (
         jnp.where(last < 0, final, first).reshape(features, batch)
         for final, first in ((final_dc, dc), (final_dh, dh))
     )
     return _Operands(
         d_inputs.reshape(time, -1, batch),
-        d_carry,
+        (d_c, d_h),
         tuple(
             d_matrix.astype(matrix.dtype)
             for d_matrix, matrix in zip(d_weights, weights, strict=True)
@@ -336,7 +340,9 @@ def _product(dtype: Dtype) -> Callable[[Array, Array], Array]:
 
 def _masked(rows: Any, masks: Any) -> Any:
     """What each of the products is of: all of it, or what a gate's mask leaves."""
-    return (rows,) if masks is None else [rows * mask for mask in masks]
+    return (
+        (rows,) if masks is None else [rows * jnp.broadcast_to(mask, rows.shape) for mask in masks]
+    )
 
 
 def _row(rows: Float[Array, "rows width"], index: ArrayLike) -> Float[Array, " width"]:
