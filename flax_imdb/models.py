@@ -17,6 +17,7 @@ from flax_imdb.layers import (
     Conv,
     Dropout,
     MaxPool,
+    RowNumbers,
     SequenceLayer,
     global_pool,
     lengths_or_full,
@@ -60,10 +61,10 @@ class Classifier(nn.Module):
     def __call__(
         self,
         tokens: Int[Array, "batch time"],
-        lengths: Int[Array, " batch"] | None = None,
+        lengths: RowNumbers | None = None,
         *,
         deterministic: bool = True,
-        rows: Int[Array, " batch"] | None = None,
+        rows: RowNumbers | None = None,
     ) -> Float[Array, "batch classes"]:
         """Classify right-padded sequences.
 

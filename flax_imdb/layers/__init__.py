@@ -10,7 +10,13 @@ from flax_imdb.layers.convolution import Conv, MaxPool
 from flax_imdb.layers.dropout import Dropout, dropout_mask
 from flax_imdb.layers.lstm import LSTM
 from flax_imdb.layers.lstm_cell import LSTMCell, LSTMMasks, unit_forget_bias
-from flax_imdb.layers.sequence import SequenceLayer, global_pool, lengths_or_full, padding_mask
+from flax_imdb.layers.sequence import (
+    RowNumbers,
+    SequenceLayer,
+    global_pool,
+    lengths_or_full,
+    padding_mask,
+)
 
 __all__ = [
     "LSTM",
@@ -20,6 +26,7 @@ __all__ = [
     "LSTMCell",
     "LSTMMasks",
     "MaxPool",
+    "RowNumbers",
     "SequenceLayer",
     "dropout_mask",
     "global_pool",

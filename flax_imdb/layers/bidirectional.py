@@ -5,10 +5,10 @@ from typing import Any
 
 import jax.numpy as jnp
 from flax import linen as nn
-from jaxtyping import Array, Float, Int
+from jaxtyping import Array, Float
 
 from flax_imdb.layers.lstm import LSTM, run_together
-from flax_imdb.layers.sequence import SequenceLayer
+from flax_imdb.layers.sequence import RowNumbers, SequenceLayer
 from flax_imdb.ops import ONE_LAUNCH
 
 _MERGES: dict[str, Callable[[Array, Array], Array]] = {
@@ -37,11 +37,11 @@ class Bidirectional(SequenceLayer):
     def __call__(
         self,
         inputs: Float[Array, "batch time in_features"],
-        lengths: Int[Array, " batch"] | None = None,
+        lengths: RowNumbers | None = None,
         *,
         initial_carry: tuple[Any, Any] | None = None,
         deterministic: bool = True,
-        rows: Int[Array, " batch"] | None = None,
+        rows: RowNumbers | None = None,
     ) -> Any:
         """Run in both directions; arguments and results as the layer's own.
 

@@ -1,13 +1,11 @@
 """Convolution and pooling over time, correct on right-padded batches."""
 
-import functools
-
 import jax.numpy as jnp
 from flax import linen as nn
 from flax.typing import Dtype, Initializer
-from jaxtyping import Array, Float, Int
+from jaxtyping import Array, Float, Int, Num
 
-from flax_imdb.layers.sequence import SequenceLayer, lengths_or_full, padding_mask
+from flax_imdb.layers.sequence import RowNumbers, SequenceLayer, lengths_or_full, padding_mask
 
 
 class Conv(SequenceLayer):
@@ -34,10 +32,10 @@ class Conv(SequenceLayer):
     def __call__(
         self,
         inputs: Float[Array, "batch time in_features"],
-        lengths: Int[Array, " batch"] | None = None,
+        lengths: RowNumbers | None = None,
         *,
         deterministic: bool = True,
-        rows: Int[Array, " batch"] | None = None,
+        rows: RowNumbers | None = None,
     ) -> Float[Array, "batch time features"]:
         """Convolve; the outputs have as many time steps as the inputs, and 0 at padding."""
         batch, time, _ = inputs.shape
@@ -70,25 +68,28 @@ class MaxPool(SequenceLayer):
     @nn.compact
     def __call__(
         self,
-        inputs: Float[Array, "batch time features"],
-        lengths: Int[Array, " batch"] | None = None,
+        inputs: Num[Array, "batch time features"],
+        lengths: RowNumbers | None = None,
         *,
         deterministic: bool = True,
-        rows: Int[Array, " batch"] | None = None,
-    ) -> Float[Array, "batch pooled features"]:
+        rows: RowNumbers | None = None,
+    ) -> Num[Array, "batch pooled features"]:
         """Pool to ``ceil(time / window)`` steps; 0 at padding."""
         batch, time, features = inputs.shape
         lengths = lengths_or_full(lengths, batch, time)
-        valid = padding_mask(lengths, time)[..., None]
-        inputs = jnp.where(valid, inputs, -jnp.inf)
         missing = -time % self.window
-        inputs = jnp.pad(inputs, ((0, 0), (0, missing), (0, 0)), constant_values=-jnp.inf)
+        windows = (batch, (time + missing) // self.window, self.window)
+        inputs = jnp.pad(inputs, ((0, 0), (0, missing), (0, 0)))
+        valid = padding_mask(lengths, time + missing)
         # Not flax's max_pool: on CPUs its gradient takes longer than the convolution.
-        inputs = inputs.reshape(batch, (time + missing) // self.window, self.window, features)
-        windows = jnp.unstack(inputs, axis=2)
-        outputs = functools.reduce(jnp.maximum, windows)
-        return jnp.where(jnp.isneginf(outputs), 0, outputs)
+        steps = jnp.unstack(inputs.reshape(*windows, features), axis=2)
+        valid_steps = jnp.unstack(valid.reshape(*windows, 1), axis=2)
+        # A window has padding at its end, if at all: there the maximum so far stands in for it.
+        highest = jnp.where(valid_steps[0], steps[0], 0)
+        for step, valid in zip(steps[1:], valid_steps[1:], strict=True):
+            highest = jnp.maximum(highest, jnp.where(valid, step, highest))
+        return highest
 
-    def output_lengths(self, lengths: Int[Array, " batch"]) -> Int[Array, " batch"]:
+    def output_lengths(self, lengths: RowNumbers) -> Int[Array, " batch"]:
         """``ceil(lengths / window)``, at least 1."""
-        return jnp.maximum(-(-lengths // self.window), 1)
+        return jnp.maximum(-(-super().output_lengths(lengths) // self.window), 1)

@@ -4,14 +4,15 @@ import jax
 import jax.numpy as jnp
 from flax import linen as nn
 from flax.typing import Dtype
-from jaxtyping import Array, Bool, Float, Int, Key
+from jax.typing import ArrayLike
+from jaxtyping import Array, Bool, Float, Key
 
-from flax_imdb.layers.sequence import SequenceLayer
+from flax_imdb.layers.sequence import RowNumbers, SequenceLayer, row_numbers, rows_or_positions
 
 
 def dropout_mask(
     key: Key[Array, ""],
-    rows: Int[Array, " batch"],
+    rows: RowNumbers,
     shape: tuple[int, ...],
     rate: float,
     dtype: Dtype = jnp.float32,
@@ -25,7 +26,9 @@ def dropout_mask(
     """
     keep = 1.0 - rate
 
-    def draw(row: Int[Array, ""]) -> Bool[Array, "..."]:
+    rows = row_numbers("rows", rows)
+
+    def draw(row: ArrayLike) -> Bool[Array, "..."]:
         return jax.random.bernoulli(jax.random.fold_in(key, row), keep, shape)
 
     return jax.vmap(draw)(rows).astype(dtype) / jnp.asarray(keep, dtype)
@@ -47,17 +50,18 @@ class Dropout(SequenceLayer):
     def __call__(
         self,
         inputs: Float[Array, "batch ..."],
-        lengths: Int[Array, " batch"] | None = None,
+        lengths: RowNumbers | None = None,
         *,
         deterministic: bool = True,
-        rows: Int[Array, " batch"] | None = None,
+        rows: RowNumbers | None = None,
     ) -> Float[Array, "batch ..."]:
         """Drop elements of `inputs` [batch, ...] unless `deterministic`."""
         check_rate("rate", self.rate)
+        if lengths is not None:
+            row_numbers("lengths", lengths, inputs.shape[0])
         if deterministic or self.rate == 0:
             return inputs
-        if rows is None:
-            rows = jnp.arange(inputs.shape[0])
+        rows = rows_or_positions(rows, inputs.shape[0])
         key = self.make_rng("dropout")
         return inputs * dropout_mask(key, rows, inputs.shape[1:], self.rate, inputs.dtype)
 

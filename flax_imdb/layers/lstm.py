@@ -1,5 +1,6 @@
 """A long short-term memory over right-padded sequences."""
 
+import dataclasses
 import functools
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -9,10 +10,10 @@ import jax.numpy as jnp
 from flax import linen as nn
 from flax.linen.dtypes import promote_dtype
 from flax.typing import Dtype, Initializer
-from jaxtyping import Array, Bool, Float, Int
+from jaxtyping import Array, Bool, Float
 
 from flax_imdb.layers.lstm_cell import LSTMCell, LSTMMasks, orthogonal
-from flax_imdb.layers.sequence import SequenceLayer, lengths_or_full, padding_mask
+from flax_imdb.layers.sequence import RowNumbers, SequenceLayer, lengths_or_full, padding_mask
 from flax_imdb.ops import Direction, Op, choose
 
 
@@ -54,7 +55,9 @@ class LSTM(SequenceLayer):
     return_carry: bool = False
     implementation: str = "auto"
     remat_steps: int | None = None
-    cell: Callable[..., nn.RNNCellBase] = LSTMCell
+    # By a factory: a default in the class would be a method to flax.nnx.bridge.ToNNX, which then
+    # cannot hold the parameters "cell".
+    cell: Callable[..., nn.RNNCellBase] = dataclasses.field(default_factory=lambda: LSTMCell)
     kernel_init: Initializer = nn.initializers.glorot_uniform()
     recurrent_kernel_init: Initializer = orthogonal
     dtype: Dtype | None = None
@@ -63,11 +66,11 @@ class LSTM(SequenceLayer):
     def __call__(
         self,
         inputs: Float[Array, "batch time in_features"],
-        lengths: Int[Array, " batch"] | None = None,
+        lengths: RowNumbers | None = None,
         *,
         initial_carry: Any = None,
         deterministic: bool = True,
-        rows: Int[Array, " batch"] | None = None,
+        rows: RowNumbers | None = None,
     ) -> Any:
         """Run over the sequences.
 
@@ -97,11 +100,12 @@ class LSTM(SequenceLayer):
     def _begin(self, inputs: Any, carry: Any, deterministic: bool, rows: Any) -> Any:
         """The cell, its first carry, and its masks."""
         cell = self._make_cell()
+        step = _step_like(inputs)
         if carry is None:
-            carry = cell.initialize_carry(jax.random.key(0), inputs[:, 0].shape)
+            carry = cell.initialize_carry(jax.random.key(0), step.shape)
         masks = None
         if not deterministic and (self.dropout or self.recurrent_dropout):
-            masks = cell.draw_masks(inputs[:, 0], rows)
+            masks = cell.draw_masks(step, rows)
         return cell, carry, masks
 
     def _in_chunks(
@@ -114,9 +118,8 @@ class LSTM(SequenceLayer):
         masks: LSTMMasks | None,
     ) -> tuple[Any, Any]:
         """What `run` computes, on chunks of steps in turn, each forgotten until it is needed."""
-        if self.remat_steps is None or self.remat_steps < 1:
-            raise ValueError(f"remat_steps is {self.remat_steps}: 1 or more is needed")
         batch, time, in_features = inputs.shape
+        assert self.remat_steps is not None
         chunk = min(self.remat_steps, time)
         chunks = -(-time // chunk)
         inputs = jnp.pad(inputs, ((0, 0), (0, chunks * chunk - time), (0, 0)))
@@ -157,6 +160,15 @@ class LSTM(SequenceLayer):
         masks: LSTMMasks | None,
     ) -> tuple[Any, Any]:
         return _compute(op, [(self, cell, carry, masks)], inputs, lengths)[0]
+
+    def _nothing(
+        self, cell: nn.RNNCellBase, carry: Any, inputs: Any, lengths: Any, masks: LSTMMasks | None
+    ) -> tuple[Any, Any]:
+        """The results where there are no rows or no steps."""
+        # For the parameters, and for what an output is.
+        _, outputs = cell(carry, _step_like(inputs), *(() if masks is None else (masks,)))
+        shape = inputs.shape[: 2 if self.return_sequences else 1] + outputs.shape[1:]
+        return carry, jnp.zeros_like(outputs, shape=shape)
 
     def _scan(
         self, cell: nn.RNNCellBase, carry: Any, inputs: Any, lengths: Any, masks: LSTMMasks | None
@@ -204,11 +216,11 @@ class LSTM(SequenceLayer):
 def run_together(
     layers: Sequence[LSTM],
     inputs: Float[Array, "batch time in_features"],
-    lengths: Int[Array, " batch"] | None,
+    lengths: RowNumbers | None,
     initial_carries: Sequence[Any],
     *,
     deterministic: bool,
-    rows: Int[Array, " batch"] | None,
+    rows: RowNumbers | None,
 ) -> list[Any]:
     """What each of the layers returns for these arguments, computed at once where that can be.
 
@@ -216,7 +228,9 @@ def run_together(
     """
     layer = layers[0]
     batch, time, _ = inputs.shape
-    lengths = jnp.clip(lengths_or_full(lengths, batch, time).astype(jnp.int32), 0, time)
+    if layer.remat_steps is not None and layer.remat_steps < 1:
+        raise ValueError(f"remat_steps is {layer.remat_steps}: 1 or more is needed")
+    lengths = lengths_or_full(lengths, batch, time)
     # Even an infinity at padding must not reach a gradient, where it would meet a zero.
     inputs = jnp.where(padding_mask(lengths, time)[..., None], inputs, 0)
     begun = [
@@ -233,9 +247,8 @@ def run_together(
         and cell.gate_fn is nn.sigmoid
         and cell.activation_fn is nn.tanh,
     )
-    if batch == 0 or time == 0:
-        op = None  # The others count on rows and steps.
-    if op is not None and layer.remat_steps is None:
+    nothing = batch == 0 or time == 0
+    if op is not None and layer.remat_steps is None and not nothing:
         results = _compute(op, begun, inputs, lengths)
     else:
         results = []
@@ -243,8 +256,15 @@ def run_together(
             run = each._scan if op is None else functools.partial(each._by, op)
             if layer.remat_steps is not None:
                 run = functools.partial(each._in_chunks, run)
+            if nothing:
+                run = each._nothing
             results.append(run(cell, carry, inputs, lengths, masks))
     return results if layer.return_carry else [outputs for _, outputs in results]
+
+
+def _step_like(inputs: Any) -> Any:
+    """Zeros of a step's shape; there may be no step to take."""
+    return jnp.zeros((inputs.shape[0], *inputs.shape[2:]), inputs.dtype)
 
 
 def _compute(op: Op, begun: Sequence[tuple[LSTM, Any, Any, Any]], inputs: Any, lengths: Any) -> Any:

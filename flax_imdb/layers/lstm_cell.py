@@ -7,9 +7,10 @@ import jax.numpy as jnp
 from flax import linen as nn
 from flax.linen.dtypes import promote_dtype
 from flax.typing import Dtype, Initializer
-from jaxtyping import Array, Float, Int, Key
+from jaxtyping import Array, Float, Key
 
 from flax_imdb.layers.dropout import check_rate, dropout_mask
+from flax_imdb.layers.sequence import RowNumbers, rows_or_positions
 from flax_imdb.ops.masks import masked_product
 
 Activation = Callable[[Array], Array]
@@ -154,7 +155,7 @@ class LSTMCell(nn.RNNCellBase):
         gates = (
             masked_product(inputs, kernel, masks.inputs)
             + masked_product(h.astype(inputs.dtype), recurrent_kernel, masks.state)
-            + bias
+            + bias.reshape((1,) * (inputs.ndim - 1) + (-1,))
         )
         i, f, g, o = jnp.split(gates.astype(c.dtype), 4, axis=-1)
         c = self.gate_fn(f) * c + self.gate_fn(i) * self.activation_fn(g)
@@ -172,7 +173,7 @@ class LSTMCell(nn.RNNCellBase):
         return zeros, zeros
 
     def draw_masks(
-        self, inputs: Float[Array, "batch in_features"], rows: Int[Array, " batch"] | None = None
+        self, inputs: Float[Array, "batch in_features"], rows: RowNumbers | None = None
     ) -> LSTMMasks:
         """Draw the masks of a sequence with the ``"dropout"`` key, whatever `deterministic` says.
 
@@ -183,8 +184,7 @@ class LSTMCell(nn.RNNCellBase):
         check_rate("dropout", self.dropout)
         check_rate("recurrent_dropout", self.recurrent_dropout)
         batch, in_features = inputs.shape
-        if rows is None:
-            rows = jnp.arange(batch)
+        rows = rows_or_positions(rows, batch)
         dtype = self.dtype or jnp.promote_types(inputs.dtype, self.param_dtype)
         input_mask = state_mask = None
         if self.dropout:

@@ -24,6 +24,7 @@ from jax import lax
 from jax.typing import ArrayLike
 from jaxtyping import Array, Float, Int
 
+from flax_imdb.ops.derivatives import with_backward
 from flax_imdb.ops.masks import mask_of_gate
 from flax_imdb.ops.sequences import Direction, Result, flip, padding_mask
 
@@ -79,7 +80,13 @@ def _one(inputs: Any, lengths: Any, direction: Direction, return_sequences: bool
     chunk = min(_CHUNK, max(1, time)) if known and batch <= _FEW_ROWS else 1
     steps = jnp.pad(steps, ((0, -time % chunk), (0, 0), (0, 0)))
     static = _Static(chunk, return_sequences)
-    (c, h), outputs = _run(static, steps, lengths, (c.T, h.T), weights, bias, masks)
+    (c, h), outputs = with_backward(
+        functools.partial(_reference, static),
+        functools.partial(_forward, static),
+        functools.partial(_backward, static),
+        _Fixed(lengths, masks),
+        _Operands(steps, (c.T, h.T), weights, bias),
+    )
     carry = (c.T, h.T)
     if outputs is None:
         return carry, jnp.where((lengths > 0)[:, None], carry[1], 0).astype(inputs.dtype)
@@ -102,48 +109,49 @@ class _Static(NamedTuple):
     return_sequences: bool
 
 
-@functools.partial(jax.custom_vjp, nondiff_argnums=(0,))
-def _run(
-    static: _Static,
-    inputs: Float[Array, "time in_features batch"],
-    lengths: Int[Array, " batch"],
-    carry: tuple[Float[Array, "features batch"], Float[Array, "features batch"]],
-    weights: tuple[Float[Array, "width outputs"], ...],
-    bias: Float[Array, " gates_features"],
-    masks: tuple[Float[Array, " width*batch"], ...] | None,
-) -> Any:
-    """The final carry, and all outputs [time, features, batch] or None.
+class _Fixed(NamedTuple):
+    """What has no gradient.
 
-    `width` is that of the inputs and the state together. `weights` has one matrix for all gates
-    (`outputs` is 4 * features), or with masks one for each (`outputs` is features).
+    Attributes:
+      lengths: number of valid steps of each row.
+      masks: dropout masks of the inputs and the state together, one for each gate; or None. They
+        are drawn, not computed from anything that has a gradient.
     """
-    return _forward(static, inputs, lengths, carry, weights, bias, masks, save_gates=False)[0]
+
+    lengths: Int[Array, " batch"]
+    masks: tuple[Float[Array, " width*batch"], ...] | None
 
 
-def _forward(static, inputs, lengths, carry, weights, bias, masks, save_gates=True):  # type: ignore[no-untyped-def]
-    time, _, batch = inputs.shape
-    features = len(carry[0])
+class _Operands(NamedTuple):
+    """What has a gradient.
+
+    Attributes:
+      inputs: feature-major.
+      carry: c and h before the first step.
+      weights: one matrix for all gates (`outputs` is 4 * features), or with masks one for each
+        (`outputs` is features). `width` is that of the inputs and the state together.
+      bias: of the gates in order.
+    """
+
+    inputs: Float[Array, "time in_features batch"]
+    carry: tuple[Float[Array, "features batch"], Float[Array, "features batch"]]
+    weights: tuple[Float[Array, "width outputs"], ...]
+    bias: Float[Array, " gates_features"]
+
+
+def _forward(static: _Static, fixed: _Fixed, operands: _Operands, save: bool) -> Any:
+    """The final carry, and all outputs [time, features, batch] or None; then the residuals."""
+    inputs, carry, weights, _ = operands
+    time = len(inputs)
     inputs = inputs.reshape(time, -1)
     # Behind a barrier, or XLA multiplies by a transpose in place, which is slow.
     transposed = lax.optimization_barrier([matrix.T.astype(inputs.dtype) for matrix in weights])
-    biases = jnp.repeat(bias, batch).reshape(4, -1)
-    activations = (jax.nn.sigmoid, jax.nn.sigmoid, jnp.tanh, jax.nn.sigmoid)
-    dtype = carry[0].dtype
-    product = _product(inputs.dtype)
+    gates_of = _gates(transposed, fixed, operands)
 
     def step(t, states):  # type: ignore[no-untyped-def]
         gates, cs, hs = states
-        xh = jnp.concatenate([_row(inputs, t), _row(hs, t).astype(inputs.dtype)])
-        z = [
-            row
-            for matrix, masked in zip(transposed, _masked(xh, masks), strict=True)
-            for row in product(matrix, masked.reshape(-1, batch)).reshape(-1, features * batch)
-        ]
-        at_step = [
-            activation((row + bias).astype(dtype))
-            for activation, row, bias in zip(activations, z, biases, strict=True)
-        ]
-        if save_gates:
+        at_step = gates_of(_row(inputs, t), _row(hs, t))
+        if save:
             # Read back, so that XLA computes each in its place and copies nothing.
             for gate in range(4):
                 gates = _put(gates, 4 * t + gate, at_step[gate])
@@ -155,25 +163,77 @@ def _forward(static, inputs, lengths, carry, weights, bias, masks, save_gates=Tr
 
     # Row t of cs and hs is the state before step t.
     cs, hs = (
-        _put(jnp.zeros((time + 1, state.size), dtype), 0, state.reshape(-1)) for state in carry
+        _put(jnp.zeros((time + 1, state.size), state.dtype), 0, state.reshape(-1))
+        for state in carry
     )
-    gates = jnp.zeros((4 * time if save_gates else 0, features * batch), dtype)
-    gates, cs, hs = lax.fori_loop(0, _longest(lengths, time), step, (gates, cs, hs))
-
-    def after_last_step(states):  # type: ignore[no-untyped-def]
-        states = states.reshape(-1, features, batch)
-        return jnp.take_along_axis(states, lengths[None, None, :], axis=0)[0]
-
-    outputs = hs[1:].reshape(time, features, batch) if static.return_sequences else None
-    residuals = (inputs, lengths, weights, bias, masks, gates, cs, hs)
-    return ((after_last_step(cs), after_last_step(hs)), outputs), residuals
+    gates = jnp.zeros((4 * time if save else 0, carry[0].size), carry[0].dtype)
+    gates, cs, hs = lax.fori_loop(0, _longest(fixed.lengths, time), step, (gates, cs, hs))
+    return _results(static, fixed, cs, hs), (gates, cs, hs)
 
 
-def _backward(static, residuals, gradients):  # type: ignore[no-untyped-def]
-    inputs, lengths, weights, bias, masks, gates, cs, hs = residuals
-    (final_dc, final_dh), d_outputs = gradients
+def _reference(static: _Static, fixed: _Fixed, operands: _Operands) -> Any:
+    """What `_forward` computes, by a scan, which JAX differentiates."""
+    inputs, carry, weights, _ = operands
+    gates_of = _gates([matrix.T.astype(inputs.dtype) for matrix in weights], fixed, operands)
+
+    def step(states, inputs):  # type: ignore[no-untyped-def]
+        c, h = states
+        i, f, g, o = gates_of(inputs, h)
+        c = f * c + i * g
+        states = c, o * jnp.tanh(c)
+        return states, states
+
+    first = tuple(state.reshape(-1) for state in carry)
+    _, states = lax.scan(step, first, inputs.reshape(len(inputs), -1))
+    cs, hs = (
+        jnp.concatenate([start[None], after]) for start, after in zip(first, states, strict=True)
+    )
+    return _results(static, fixed, cs, hs)
+
+
+def _gates(transposed: Sequence[Array], fixed: _Fixed, operands: _Operands) -> Callable[..., Any]:
+    """A function of a step's inputs and the state before it, to the gates i, f, g, o."""
+    inputs, (c, _), _, bias = operands
+    features, batch = c.shape
+    biases = jnp.repeat(bias, batch).reshape(4, -1)
+    activations = (jax.nn.sigmoid, jax.nn.sigmoid, jnp.tanh, jax.nn.sigmoid)
+    product = _product(inputs.dtype)
+
+    def gates_of(x, h):  # type: ignore[no-untyped-def]
+        xh = jnp.concatenate([x, h.astype(inputs.dtype)])
+        z = [
+            row
+            for matrix, masked in zip(transposed, _masked(xh, fixed.masks), strict=True)
+            for row in product(matrix, masked.reshape(-1, batch)).reshape(-1, features * batch)
+        ]
+        return [
+            activation((row + bias).astype(c.dtype))
+            for activation, row, bias in zip(activations, z, biases, strict=True)
+        ]
+
+    return gates_of
+
+
+def _results(static: _Static, fixed: _Fixed, cs: Array, hs: Array) -> Any:
+    """The final carry and the outputs, of the states before the first step and after each."""
+    (batch,) = fixed.lengths.shape
+    cs, hs = (states.reshape(len(states), -1, batch) for states in (cs, hs))
+    last = fixed.lengths[None, None, :]
+    carry = tuple(jnp.take_along_axis(states, last, axis=0)[0] for states in (cs, hs))
+    return carry, hs[1:] if static.return_sequences else None
+
+
+def _backward(
+    static: _Static, fixed: _Fixed, operands: _Operands, residuals: Any, cotangents: Any
+) -> _Operands:
+    lengths, masks = fixed
+    inputs, _, weights, bias = operands
+    gates, cs, hs = residuals
+    (final_dc, final_dh), d_outputs = cotangents
     chunk, (batch,), features = static.chunk, lengths.shape, len(final_dc)
-    time, input_size = inputs.shape
+    time, input_size, _ = inputs.shape
+    input_size *= batch
+    inputs = inputs.reshape(time, -1)
     gates_per_matrix = 4 // len(weights)
     product = _product(inputs.dtype)
     matrices = lax.optimization_barrier([matrix.astype(inputs.dtype) for matrix in weights])
@@ -247,25 +307,19 @@ def _backward(static, residuals, gradients):  # type: ignore[no-untyped-def]
     )
     dc, dh, d_inputs, d_weights, d_bias = lax.fori_loop(0, chunks, steps_of_chunk, carry)
     # The carry of a row without steps went through unchanged.
-    d_carry = tuple(
+    d_c, d_h = (
         jnp.where(last < 0, final, first).reshape(features, batch)
         for final, first in ((final_dc, dc), (final_dh, dh))
     )
-    return (
+    return _Operands(
         d_inputs.reshape(time, -1, batch),
-        None,
-        d_carry,
+        (d_c, d_h),
         tuple(
             d_matrix.astype(matrix.dtype)
             for d_matrix, matrix in zip(d_weights, weights, strict=True)
         ),
         d_bias.reshape(-1, batch).sum(axis=1).astype(bias.dtype),
-        # Masks are drawn, not computed from anything that has a gradient.
-        jax.tree.map(jnp.zeros_like, masks),
     )
-
-
-_run.defvjp(_forward, _backward)
 
 
 def _longest(lengths: Int[Array, " batch"], time: int) -> Int[Array, ""]:
@@ -286,7 +340,9 @@ def _product(dtype: Dtype) -> Callable[[Array, Array], Array]:
 
 def _masked(rows: Any, masks: Any) -> Any:
     """What each of the products is of: all of it, or what a gate's mask leaves."""
-    return (rows,) if masks is None else [rows * mask for mask in masks]
+    return (
+        (rows,) if masks is None else [rows * jnp.broadcast_to(mask, rows.shape) for mask in masks]
+    )
 
 
 def _row(rows: Float[Array, "rows width"], index: ArrayLike) -> Float[Array, " width"]:

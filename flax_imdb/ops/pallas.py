@@ -82,7 +82,7 @@ def lstm(
     product = functools.partial(jnp.einsum, preferred_element_type=jnp.float32)
     gates = max(1 if d.input_mask is None else d.input_mask.shape[1] for d in directions)
     rows = [
-        steps if d.input_mask is None else steps * mask_of_gate(d.input_mask, gate)
+        steps if d.input_mask is None else steps * mask_of_gate(d.input_mask, gate)[None]
         for d in directions
         for gate in range(gates)
     ]

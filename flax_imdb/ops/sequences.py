@@ -2,9 +2,10 @@
 
 from typing import NamedTuple
 
-import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Int
+
+from flax_imdb.ops.derivatives import linear_call
 
 Carry = tuple[Float[Array, "batch features"], Float[Array, "batch features"]]
 
@@ -49,22 +50,19 @@ Result = tuple[Carry, Float[Array, "batch *time features"]]
 
 def padding_mask(lengths: Int[Array, " batch"], time: int) -> Bool[Array, "batch {time}"]:
     """True at the valid positions ``t < lengths[b]``, False at padding."""
-    return jnp.arange(time) < lengths[:, None]
+    return jnp.arange(time)[None] < lengths[:, None]
 
 
-@jax.custom_vjp
 def flip(
     sequences: Float[Array, "batch time width"], lengths: Int[Array, " batch"]
 ) -> Float[Array, "batch time width"]:
     """Reverse the valid steps of each row, and leave its padding where it is."""
-    t = jnp.arange(sequences.shape[1])
+    # Its own inverse, so its own transpose: a gather backward too, where autodiff would scatter.
+    return linear_call(_flip, _flip, lengths, sequences, like=sequences)
+
+
+def _flip(lengths: Array, sequences: Array) -> Array:
+    t = jnp.arange(sequences.shape[1])[None]
     lengths = lengths[:, None]
     source = jnp.where(t < lengths, lengths - 1 - t, t)
     return jnp.take_along_axis(sequences, source[..., None], axis=1)
-
-
-# Its own inverse, so its own transpose: a gather backward too, where autodiff would scatter.
-flip.defvjp(
-    lambda sequences, lengths: (flip(sequences, lengths), lengths),
-    lambda lengths, gradient: (flip(gradient, lengths), None),
-)
