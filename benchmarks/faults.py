@@ -1,5 +1,7 @@
 """What happens when things go wrong: runs killed, checkpoints damaged, texts that mean harm.
 
+And runs of several processes of which one is killed or stops answering.
+
     python benchmarks/faults.py --json FILE
 
 Ends with status 1 where something was lost, loaded although damaged, or crashed.
@@ -18,6 +20,7 @@ import platform
 import random
 import shutil
 import signal
+import socket
 import statistics
 import subprocess
 import sys
@@ -180,6 +183,179 @@ def _summary(outcomes: list[dict[str, Any]]) -> dict[str, Any]:
         "resumed": sum(outcome["resumed"] for outcome in outcomes),
         "equal": sum(outcome["equal"] for outcome in outcomes),
         "tracebacks": sum(outcome["traceback"] for outcome in outcomes),
+    }
+
+
+# Seconds that the processes of a job wait for one another, and that the docs allow them in all,
+# with as much again for a machine on which several jobs run at once.
+JOB_TIMEOUT, JOB_LIMIT = 10, 25
+
+# What must not be in a survivor's standard error.
+_CRASHES = ("Traceback", "stack trace", "terminate called", "Fatal Python error")
+
+
+def jobs(count: int, seed: int = 0, at_once: int = 3) -> list[dict[str, Any]]:
+    """Kill or freeze one process of so many jobs of two and three; see how the others end.
+
+    Then resume each, by as many processes or by one, and compare its losses with those of a run of
+    one process that was never stopped.
+    """
+    with tempfile.TemporaryDirectory() as temporary:
+        base = Path(temporary)
+        config = experiment(few_reviews(base / "reviews"))
+        start = time.monotonic()
+        subprocess.run(command(config, base / "reference"), check=True, capture_output=True)
+        duration = time.monotonic() - start
+        expected = _losses(base / "reference")
+
+        def trial(n: int) -> dict[str, Any]:
+            rng = random.Random(f"{seed} jobs {n}")
+            number, workdir = 2 + n % 2, base / f"job-{n}"
+            fault = (signal.SIGKILL, signal.SIGSTOP)[n % 4 in (1, 2)]
+            with _job(config, workdir, number) as processes:
+                when = ("training", "ending", "training", "starting")[n // 4 % 4]
+                awaited = {"training": "vocabulary.json", "ending": "metrics.jsonl"}.get(when)
+                while awaited and _running(processes):
+                    lines = _line_count(workdir / awaited)
+                    if lines >= (EPOCHS if when == "ending" else 1):
+                        break
+                    time.sleep(0.01)
+                time.sleep(rng.uniform(0, duration / 8 if when == "ending" else duration / 2))
+                victim = rng.randrange(number)
+                before = [process.poll() for process in processes]
+                at = phase(workdir)
+                processes[victim].send_signal(fault)
+                sent, seconds = time.monotonic(), [0.0] * number
+                survivors = [i for i in range(number) if i != victim]
+                while any(processes[i].poll() is None for i in survivors):
+                    for i in survivors:
+                        if processes[i].poll() is None:
+                            seconds[i] = time.monotonic() - sent
+                    if max(seconds) > JOB_LIMIT:
+                        break
+                    time.sleep(0.02)
+                ends = [processes[i].poll() for i in survivors]
+            finished = (workdir / "result.json").exists()
+            errors = [
+                workdir.with_name(f"{workdir.name}-{i}.stderr").read_text() for i in survivors
+            ]
+            wrong = [
+                f"job {n}: process {survivor} of {number}, {fault.name} to {victim} while {at}: "
+                f"status {end} after {seconds[survivor]:.1f} s: {text}"
+                for survivor, end, text in zip(survivors, ends, errors, strict=True)
+                if not _ended_well(end, text, finished=finished, starting=at == "starting")
+            ]
+            resumed = _resume(config, workdir, number if n // 2 % 2 else 1)
+            if resumed:
+                wrong.append(f"job {n} cannot be resumed: {resumed}")
+            return {
+                "signal": fault.name,
+                "processes": number,
+                "phase": at,
+                "ends": ["still running" if end is None else str(end) for end in ends],
+                "seconds": [seconds[i] for i in survivors if before[i] is None],
+                "wrong": wrong,
+                "resumed": not resumed,
+                "same": not resumed and bool(np.allclose(_losses(workdir), expected, rtol=1e-3)),
+            }
+
+        with concurrent.futures.ThreadPoolExecutor(at_once) as pool:
+            outcomes = list(pool.map(trial, range(count)))
+    kinds = sorted({(outcome["signal"], outcome["processes"]) for outcome in outcomes})
+    return [
+        _summary_of_jobs([o for o in outcomes if (o["signal"], o["processes"]) == kind])
+        for kind in kinds
+    ]
+
+
+@contextlib.contextmanager
+def _job(
+    config: ExperimentConfig, workdir: Path, number: int, *more: str
+) -> Iterator[list[subprocess.Popen[bytes]]]:
+    """Processes of one run; their standard error goes to files beside the workdir."""
+    with contextlib.ExitStack() as stack:
+        # Bound here until the job has ended, though not listened at, so that no other job gets it.
+        port = stack.enter_context(socket.socket(socket.AF_INET6))
+        for option in (socket.SO_REUSEADDR, socket.SO_REUSEPORT):
+            port.setsockopt(socket.SOL_SOCKET, option, 1)
+        port.bind(("::", 0))
+        address = f"127.0.0.1:{port.getsockname()[1]}"
+        processes = []
+        for i in range(number):
+            path = workdir.with_name(f"{workdir.name}-{i}.stderr")
+            together = ("--coordinator", address, "--num-processes", number, "--process-id", i)
+            process = subprocess.Popen(
+                [
+                    *command(config, workdir),
+                    *map(str, together),
+                    *("--timeout", str(JOB_TIMEOUT), *more),
+                ],
+                stdout=subprocess.DEVNULL,
+                stderr=stack.enter_context(path.open("wb")),
+            )
+            processes.append(process)
+            stack.callback(process.wait)
+            stack.callback(process.kill)
+        yield processes
+
+
+def _running(processes: list[subprocess.Popen[bytes]]) -> bool:
+    return all(process.poll() is None for process in processes)
+
+
+def _line_count(path: Path) -> int:
+    """0 where there is no file."""
+    with contextlib.suppress(FileNotFoundError):
+        return len(path.read_bytes().splitlines())
+    return 0
+
+
+def _ended_well(status: int | None, errors: str, *, finished: bool, starting: bool) -> bool:
+    """Whether a process ended as it must when another one is lost."""
+    said = [line for line in errors.splitlines() if line.startswith("error: ")]
+    if any(crash in errors for crash in _CRASHES):
+        return False
+    if status == 0:
+        return finished and not said
+    expected = {1: "error: another process has ended or cannot be reached: "}
+    if starting:
+        expected[2] = "error: --coordinator "
+    return len(said) == 1 and status in expected and said[0].startswith(expected[status])
+
+
+def _resume(config: ExperimentConfig, workdir: Path, number: int) -> str:
+    """Go on with a job's run, by so many processes; what went wrong."""
+    if number == 1:
+        args = [*command(config, workdir), "--resume"]
+        again = subprocess.run(args, capture_output=True, text=True, check=False)
+        return again.stderr or str(again.returncode) if again.returncode else ""
+    with _job(config, workdir, number, "--resume") as processes:
+        statuses = [process.wait() for process in processes]
+    texts = [workdir.with_name(f"{workdir.name}-{i}.stderr").read_text() for i in range(number)]
+    return f"{statuses}: {' '.join(texts)}" if any(statuses) else ""
+
+
+def _losses(workdir: Path) -> list[list[float]]:
+    """Of each epoch of a finished run."""
+    names = ("train_loss", "eval_loss")
+    return [[line[name] for name in names] for line in untimed(workdir)]
+
+
+def _summary_of_jobs(outcomes: list[dict[str, Any]]) -> dict[str, Any]:
+    phases = collections.Counter(outcome["phase"] for outcome in outcomes)
+    statuses = collections.Counter(end for outcome in outcomes for end in outcome["ends"])
+    seconds = [second for outcome in outcomes for second in outcome["seconds"]] or [0.0]
+    return {
+        "signal": outcomes[0]["signal"],
+        "processes": outcomes[0]["processes"],
+        "count": len(outcomes),
+        "phases": dict(sorted(phases.items())),
+        "statuses": dict(sorted(statuses.items())),
+        "seconds_median": statistics.median(seconds),
+        "seconds_max": max(seconds),
+        "resumed": sum(outcome["resumed"] for outcome in outcomes),
+        "same": sum(outcome["same"] for outcome in outcomes),
+        "wrong": [wrong for outcome in outcomes for wrong in outcome["wrong"]],
     }
 
 
@@ -443,6 +619,13 @@ def failures(results: dict[str, Any]) -> list[str]:
         ]
         if killed["tracebacks"]:
             problems.append(f"{killed['signal']}: {killed['tracebacks']} tracebacks")
+    for job in results["jobs"]:
+        problems += job["wrong"]
+        problems += [
+            f"{job['signal']}, {job['processes']} processes: {job[name]} of {job['count']} {name}"
+            for name in ("resumed", "same")
+            if job[name] != job["count"]
+        ]
     for kind, outcome in results["damages"]["kinds"].items():
         problems += [
             f"{kind}: {outcome.get(name, 0)} of {outcome['count']} {name}"
@@ -473,6 +656,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("--kills", type=int, default=100, help="runs ended by SIGKILL")
     parser.add_argument("--signals", type=int, default=20, help="by SIGTERM; as many by SIGINT")
+    parser.add_argument("--jobs", type=int, default=200, help="of several processes, one lost")
     parser.add_argument("--damages", type=int, default=200, help="checkpoints damaged")
     parser.add_argument("--texts", type=int, default=10_000, help="hostile texts")
     parser.add_argument("--steps", type=int, default=10_000, help="of the long runs")
@@ -503,6 +687,9 @@ def main() -> int:
         before = [row for row in results.get("kills", []) if row["signal"] not in names]
         results["kills"] = before + kills(counts, options.seed)
         print(json.dumps(results["kills"]), flush=True)
+    if options.jobs:
+        results["jobs"] = jobs(options.jobs, options.seed)
+        print(json.dumps(results["jobs"]), flush=True)
     results |= {
         "seed": options.seed,
         "cpus": os.cpu_count(),

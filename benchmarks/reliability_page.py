@@ -25,6 +25,24 @@ def kills(results: Any) -> list[str]:
     return markdown(["", "at", "seconds to end (most)", "resumed", "with the same bits"], rows)
 
 
+def jobs(results: Any) -> list[str]:
+    """A row for each signal and number of processes."""
+    rows = [
+        [
+            f"{job['signal']}: {job['count']} jobs of {job['processes']} processes",
+            ", ".join(f"{count} {phase}" for phase, count in job["phases"].items()),
+            ", ".join(f"{count} with {status}" for status, count in job["statuses"].items()),
+            f"{job['seconds_median']:.1f} ({job['seconds_max']:.1f})",
+            f"{len(job['wrong'])}",
+            f"{job['resumed']}",
+            f"{job['same']}",
+        ]
+        for job in results["jobs"]
+    ]
+    heads = ["", "at", "the others ended", "after seconds (most)", "wrong endings", "resumed"]
+    return markdown([*heads, "with the same losses"], rows)
+
+
 def damages(results: Any) -> list[str]:
     """A row for each kind of damage."""
     counts = ("count", "refused", "resumed from an older one")
@@ -80,7 +98,7 @@ def filled(text: str, name: str, lines: list[str]) -> str:
 def page() -> str:
     """The page, with the tables in their places."""
     results, text = load("faults.json"), PAGE.read_text()
-    for table in (machine, kills, damages, texts, memory):
+    for table in (machine, kills, jobs, damages, texts, memory):
         text = filled(text, table.__name__, table(results))
     return text
 
