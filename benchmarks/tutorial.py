@@ -174,7 +174,7 @@ def times() -> list[str]:
 def page() -> str:
     """The page, made of committed results alone."""
     first = next(iter(results(releases()[0]).values()))
-    keras = next(iter(results("keras").values()))
+    missing = [f"`{arch}`" for arch in PRINTED if arch not in results(releases()[0])]
     lines = [
         "# Results",
         "",
@@ -187,11 +187,14 @@ def page() -> str:
         "25,000 test reviews after the last epoch, mean ± standard deviation over the seeds; "
         "the test split chose nothing. *Printed* is the tutorial's own figure, of one run each. "
         "*Keras* is the tutorial's model trained in its way (padded at the front to 500 words, "
-        f"`fit`, three epochs) on the same reviews and words, with {versions(keras)}.",
+        "`fit`, three epochs) on the same reviews and words"
+        + "".join(f", with {versions(theirs)}" for theirs in [*results("keras").values()][:1])
+        + ".",
         "",
         *accuracies(),
         f"Here with {versions(first)}.",
         "",
+        *([f"Not trained yet with several seeds: {', '.join(missing)}.", ""] if missing else []),
         *other_releases(),
         "## Time",
         "",

@@ -3,8 +3,10 @@
 import signal
 
 import faults
+import pytest
 
 
+@pytest.mark.long
 def test_runs_that_are_ended_at_a_random_moment() -> None:
     for outcome in faults.kills({signal.SIGKILL: 2, signal.SIGTERM: 1}, seed=1):
         count = outcome["count"]
@@ -12,12 +14,14 @@ def test_runs_that_are_ended_at_a_random_moment() -> None:
         assert outcome["statuses"].keys() <= {"-9", "-15", "143", "0"}
 
 
+@pytest.mark.long
 def test_damaged_checkpoints() -> None:
     for kind, outcome in faults.damages(10, seed=1)["kinds"].items():
         expected = {"count": 2, "refused": 2, "resumed from an older one": 2}
         assert outcome == expected, kind
 
 
+@pytest.mark.long
 def test_hostile_texts() -> None:
     outcome = faults.texts(120, seed=1)
     assert outcome["predicted"] + outcome["unreadable, with a reason"] == 120
@@ -28,6 +32,7 @@ def test_hostile_texts() -> None:
     assert outcome["lines answered alike"]
 
 
+@pytest.mark.long
 def test_a_long_run() -> None:
     outcome = faults.memory(120, checkpoint_steps=50)
     assert outcome["status"] == 0

@@ -8,11 +8,12 @@ import pytest
 import reliability_page
 import scaling_page
 import tables
+import tutorial
 
 
 @pytest.mark.parametrize(
     "script",
-    [tables, scaling_page, reliability_page, environments_page, gpu_page],
+    [tables, tutorial, scaling_page, reliability_page, environments_page, gpu_page],
     ids=lambda script: script.__name__,
 )
 def test_a_page_is_what_the_committed_results_give(script: ModuleType) -> None:

@@ -35,6 +35,7 @@ print(json.dumps({"devices": jax.device_count(), "step": int(state.step), "loss"
 """
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(("devices", "steps"), [(2, 2000), (64, 100)])
 def test_steps_in_flight_never_wait_for_each_other(devices: int, steps: int) -> None:
     """XLA ends the process itself when threads have waited for 40 seconds."""
