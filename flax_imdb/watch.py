@@ -32,8 +32,7 @@ _UNREACHABLE = re.compile(r"(UNAVAILABLE|DEADLINE_EXCEEDED): ")
 # wrong arguments are not among them: those are bugs.
 _STATUS = re.compile(r"(ABORTED|CANCELLED|FAILED_PRECONDITION|INTERNAL|UNKNOWN): ")
 _LAYER = re.compile(
-    r"gloo|nccl|rccl|coordination|preemption|barrier|heartbeat|socket closed|"
-    r"connection (closed|refused|reset)",
+    r"gloo|nccl|rccl|coordination|heartbeat|socket closed|connection (closed|refused|reset)",
     re.IGNORECASE,
 )
 
@@ -142,19 +141,21 @@ class Watch:
             return
         status = 0 if self._leaving.is_set() else 1
         take_last_word()
-        # Whatever happens: a write to a pipe that nobody reads would wait.
-        at_once = threading.Timer(2, os._exit, [status])
-        at_once.daemon = True
-        at_once.start()
-        try:
+
+        def speak() -> None:
             errors = sys.__stderr__
-            if status and errors is not None:
-                # A progress bar has hidden the cursor.
-                below_a_bar = "\x1b[?25h\n" if errors.isatty() else ""
-                print(f"{below_a_bar}error: {_lost(reason)}", file=errors, flush=True)
-            sys.stdout.flush()
-        finally:
-            os._exit(status)
+            with contextlib.suppress(Exception):
+                if status and errors is not None:
+                    # A progress bar has hidden the cursor.
+                    below_a_bar = "\x1b[?25h\n" if errors.isatty() else ""
+                    print(f"{below_a_bar}error: {_lost(reason)}", file=errors, flush=True)
+                sys.stdout.flush()
+
+        # In a thread, since a write to a pipe that nobody reads waits.
+        speaker = threading.Thread(target=speak, daemon=True)
+        speaker.start()
+        speaker.join(2)
+        os._exit(status)
 
 
 def _joined() -> bool:

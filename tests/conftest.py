@@ -3,6 +3,7 @@
 import atexit
 import os
 import shutil
+import signal
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
@@ -10,6 +11,9 @@ from pathlib import Path
 import jax
 import pytest
 from jaxtyping import install_import_hook
+
+# A shell ignores it for what it starts in the background, and a run would go on ignoring it.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 
 # The peer of the parity tests, and the devices of the tests of more than one.
 os.environ["KERAS_BACKEND"] = "jax"

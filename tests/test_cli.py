@@ -8,6 +8,7 @@ import os
 import runpy
 import subprocess
 import sys
+import threading
 import types
 from pathlib import Path
 
@@ -471,6 +472,35 @@ class TestBadInput:
 
         with pytest.raises(jax.errors.JaxRuntimeError):
             cli.run(command, [], "train.py")
+
+    @pytest.mark.parametrize(
+        ("error", "last_line"),
+        [
+            (ValueError("UNKNOWN: Gloo failed\nhere"), "reached: UNKNOWN: Gloo failed here"),
+            (jax.errors.JaxRuntimeError("UNAVAILABLE: gone"), "reached: UNAVAILABLE: gone"),
+            (ValueError("a bug"), "ValueError: a bug"),
+        ],
+    )
+    def test_one_of_several_processes_ends_at_once_with_a_line_or_with_a_bugs_traceback(
+        self,
+        error: Exception,
+        last_line: str,
+        capsys: pytest.CaptureFixture[str],
+        monkeypatch: pytest.MonkeyPatch,
+    ) -> None:
+        def command(args: list[str], prog: str) -> int:
+            raise error
+
+        monkeypatch.setattr(cli, "is_one_of_several", lambda: True)
+        monkeypatch.setattr("flax_imdb.watch._last_word", threading.RLock())
+        monkeypatch.setattr("os._exit", sys.exit)
+        with pytest.raises(SystemExit) as end:
+            cli.run(command, [], "train.py")
+        assert end.value.code == 1
+        said = capsys.readouterr().err
+        assert said.endswith(f"{last_line}\n")
+        assert ("Traceback" in said) == ("a bug" in said)
+        assert (said.count("\n") == 1) != ("a bug" in said)
 
     @pytest.mark.parametrize(
         ("args", "message"),

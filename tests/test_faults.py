@@ -15,6 +15,31 @@ def test_runs_that_are_ended_at_a_random_moment() -> None:
 
 
 @pytest.mark.long
+def test_jobs_of_which_a_process_is_lost_at_a_random_moment() -> None:
+    (killed,) = faults.jobs(1, seed=1)
+    assert killed["wrong"] == []
+    assert (killed["resumed"], killed["same"]) == (1, 1)
+    assert killed["statuses"].keys() <= {"0", "1"}
+
+
+@pytest.mark.parametrize(
+    ("status", "errors"),
+    [
+        (134, "*** Check failure stack trace: ***"),
+        (1, "Traceback (most recent call last):\nValueError: UNKNOWN: Gloo AllGather failed"),
+        (1, ""),
+        (1, 2 * "error: another process has ended or cannot be reached: it is gone\n"),
+        (2, "error: another process has ended or cannot be reached: it is gone"),
+        (2, "error: --coordinator a:1: not all processes met there"),
+        (0, ""),
+        (None, ""),
+    ],
+)
+def test_a_wrong_ending_of_a_job_is_seen(status: int | None, errors: str) -> None:
+    assert not faults._ended_well(status, errors, finished=False, starting=False)
+
+
+@pytest.mark.long
 def test_damaged_checkpoints() -> None:
     for kind, outcome in faults.damages(10, seed=1)["kinds"].items():
         expected = {"count": 2, "refused": 2, "resumed from an older one": 2}
@@ -46,12 +71,15 @@ def test_what_went_wrong_is_said() -> None:
     texts |= {"probabilities": True, "lines answered alike": False, "tracebacks": 0}
     results = {
         "kills": [killed],
+        "jobs": [killed | {"processes": 2, "wrong": ["job 1: status 134"], "same": 1}],
         "damages": {"kinds": {"a bit flipped": {"count": 2, "refused": 1}}},
         "texts": texts | {"lines": 5, "lines answered": 5},
         "memory": [{"steps": 10, "status": 1}],
     }
     assert faults.failures(results) == [
         "SIGKILL: 2 of 3 equal",
+        "job 1: status 134",
+        "SIGKILL, 2 processes: 1 of 3 same",
         "a bit flipped: 1 of 2 refused",
         "a bit flipped: 0 of 2 resumed from an older one",
         "texts: not lines answered alike",

@@ -214,6 +214,26 @@ class TestFailures:
         assert "Traceback" not in errors
         assert "Check failure stack trace" not in errors
 
+    @pytest.mark.long
+    def test_process_0_that_is_frozen_ends_the_others(self, reviews: Path, tmp_path: Path) -> None:
+        """Process 0, in which JAX's coordinator is; benchmarks/faults.py freezes others, too."""
+        flags = ("--workdir", tmp_path / "run", "--epochs", 100_000, "--timeout", 10)
+        with Job(with_devices(3, 1), train(reviews, 3, *flags)) as job:
+            first, *others = job.processes
+            deadline = time.monotonic() + 100
+            while not (tmp_path / "run" / "metrics.jsonl").exists():
+                assert time.monotonic() < deadline
+                assert first.poll() is None
+                time.sleep(0.1)
+            first.send_signal(signal.SIGSTOP)
+            for other in others:
+                _, errors = other.communicate(timeout=60)
+                assert other.returncode == 1
+                assert error_lines(errors) == [
+                    "error: another process has ended or cannot be reached: no answer for 10 s"
+                ]
+                assert "stack trace" not in errors
+
     @pytest.mark.parametrize(
         ("differing", "complaint"),
         [
