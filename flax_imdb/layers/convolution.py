@@ -5,7 +5,8 @@ from flax import linen as nn
 from flax.typing import Dtype, Initializer
 from jaxtyping import Array, Float, Int, Num
 
-from flax_imdb.layers.sequence import RowNumbers, SequenceLayer, lengths_or_full, padding_mask
+from flax_imdb.layers.sequence import RowNumbers, SequenceLayer, lengths_or_full
+from flax_imdb.ops.sequences import padding_mask
 
 
 class Conv(SequenceLayer):

@@ -13,8 +13,9 @@ from flax.typing import Dtype, Initializer
 from jaxtyping import Array, Bool, Float
 
 from flax_imdb.layers.lstm_cell import LSTMCell, LSTMMasks, orthogonal
-from flax_imdb.layers.sequence import RowNumbers, SequenceLayer, lengths_or_full, padding_mask
+from flax_imdb.layers.sequence import RowNumbers, SequenceLayer, lengths_or_full
 from flax_imdb.ops import Direction, Op, choose
+from flax_imdb.ops.sequences import padding_mask
 
 
 class LSTM(SequenceLayer):

@@ -164,7 +164,7 @@ class LSTMCell(nn.RNNCellBase):
 
     @nn.nowrap
     def initialize_carry(
-        self, rng: Key[Array, ""], input_shape: tuple[int, ...]
+        self, rng: Key[Array, ""], input_shape: tuple[Any, ...]
     ) -> tuple[Float[Array, "batch features"], Float[Array, "batch features"]]:
         """A carry of zeros for inputs of `input_shape` (batch, in_features); `rng` is unused."""
         del rng

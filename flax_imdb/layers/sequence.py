@@ -16,8 +16,10 @@ RowNumbers = ArrayLike | Sequence[Any]
 """A whole number for each row [batch], in an array of any integer dtype or a sequence."""
 
 
-def lengths_or_full(lengths: RowNumbers | None, batch: int, time: int) -> Int[Array, " batch"]:
+def lengths_or_full(lengths: RowNumbers | None, batch: Any, time: Any) -> Int[Array, " batch"]:
     """`lengths` as int32 between 0 and `time`, or those of `batch` full rows where there are none.
+
+    Sizes are ints, or symbolic in an export.
 
     Raises:
       TypeError: they are not integers.
@@ -25,17 +27,18 @@ def lengths_or_full(lengths: RowNumbers | None, batch: int, time: int) -> Int[Ar
     """
     if lengths is None:
         return jnp.full(batch, time, jnp.int32)
-    return jnp.minimum(_as_int32(lengths, batch), time)
+    return jnp.clip(_as_int32(lengths, batch), 0, time)
 
 
-def _as_int32(lengths: RowNumbers, batch: int | None = None) -> Int[Array, " batch"]:
+def _as_int32(lengths: RowNumbers, batch: Any = None) -> Int[Array, " batch"]:
     numbers = row_numbers("lengths", lengths, batch)
-    # The cast would wrap what int32 does not hold.
-    highest = min(jnp.iinfo(dtype).max for dtype in (numbers.dtype, jnp.int32))
-    return jnp.asarray(numbers.clip(0, highest).astype(jnp.int32))
+    highest = jnp.iinfo(jnp.int32).max
+    if jnp.iinfo(numbers.dtype).max > highest:  # The cast would wrap what int32 does not hold.
+        numbers = numbers.clip(0, highest)
+    return jnp.asarray(numbers.astype(jnp.int32))
 
 
-def row_numbers(name: str, numbers: RowNumbers, batch: int | None = None) -> Array | np.ndarray:
+def row_numbers(name: str, numbers: RowNumbers, batch: Any = None) -> Array | np.ndarray:
     """`numbers` as an array of integers [batch]; `name` is what errors call them.
 
     Raises:
@@ -60,7 +63,7 @@ def row_numbers(name: str, numbers: RowNumbers, batch: int | None = None) -> Arr
     return numbers
 
 
-def rows_or_positions(rows: RowNumbers | None, batch: int) -> Array | np.ndarray:
+def rows_or_positions(rows: RowNumbers | None, batch: Any) -> Array | np.ndarray:
     """The example that each row holds, or the row's position where that is not said."""
     return jnp.arange(batch) if rows is None else row_numbers("rows", rows, batch)
 
@@ -87,7 +90,7 @@ def global_pool(
     """
     batch, time, _ = inputs.shape
     lengths = lengths_or_full(lengths, batch, time)
-    mask = padding_mask(lengths, time)[..., None]
+    mask = sequences.padding_mask(lengths, time)[..., None]
     is_float = jnp.issubdtype(inputs.dtype, jnp.floating)
     if pooling == "mean":
         # In a dtype that holds a sum and any length.

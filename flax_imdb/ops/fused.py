@@ -142,7 +142,7 @@ class _Operands(NamedTuple):
 def _forward(static: _Static, fixed: _Fixed, operands: _Operands, save: bool) -> Any:
     """The final carry, and all outputs [time, features, batch] or None; then the residuals."""
     inputs, carry, weights, _ = operands
-    time = len(inputs)
+    time = inputs.shape[0]
     inputs = inputs.reshape(time, -1)
     # Behind a barrier, or XLA multiplies by a transpose in place, which is slow.
     transposed = lax.optimization_barrier([matrix.T.astype(inputs.dtype) for matrix in weights])
@@ -184,7 +184,7 @@ def _reference(static: _Static, fixed: _Fixed, operands: _Operands) -> Any:
         return states, states
 
     first = tuple(state.reshape(-1) for state in carry)
-    _, states = lax.scan(step, first, inputs.reshape(len(inputs), -1))
+    _, states = lax.scan(step, first, inputs.reshape(inputs.shape[0], -1))
     cs, hs = (
         jnp.concatenate([start[None], after]) for start, after in zip(first, states, strict=True)
     )
@@ -217,7 +217,7 @@ def _gates(transposed: Sequence[Array], fixed: _Fixed, operands: _Operands) -> C
 def _results(static: _Static, fixed: _Fixed, cs: Array, hs: Array) -> Any:
     """The final carry and the outputs, of the states before the first step and after each."""
     (batch,) = fixed.lengths.shape
-    cs, hs = (states.reshape(len(states), -1, batch) for states in (cs, hs))
+    cs, hs = (states.reshape(states.shape[0], -1, batch) for states in (cs, hs))
     last = fixed.lengths[None, None, :]
     carry = tuple(jnp.take_along_axis(states, last, axis=0)[0] for states in (cs, hs))
     return carry, hs[1:] if static.return_sequences else None

@@ -180,16 +180,16 @@ def test_a_gradient_runs_no_loop_for_other_modes() -> None:
 
 
 def test_second_derivatives_by_the_parameters() -> None:
-    params, x, carry, lengths = problem()
-    products = [
-        jax.jvp(
-            jax.grad(lambda params, i=i: jnp.sum(run(i, params, x, carry, lengths)[1] ** 2)),
-            (params,),
-            (params,),
-        )[1]
-        for i in ("fused", "scan")
-    ]
-    assert_close(*products, 1e-4)
+    params, x, carry, lengths = problem(time=3)
+
+    @partial(jax.jit, static_argnums=0)
+    def hessian_times_params(implementation: str, params: Any) -> Any:
+        def loss(params: Any) -> Any:
+            return jnp.sum(run(implementation, params, x, carry, lengths)[1] ** 2)
+
+        return jax.jvp(jax.grad(loss), (params,), (params,))[1]
+
+    assert_close(*(hessian_times_params(name, params) for name in ("fused", "scan")), 1e-4)
 
 
 def test_under_checkpoint() -> None:
@@ -198,6 +198,27 @@ def test_under_checkpoint() -> None:
         jax.grad(lambda x, f=f: jnp.sum(f(x) ** 2))(x) for f in (outputs, jax.checkpoint(outputs))
     )
     np.testing.assert_allclose(rematerialised, gradient, atol=1e-6)
+
+
+@pytest.mark.parametrize("differentiate", [False, True])
+def test_exported_for_any_sizes(differentiate: bool) -> None:
+    params, x, _, lengths = problem()
+
+    def outputs(x: Any, lengths: Any) -> Any:
+        return LSTM(len(params["recurrent_kernel"]), reverse=True).apply(
+            {"params": {"cell": params}}, x, lengths
+        )
+
+    def gradient(x: Any, lengths: Any) -> Any:
+        return jax.grad(lambda x: jnp.sum(outputs(x, lengths) ** 2))(x)
+
+    run = gradient if differentiate else outputs
+    batch, time = jax.export.symbolic_shape("batch, time")
+    exported = jax.export.export(jax.jit(run))(
+        jax.ShapeDtypeStruct((batch, time, x.shape[2]), x.dtype),
+        jax.ShapeDtypeStruct((batch,), lengths.dtype),
+    )
+    np.testing.assert_allclose(exported.call(x, lengths), run(x, lengths), atol=1e-6)
 
 
 def test_under_pmap() -> None:
