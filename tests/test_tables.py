@@ -2,6 +2,7 @@
 
 from types import ModuleType
 
+import environments_page
 import gpu_page
 import pytest
 import reliability_page
@@ -12,7 +13,7 @@ import tutorial
 
 @pytest.mark.parametrize(
     "script",
-    [tables, tutorial, scaling_page, reliability_page, gpu_page],
+    [tables, tutorial, scaling_page, reliability_page, environments_page, gpu_page],
     ids=lambda script: script.__name__,
 )
 def test_a_page_is_what_the_committed_results_give(script: ModuleType) -> None:
