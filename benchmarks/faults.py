@@ -123,14 +123,19 @@ def phase(workdir: Path) -> str:
     return "training"
 
 
+def never_stopped(base: Path) -> tuple[ExperimentConfig, float]:
+    """An experiment whose run in ``base/reference`` nothing disturbed, and its seconds."""
+    config = experiment(few_reviews(base / "reviews"))
+    start = time.monotonic()
+    subprocess.run(command(config, base / "reference"), check=True, capture_output=True)
+    return config, time.monotonic() - start
+
+
 def kills(counts: dict[signal.Signals, int], seed: int = 0) -> list[dict[str, Any]]:
     """Send each signal to so many runs at random moments, resume each, compare how they end."""
     with tempfile.TemporaryDirectory() as temporary:
         base = Path(temporary)
-        config = experiment(few_reviews(base / "reviews"))
-        start = time.monotonic()
-        subprocess.run(command(config, base / "reference"), check=True, capture_output=True)
-        duration = time.monotonic() - start
+        config, duration = never_stopped(base)
         expected = ending(base / "reference")
 
         def trial(number: signal.Signals, n: int) -> dict[str, Any]:
@@ -202,10 +207,7 @@ def jobs(count: int, seed: int = 0, at_once: int = 3) -> list[dict[str, Any]]:
     """
     with tempfile.TemporaryDirectory() as temporary:
         base = Path(temporary)
-        config = experiment(few_reviews(base / "reviews"))
-        start = time.monotonic()
-        subprocess.run(command(config, base / "reference"), check=True, capture_output=True)
-        duration = time.monotonic() - start
+        config, duration = never_stopped(base)
         expected = _losses(base / "reference")
 
         def trial(n: int) -> dict[str, Any]:

@@ -62,6 +62,14 @@ class Job:
             process.kill()
             process.communicate()
 
+    def wait_for_epoch(self, workdir: Path) -> None:
+        """Until the first epoch has ended; no process may end before that."""
+        deadline = time.monotonic() + 100
+        while not (workdir / "metrics.jsonl").exists():
+            assert time.monotonic() < deadline
+            assert all(process.poll() is None for process in self.processes)
+            time.sleep(0.05)
+
     def end(self, number: int) -> tuple[int, str, str]:
         """Status, output and errors of one, waited for."""
         process = self.processes[number]
@@ -167,10 +175,7 @@ def test_a_signal_to_one_process_stops_all_at_one_step(reviews: Path, tmp_path: 
     workdir = tmp_path / "run"
     flags = ("--workdir", workdir, "--epochs", 100_000)
     with Job(with_devices(2, 2), train(reviews, 2, *flags)) as job:
-        deadline = time.monotonic() + 100
-        while not (workdir / "metrics.jsonl").exists():
-            assert time.monotonic() < deadline
-            time.sleep(0.05)
+        job.wait_for_epoch(workdir)
         job.processes[1].send_signal(signal.SIGINT)
         ends = job.ends()
     for (status, _, errors), number in zip(ends, (signal.SIGTERM, signal.SIGINT), strict=True):
@@ -201,11 +206,7 @@ class TestFailures:
     ) -> None:
         flags = ("--workdir", tmp_path / "run", "--epochs", 100_000, "--timeout", 10)
         with Job(with_devices(2, 1), train(reviews, 2, *flags)) as job:
-            deadline = time.monotonic() + 100
-            while not (tmp_path / "run" / "metrics.jsonl").exists():
-                assert time.monotonic() < deadline
-                assert job.processes[1 - lost].poll() is None
-                time.sleep(0.1)
+            job.wait_for_epoch(tmp_path / "run")
             job.processes[lost].send_signal(number)
             status, _, errors = job.end(1 - lost)
         assert status == 1
@@ -220,11 +221,7 @@ class TestFailures:
         flags = ("--workdir", tmp_path / "run", "--epochs", 100_000, "--timeout", 10)
         with Job(with_devices(3, 1), train(reviews, 3, *flags)) as job:
             first, *others = job.processes
-            deadline = time.monotonic() + 100
-            while not (tmp_path / "run" / "metrics.jsonl").exists():
-                assert time.monotonic() < deadline
-                assert first.poll() is None
-                time.sleep(0.1)
+            job.wait_for_epoch(tmp_path / "run")
             first.send_signal(signal.SIGSTOP)
             for other in others:
                 _, errors = other.communicate(timeout=60)
