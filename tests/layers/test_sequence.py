@@ -19,6 +19,7 @@ from flax_imdb.layers import (
     SequenceLayer,
     dropout_mask,
     global_pool,
+    lengths_or_full,
     padding_mask,
 )
 
@@ -57,26 +58,34 @@ WITHOUT_A_BATCH = {
 }
 
 
+def test_lengths_of_any_integer_type_become_int32() -> None:
+    for lengths in (
+        LENGTHS,
+        tuple(LENGTHS),
+        [jnp.int32(length) for length in LENGTHS],
+        *(np.array(LENGTHS, dtype) for dtype in ("int8", "int64", "uint8", "uint64")),
+        *(jnp.array(LENGTHS, dtype) for dtype in ("int8", "uint8", "uint16", "uint32")),
+    ):
+        normal = lengths_or_full(lengths, BATCH, 300)
+        assert normal.dtype == jnp.int32
+        np.testing.assert_array_equal(normal, LENGTHS)
+
+
+def test_lengths_beyond_either_end_become_those_of_the_end() -> None:
+    for lengths in (
+        [7, 9, -1, 200, 0],
+        np.array([7, 2**40, -1, 7, -(2**40)]),
+        jnp.array([7, 2**31 + 1, 0, 2**32 - 1, 0], jnp.uint32),
+    ):
+        np.testing.assert_array_equal(lengths_or_full(lengths, BATCH, TIME), [7, 7, 0, 7, 0])
+
+
 @pytest.mark.parametrize("user", USERS)
 class TestLengths:
-    def test_of_any_integer_type_give_the_same(self, user: str) -> None:
+    def test_of_another_type_or_beyond_the_end_give_the_same(self, user: str) -> None:
         expected = USERS[user](jnp.array(LENGTHS, jnp.int32))
-        for lengths in (
-            LENGTHS,
-            tuple(LENGTHS),
-            [jnp.int32(length) for length in LENGTHS],
-            *(np.array(LENGTHS, dtype) for dtype in ("int8", "int64", "uint8", "uint64")),
-            *(jnp.array(LENGTHS, dtype) for dtype in ("int8", "uint8", "uint16", "uint32")),
-        ):
-            np.testing.assert_array_equal(USERS[user](lengths), expected)
-
-    def test_beyond_either_end_are_those_of_the_end(self, user: str) -> None:
-        expected = USERS[user](jnp.array([7, 7, 0, 7, 0]))
-        for lengths in (
-            [7, 9, -1, 200, 0],
-            np.array([7, 2**40, -1, 7, -(2**40)]),
-            jnp.array([7, 2**31 + 1, 0, 2**32 - 1, 0], jnp.uint32),
-        ):
+        beyond = [length if length < TIME else 200 for length in LENGTHS]
+        for lengths in (beyond, np.array(beyond, np.uint8)):
             np.testing.assert_array_equal(USERS[user](lengths), expected)
 
     @pytest.mark.parametrize(
