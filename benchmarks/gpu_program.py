@@ -1,6 +1,6 @@
 """What an NVIDIA H100 would run for a training step: compiled for one, without one.
 
-    pip install "jax[cuda12]" && python benchmarks/gpu_program.py --json FILE
+    pip install "jax[cuda13]" && python benchmarks/gpu_program.py --json FILE
 
 XLA compiles for a GPU that it is only told of. What it makes says how many kernels a step launches,
 how they hang together, what memory they need, and whether this project's own kernels keep to the

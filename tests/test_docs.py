@@ -1,7 +1,12 @@
 """What the documentation shows works."""
 
 import dataclasses
+import importlib.metadata
 import re
+import shlex
+import subprocess
+import sys
+import tomllib
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -11,6 +16,11 @@ from flax_imdb import DataConfig, ExperimentConfig, ModelConfig, TrainConfig, mo
 
 ROOT = Path(__file__).parents[1]
 PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").glob("*.md"))]
+INSTALLS = {
+    arguments.strip()
+    for page in PAGES
+    for arguments in re.findall(r"pip install ([^`&\n]+)", page.read_text())
+}
 
 
 def code(page: str) -> list[str]:
@@ -59,6 +69,25 @@ def test_every_attribute_of_a_configuration_is_named() -> None:
 def test_every_architecture_is_described() -> None:
     described = re.findall(r"^\| `(\w+)` \|", (ROOT / "README.md").read_text(), re.MULTILINE)
     assert described == list(models.ARCHITECTURES)
+
+
+def test_every_extra_that_is_installed_exists() -> None:
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    extras = {
+        ".": set(project["optional-dependencies"]),
+        "jax": set(importlib.metadata.metadata("jax").get_all("Provides-Extra")),
+    }
+    installed = re.findall(r"([\w.]+)\[([\w,]+)\]", " ".join(INSTALLS))
+    assert {package for package, _ in installed} == set(extras)
+    for package, names in installed:
+        assert set(names.split(",")) <= extras[package]
+
+
+@pytest.mark.long
+@pytest.mark.parametrize("arguments", sorted(INSTALLS))
+def test_every_install_command_has_a_solution(arguments: str) -> None:
+    dry_run = [sys.executable, "-m", "pip", "install", "--dry-run", "--ignore-installed", "-q"]
+    subprocess.run([*dry_run, *shlex.split(arguments)], check=True, cwd=ROOT)
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
