@@ -50,6 +50,14 @@ def imdb_reviews_dir() -> Path:
     return directory
 
 
+@pytest.fixture(scope="module")
+def reviews(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A directory with the tiny dataset of `fake_reviews`."""
+    import fake_reviews
+
+    return fake_reviews.write(tmp_path_factory.mktemp("reviews"))
+
+
 @pytest.fixture(autouse=True, scope="session")
 def own_cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     """Encoded reviews are kept in a directory of the tests' own."""

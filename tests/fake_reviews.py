@@ -3,15 +3,10 @@
 All reviews are as long as `config` lets them be: one shape of batch, compiled once.
 """
 
-import io
 from pathlib import Path
-from typing import Any
 
 import numpy as np
-from rich.console import Console
 
-from flax_imdb import run
-from flax_imdb.config import ExperimentConfig
 from flax_imdb.data import DataConfig
 from flax_imdb.data.reviews import LABELS
 
@@ -36,10 +31,3 @@ def config(directory: Path, **settings: object) -> DataConfig:
     return DataConfig(
         **{"data_dir": str(directory), "vocab_size": 20, "max_length": 10, **settings}
     )  # type: ignore[arg-type]
-
-
-def quiet_train(config: ExperimentConfig, workdir: Path, **options: Any) -> tuple[dict, str]:
-    """The result of training, and what was printed."""
-    output = io.StringIO()
-    result = run.train(config, workdir, console=Console(file=output, width=200), **options)
-    return result, output.getvalue()

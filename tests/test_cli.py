@@ -12,7 +12,6 @@ import threading
 import types
 from pathlib import Path
 
-import fake_reviews
 import jax
 import pytest
 
@@ -22,11 +21,6 @@ from flax_imdb.report import ProgramConsole
 from flax_imdb.workdir import Workdir
 
 ROOT = Path(__file__).parents[1]
-
-
-@pytest.fixture(scope="module")
-def reviews(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return fake_reviews.write(tmp_path_factory.mktemp("reviews"))
 
 
 def run(*args: object, stdin: bytes = b"") -> subprocess.CompletedProcess[str]:

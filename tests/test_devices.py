@@ -15,8 +15,7 @@ import permissions
 import pytest
 
 from flax_imdb import devices
-from flax_imdb.data.encoding import cache_dir
-from flax_imdb.devices import select_devices
+from flax_imdb.devices import Processes, exchange, in_all, in_first, select_devices
 from flax_imdb.errors import InputError
 
 HITS = """
@@ -154,20 +153,6 @@ def test_memory_that_was_freed_is_used_again_without_a_page_fault() -> None:
     assert tuned < 10
 
 
-def test_without_a_home_the_cache_must_be_named(monkeypatch: pytest.MonkeyPatch) -> None:
-    for name in ("FLAX_IMDB_CACHE", "XDG_CACHE_HOME"):
-        monkeypatch.delenv(name, raising=False)
-
-    def no_home() -> Path:
-        raise RuntimeError("Could not determine home directory.")
-
-    monkeypatch.setattr(Path, "home", no_home)
-    with pytest.raises(
-        InputError, match=r"there is no home directory .* FLAX_IMDB_CACHE must name"
-    ):
-        cache_dir()
-
-
 def test_processes_with_different_numbers_of_accelerators(monkeypatch: pytest.MonkeyPatch) -> None:
     @dataclasses.dataclass
     class Device:
@@ -186,3 +171,34 @@ def test_no_device_at_all(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(jax, "devices", unknown)
     with pytest.raises(InputError, match="finds no device: Unable to initialize backend 'abacus'"):
         select_devices("auto")
+
+
+@pytest.mark.parametrize(
+    ("settings", "complaint"),
+    [
+        ({"coordinator": "host:1"}, "go together: --num-processes is missing"),
+        ({"num_processes": 2, "process_id": 0}, "go together: --coordinator is missing"),
+        ({"coordinator": "host", "num_processes": 2, "process_id": 0}, "host is no address"),
+        ({"coordinator": ":80", "num_processes": 2, "process_id": 0}, ":80 is no address"),
+        ({"coordinator": "a:99999", "num_processes": 2, "process_id": 0}, "a:99999 is no address"),
+        ({"coordinator": "a:1", "num_processes": 0, "process_id": 0}, "--num-processes 0 is too"),
+        ({"coordinator": "a:1", "num_processes": 2, "process_id": -1}, "--process-id -1 is too"),
+        ({"coordinator": "a:1", "num_processes": 2, "process_id": 2}, "counted from 0 to 1"),
+        ({"timeout": 0}, "--timeout 0 is too small: 1 or more is needed"),
+        ({"timeout": 86_401}, "--timeout 86401 is too large"),
+    ],
+)
+def test_flags_that_make_no_sense(settings: dict[str, Any], complaint: str) -> None:
+    with pytest.raises(InputError, match=complaint):
+        Processes(**settings)
+
+
+def test_alone_there_is_nobody_to_ask() -> None:
+    assert exchange({"a": (1, 2)}) == [{"a": (1, 2)}]
+    assert in_first(lambda: 3) == 3
+
+    def fail() -> None:
+        raise InputError("no")
+
+    with pytest.raises(InputError, match="no"):
+        in_all(fail)

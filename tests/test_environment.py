@@ -10,8 +10,8 @@ import fake_reviews
 import jax
 import numpy as np
 import pytest
-from fake_reviews import quiet_train
 from faults import untimed
+from small_runs import quiet_train
 
 from flax_imdb import environment
 from flax_imdb.config import ExperimentConfig
@@ -19,11 +19,6 @@ from flax_imdb.errors import InputError
 from flax_imdb.models import ModelConfig
 from flax_imdb.predict import load
 from flax_imdb.training import TrainConfig
-
-
-@pytest.fixture(scope="module")
-def reviews(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return fake_reviews.write(tmp_path_factory.mktemp("reviews"))
 
 
 def experiment(reviews: Path, epochs: int = 1) -> ExperimentConfig:

@@ -1,4 +1,4 @@
-"""A run from start to prediction: files, resuming, refusals."""
+"""A run: its files, resuming it, refusals."""
 
 import dataclasses
 import json
@@ -11,14 +11,14 @@ import fake_reviews
 import jax
 import numpy as np
 import pytest
-from fake_reviews import quiet_train
+from small_runs import STEPS, assert_same_run, experiment, quiet_train
 
-import flax_imdb
-from flax_imdb.config import ExperimentConfig, dump_config, load_config
+from flax_imdb.config import load_config
 from flax_imdb.errors import InputError
-from flax_imdb.models import ModelConfig
 from flax_imdb.predict import load
-from flax_imdb.training import TrainConfig
+from flax_imdb.report import TrainingReport
+from flax_imdb.training import Progress
+from flax_imdb.training.checkpoints import CheckpointConfig
 
 RESULT_KEYS = {
     *("arch", "dataset", "device", "devices", "epochs", "seed", "padding", "precision"),
@@ -29,27 +29,6 @@ METRICS_KEYS = {
     *("epoch", "step", "train_loss", "train_accuracy", "eval_split", "eval_loss"),
     *("eval_accuracy", "seconds", "step_ms_median", "examples_per_second"),
 }
-
-
-@pytest.fixture(scope="module")
-def reviews(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return fake_reviews.write(tmp_path_factory.mktemp("reviews"))
-
-
-def experiment(
-    reviews: Path,
-    arch: str = "lstm_dropout",
-    epochs: int = 2,
-    runs: int = 1,
-    implementation: str = "auto",
-    **data: Any,
-) -> ExperimentConfig:
-    return ExperimentConfig(
-        model=ModelConfig(arch, embedding_features=8, features=8, implementation=implementation),
-        data=fake_reviews.config(reviews, **data),
-        training=TrainConfig(epochs=epochs, batch_size=8, learning_rate=0.02),
-        runs=runs,
-    )
 
 
 def parameters(workdir: Path) -> Any:
@@ -157,17 +136,6 @@ class TestSameBits:
         resumed, _ = quiet_train(experiment(reviews, epochs=3), tmp_path, resume=True)
         assert resumed["test_loss"] == pytest.approx(result["test_loss"], rel=1e-3)
 
-    def test_a_run_trained_by_what_is_not_here_predicts(
-        self, finished: tuple[Path, dict, str], tmp_path: Path
-    ) -> None:
-        workdir, result, _ = finished
-        shutil.copytree(workdir, tmp_path / "run")
-        config = json.loads((tmp_path / "run" / "config.json").read_text())
-        config["model"]["implementation"] = "cudnn"
-        (tmp_path / "run" / "config.json").write_text(json.dumps(config))
-        loss, _ = load(tmp_path / "run").evaluate()
-        assert loss == pytest.approx(result["test_loss"])
-
     def test_a_run_that_died_between_checkpoint_and_metrics_loses_no_line(
         self, reviews: Path, tmp_path: Path
     ) -> None:
@@ -206,85 +174,6 @@ class TestValidation:
         assert (result["train_examples"], result["validation_examples"]) == (60, 24)
         loss, accuracy = load(tmp_path).evaluate()
         assert (loss, accuracy) == (result["test_loss"], result["test_accuracy"])
-
-
-class TestLoad:
-    def test_evaluate_repeats_the_printed_numbers(self, finished: tuple[Path, dict, str]) -> None:
-        workdir, result, _ = finished
-        assert load(workdir).evaluate() == (result["test_loss"], result["test_accuracy"])
-
-    def test_predict(self, finished: tuple[Path, dict, str]) -> None:
-        model = flax_imdb.load(finished[0])
-        good, bad, long = model.predict(
-            ["The film was GOOD!", "a bad<br />story", "good " + "the film was a " * 50 + "bad"]
-        )
-        assert (good.label, bad.label) == ("positive", "negative")
-        assert bad.probability < 0.5 < good.probability
-        assert long.label == "negative"  # the end is what is kept
-        assert model.predict([]) == []
-
-    @pytest.mark.parametrize(
-        ("text", "reason"),
-        [
-            ("", "no words in ''"),
-            ("<br /> ... !", "no words in '<br /> ... !'"),
-            ("a" * 1_000_001, "1,000,001 characters are too many for a review: 1,000,000 at most"),
-            ("caf\udce9", "not UTF-8"),
-        ],
-    )
-    def test_a_text_that_cannot_be_read(
-        self, finished: tuple[Path, dict, str], text: str, reason: str
-    ) -> None:
-        with pytest.raises(InputError) as raised:
-            load(finished[0]).predict(["good", text])
-        assert str(raised.value) == f"text 2 cannot be read: {reason}"
-
-    def test_a_directory_without_a_run(self, tmp_path: Path) -> None:
-        with pytest.raises(InputError, match="holds no run: name a directory"):
-            load(tmp_path)
-
-    def test_one_of_several_runs_must_be_named(self, reviews: Path, tmp_path: Path) -> None:
-        config = dump_config(experiment(reviews, runs=3))
-        (tmp_path / "config.json").write_text(config)
-        with pytest.raises(InputError, match=r"holds 3 runs: name one of them, such as .*/seed-7"):
-            load(tmp_path)
-
-    def test_a_run_without_a_finished_epoch(
-        self, finished: tuple[Path, dict, str], tmp_path: Path
-    ) -> None:
-        """Whatever of its files is there already."""
-        for name in ("config.json", "vocabulary.json", "checkpoints"):
-            with pytest.raises(InputError, match=r"holds no run|no finished epoch yet: --resume"):
-                load(tmp_path)
-            source, target = finished[0] / name, tmp_path / name
-            target.mkdir() if source.is_dir() else shutil.copy(source, target)
-        with pytest.raises(InputError, match="has no finished epoch yet: --resume the run"):
-            load(tmp_path)
-
-    def test_other_reviews_than_it_was_trained_on(
-        self, finished: tuple[Path, dict, str], tmp_path: Path
-    ) -> None:
-        others = fake_reviews.write(tmp_path, train=20)
-        with pytest.raises(InputError, match="holds other reviews than the run was trained on"):
-            load(finished[0]).evaluate(str(others))
-
-    def test_the_reviews_may_move(self, finished: tuple[Path, dict, str], tmp_path: Path) -> None:
-        workdir, result, _ = finished
-        moved = fake_reviews.write(tmp_path)
-        assert load(workdir).evaluate(str(moved))[1] == result["test_accuracy"]
-
-    def test_a_checkpoint_of_another_architecture(
-        self, reviews: Path, finished: tuple[Path, dict, str], tmp_path: Path
-    ) -> None:
-        quiet_train(experiment(reviews, epochs=1), tmp_path)
-        config = load_config(tmp_path / "config.json")
-        for arch, features in (("conv_lstm", 8), ("lstm", 9)):
-            model = dataclasses.replace(config.model, arch=arch, features=features)
-            other = dump_config(dataclasses.replace(config, model=model))
-            (tmp_path / "config.json").write_text(other)
-            with pytest.raises(InputError, match="is another run's: --") as raised:
-                load(tmp_path)
-            assert "\n" not in str(raised.value)
 
 
 class TestRefusals:
@@ -457,3 +346,60 @@ class TestSynthetic:
         assert console.count("SYNTHETIC REVIEWS") == 2
         for name in ("config.json", "metrics.jsonl", "result.json", "vocabulary.json"):
             assert "synthetic" in (workdir / name).read_text().lower()
+
+
+class TestCheckpointsWithinAnEpoch:
+    def test_a_run_that_dies_goes_on_from_the_newest(
+        self,
+        reviews: Path,
+        finished: tuple[Path, dict, str],
+        tmp_path: Path,
+        monkeypatch: pytest.MonkeyPatch,
+        capsys: pytest.CaptureFixture[str],
+    ) -> None:
+        step, count = TrainingReport.step, 0
+
+        def die(self: TrainingReport, progress: Progress) -> None:
+            nonlocal count
+            count += 1
+            if count == STEPS + 9:
+                raise ZeroDivisionError
+            step(self, progress)
+
+        monkeypatch.setattr(TrainingReport, "step", die)
+        saving = CheckpointConfig(checkpoint_steps=5, keep_checkpoints=2)
+        with pytest.raises(ZeroDivisionError):
+            quiet_train(experiment(reviews, epochs=3), tmp_path, checkpoints=saving)
+        monkeypatch.undo()
+        steps = {int(p.name) for p in (tmp_path / "checkpoints").glob("[0-9]*")}
+        assert steps == {STEPS, 15, 20}
+        # A process that is killed between a checkpoint and its digests leaves such a one.
+        (tmp_path / "checkpoints" / "20" / "SHA256SUMS").unlink()
+        _, console = quiet_train(experiment(reviews, epochs=3), tmp_path, resume=True)
+        said = capsys.readouterr().err
+        assert said.startswith("warning: the checkpoint ")
+        assert said.endswith("/20 is damaged: it has no SHA256SUMS: writing it was not finished\n")
+        assert "resumed after step 15, in epoch 2" in console
+        assert_same_run(tmp_path, finished[0])
+
+    def test_a_finished_run_whose_checkpoint_is_damaged_is_made_whole(
+        self, reviews: Path, finished: tuple[Path, dict, str], tmp_path: Path
+    ) -> None:
+        config = experiment(reviews, epochs=3)
+        quiet_train(config, tmp_path)
+        path = tmp_path / "checkpoints" / str(3 * STEPS) / "state" / "manifest.ocdbt"
+        path.write_bytes(path.read_bytes()[:-1])
+        with pytest.raises(InputError, match=r"/36 is damaged: .*manifest.ocdbt has other bytes"):
+            load(tmp_path)
+        quiet_train(config, tmp_path, resume=True)
+        assert_same_run(tmp_path, finished[0])
+
+    def test_checkpoints_that_are_gone_are_missed(self, reviews: Path, tmp_path: Path) -> None:
+        config = experiment(reviews, epochs=1)
+        quiet_train(config, tmp_path)
+        for path in (tmp_path / "checkpoints").iterdir():
+            path.rename(tmp_path / f"mine-{path.name}")
+        with pytest.raises(
+            InputError, match=r"it is empty., but 1 epochs in metrics.jsonl had one"
+        ):
+            quiet_train(config, tmp_path, resume=True)

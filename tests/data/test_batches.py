@@ -1,5 +1,6 @@
 """Which rows are in which batch, and what a batch looks like."""
 
+import jax
 import numpy as np
 import pytest
 from hypothesis import given
@@ -113,3 +114,16 @@ def test_the_first_batch_of_a_known_epoch(epoch: int, first: list[int]) -> None:
     data = examples([1 + i % 40 for i in range(300)])
     plan = Batching(4, 40).plan_epoch(data, seed=7, epoch=epoch)
     assert plan[0].indices.tolist() == first
+
+
+def test_a_share_of_a_batch_is_some_of_its_rows() -> None:
+    rng = np.random.default_rng(0)
+    reviews = [rng.integers(3, 30, rng.integers(1, 13)) for _ in range(9)]
+    examples = Examples.build(reviews, rng.integers(0, 2, 9))
+    for padding in ("masked", "keras"):
+        batching = Batching(9, 12, padding, multiple_of=8)
+        (planned,) = batching.plan_evaluation(examples)
+        shares = [batching.make(examples, planned, (part, 4)) for part in range(4)]
+        whole = batching.make(examples, planned)
+        joined = {name: np.concatenate([share[name] for share in shares]) for name in whole}
+        jax.tree.map(np.testing.assert_array_equal, joined, dict(whole))

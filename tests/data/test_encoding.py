@@ -10,6 +10,7 @@ import pytest
 from flax_imdb.data import encoding
 from flax_imdb.data.encoding import Examples, encode, load_corpus
 from flax_imdb.data.reviews import Reviews, Split
+from flax_imdb.errors import InputError
 
 
 class FewReviews(Reviews):
@@ -176,3 +177,17 @@ class TestCache:
         with np.load(entry) as arrays:
             np.savez(entry, **{**arrays, "words": np.array([print], dtype=object)})
         assert_same(load_corpus(FewReviews()), expected)
+
+
+def test_without_a_home_the_cache_must_be_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("FLAX_IMDB_CACHE", "XDG_CACHE_HOME"):
+        monkeypatch.delenv(name, raising=False)
+
+    def no_home() -> Path:
+        raise RuntimeError("Could not determine home directory.")
+
+    monkeypatch.setattr(Path, "home", no_home)
+    with pytest.raises(
+        InputError, match=r"there is no home directory .* FLAX_IMDB_CACHE must name"
+    ):
+        encoding.cache_dir()

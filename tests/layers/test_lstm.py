@@ -1,4 +1,4 @@
-"""The cell and the LSTM against a plain NumPy loop and against Keras's layers."""
+"""The LSTM against a plain NumPy loop, Keras's layer and flax's cells."""
 
 from typing import Any
 
@@ -8,30 +8,11 @@ import keras
 import numpy as np
 import pytest
 from flax import linen as nn
-from flax import nnx
 from jax.test_util import check_grads
+from numerics import assert_close
+from small_lstm import FEATURES, LENGTHS, TIME, cell_params, inputs
 
-from flax_imdb import models
-from flax_imdb.layers import LSTM, Bidirectional, Conv, Dropout, LSTMCell, LSTMMasks, MaxPool
-
-BATCH, TIME, IN_FEATURES, FEATURES = 4, 9, 3, 5
-LENGTHS = jnp.array([9, 1, 0, 6])
-
-
-def inputs() -> jax.Array:
-    return jax.random.normal(jax.random.key(0), (BATCH, TIME, IN_FEATURES))
-
-
-def cell_params() -> dict[str, jax.Array]:
-    rng = np.random.default_rng(1)
-    shapes = {
-        "kernel": (IN_FEATURES, 4 * FEATURES),
-        "recurrent_kernel": (FEATURES, 4 * FEATURES),
-        "bias": (4 * FEATURES,),
-    }
-    return {
-        name: jnp.asarray(rng.normal(0, 0.5, shape), jnp.float32) for name, shape in shapes.items()
-    }
+from flax_imdb.layers import LSTM, Bidirectional, LSTMCell, SequenceLayer
 
 
 def numpy_lstm(
@@ -152,96 +133,6 @@ class TestDropout:
             peer.cell.get_recurrent_dropout_mask = lambda _: state
         np.testing.assert_allclose(outputs, peer(x, training=True), atol=1e-6)
 
-    @pytest.mark.parametrize("rate", [0.2, 0.5])
-    def test_masks_keep_the_mean_and_differ_between_rows_and_gates(self, rate: float) -> None:
-        cell = LSTMCell(FEATURES, dropout=rate, recurrent_dropout=rate)
-        masks: LSTMMasks = cell.apply(
-            {}, jnp.ones((2000, 6)), rngs={"dropout": jax.random.key(0)}, method="draw_masks"
-        )
-        for mask, width in ((masks.inputs, 6), (masks.state, FEATURES)):
-            assert mask is not None
-            assert mask.shape == (2000, 4, width)
-            scale = jnp.float32(1) / jnp.float32(1 - rate)
-            assert set(np.unique(mask)) == {0, np.float32(scale)}
-            np.testing.assert_allclose(mask.mean(axis=0), 1, atol=5 * scale / 2000**0.5)
-            assert bool((mask[0] != mask[1]).any())
-            assert bool((mask[:, 0] != mask[:, 1]).any())
-
-    @pytest.mark.parametrize("rate", [-0.1, 1.0, float("nan")])
-    def test_a_rate_that_is_no_share(self, rate: float) -> None:
-        layer = LSTM(FEATURES, dropout=rate)
-        with pytest.raises(ValueError, match=r"dropout is .*: a share in \[0, 1\) is needed"):
-            layer.init(
-                {"params": jax.random.key(0), "dropout": jax.random.key(1)},
-                inputs(),
-                deterministic=False,
-            )
-
-
-class TestInFlax:
-    """The cell in flax's RNN, and flax's cells in this LSTM."""
-
-    def test_the_cell_in_flax_rnn(self) -> None:
-        x, params = inputs(), cell_params()
-        theirs = nn.RNN(LSTMCell(FEATURES)).apply({"params": {"cell": params}}, x)
-        ours = LSTM(FEATURES).apply({"params": {"cell": params}}, x)
-        np.testing.assert_allclose(ours, theirs, atol=1e-6)
-
-    def test_the_cell_drops_in_flax_rnn(self) -> None:
-        """With the same key at every step, the same units are dropped at every step."""
-        rnn = nn.RNN(
-            LSTMCell(FEATURES, recurrent_dropout=0.5, deterministic=False),
-            split_rngs={"params": False, "dropout": False},
-        )
-        variables = {"params": {"cell": cell_params()}}
-        outputs = [
-            rnn.apply(variables, inputs(), rngs={"dropout": jax.random.key(seed)})
-            for seed in (0, 0, 1)
-        ]
-        np.testing.assert_array_equal(outputs[0], outputs[1])
-        assert bool((outputs[0] != outputs[2]).any())
-
-    @pytest.mark.parametrize("cell", [nn.OptimizedLSTMCell, nn.LSTMCell, nn.GRUCell, nn.SimpleCell])
-    @pytest.mark.parametrize("reverse", [False, True])
-    def test_flax_cells(self, cell: Any, reverse: bool) -> None:
-        layer = LSTM(FEATURES, cell=cell, reverse=reverse)
-        x, lengths = inputs(), LENGTHS
-        variables = layer.init(jax.random.key(0), x)
-        ours = layer.apply(variables, x, lengths)
-        peer = nn.RNN(cell(FEATURES), reverse=reverse, keep_order=True)
-        theirs = peer.apply(variables, x, seq_lengths=lengths)
-        for row, length in enumerate(LENGTHS):
-            np.testing.assert_allclose(ours[row, :length], theirs[row, :length], atol=1e-6)
-
-
-@pytest.mark.parametrize(
-    "module",
-    [
-        LSTM(FEATURES),
-        LSTM(FEATURES, cell=nn.GRUCell),
-        Bidirectional(LSTM(FEATURES)),
-        Conv(FEATURES, 3),
-        MaxPool(2),
-        Dropout(0.5),
-        LSTMCell(FEATURES),
-        models.Classifier(9, 2, encoder=(LSTM(FEATURES, return_sequences=False),)),
-    ],
-    ids=lambda module: type(module).__name__,
-)
-def test_in_nnx_a_module_gives_what_it_gives_in_linen(module: Any) -> None:
-    args: tuple[Any, ...] = (inputs(),)
-    if isinstance(module, LSTMCell):
-        args = (module.initialize_carry(jax.random.key(0), (BATCH, IN_FEATURES)), inputs()[:, 0])
-    elif isinstance(module, models.Classifier):
-        args = (jnp.ones((BATCH, TIME), int), LENGTHS)
-    bridged = nnx.bridge.ToNNX(module, rngs=nnx.Rngs(0)).lazy_init(*args)
-    params = nnx.to_pure_dict(nnx.state(bridged, nnx.Param))
-    shapes = jax.eval_shape(module.init, jax.random.key(0), *args).get("params", {})
-    assert jax.tree.map(jnp.shape, params) == jax.tree.map(jnp.shape, shapes)
-    jax.tree.map(
-        np.testing.assert_array_equal, bridged(*args), module.apply({"params": params}, *args)
-    )
-
 
 class TestNumbersOutside:
     """What stands at padding, dtypes, and names."""
@@ -275,17 +166,33 @@ class TestNumbersOutside:
         variables = LSTM(FEATURES, param_dtype=jnp.bfloat16).init(jax.random.key(0), inputs())
         assert {leaf.dtype for leaf in jax.tree.leaves(variables)} == {jnp.dtype(jnp.bfloat16)}
 
-    def test_forget_bias_is_one_and_the_recurrent_kernel_orthogonal(self) -> None:
-        params = LSTM(FEATURES).init(jax.random.key(0), inputs())["params"]["cell"]
-        np.testing.assert_array_equal(params["bias"].reshape(4, -1)[:, 0], [0, 1, 0, 0])
-        kernel = params["recurrent_kernel"]
-        np.testing.assert_allclose(kernel @ kernel.T, np.eye(FEATURES), atol=1e-5)
+    @pytest.mark.parametrize("transform", [jax.jit, jax.checkpoint, jax.vmap])
+    def test_under_transformations(self, transform: Any) -> None:
+        variables = {"params": {"cell": cell_params()}}
 
-    def test_unknown_implementation(self) -> None:
-        with pytest.raises(
-            ValueError, match="implementation 'magic' is unknown: one of auto, scan, fused"
-        ):
-            LSTM(FEATURES, implementation="magic").init(jax.random.key(0), inputs())
+        def run(x: Any) -> jax.Array:
+            return LSTM(FEATURES).apply(variables, x)
+
+        batched = transform is jax.vmap
+        x = inputs()[None] if batched else inputs()
+        expected = run(inputs())[None] if batched else run(inputs())
+        np.testing.assert_allclose(transform(run)(x), expected, atol=1e-6)
+
+
+class TestCells:
+    """Other cells than this project's own."""
+
+    @pytest.mark.parametrize("cell", [nn.OptimizedLSTMCell, nn.LSTMCell, nn.GRUCell, nn.SimpleCell])
+    @pytest.mark.parametrize("reverse", [False, True])
+    def test_flax_cells(self, cell: Any, reverse: bool) -> None:
+        layer = LSTM(FEATURES, cell=cell, reverse=reverse)
+        x, lengths = inputs(), LENGTHS
+        variables = layer.init(jax.random.key(0), x)
+        ours = layer.apply(variables, x, lengths)
+        peer = nn.RNN(cell(FEATURES), reverse=reverse, keep_order=True)
+        theirs = peer.apply(variables, x, seq_lengths=lengths)
+        for row, length in enumerate(LENGTHS):
+            np.testing.assert_allclose(ours[row, :length], theirs[row, :length], atol=1e-6)
 
     def test_a_subclass_of_the_cell_computes_what_it_says(self) -> None:
         class Doubled(LSTMCell):
@@ -299,14 +206,78 @@ class TestNumbersOutside:
             doubled, 2 * LSTM(FEATURES).apply(variables, inputs()), atol=1e-6
         )
 
-    @pytest.mark.parametrize("transform", [jax.jit, jax.checkpoint, jax.vmap])
-    def test_under_transformations(self, transform: Any) -> None:
-        variables = {"params": {"cell": cell_params()}}
 
-        def run(x: Any) -> jax.Array:
-            return LSTM(FEATURES).apply(variables, x)
+def values_and_gradients(layer: SequenceLayer, time: int = 23, in_features: int = 4) -> Any:
+    """Of a loss that looks at all that comes out, by the parameters and the inputs."""
+    rng = np.random.default_rng(0)
+    x = jnp.asarray(rng.normal(size=(5, time, in_features)), jnp.float32)
+    lengths = jnp.array([time, 0, 1, time // 2, time - 1])
+    variables = layer.init(jax.random.key(0), x, lengths)
 
-        batched = transform is jax.vmap
-        x = inputs()[None] if batched else inputs()
-        expected = run(inputs())[None] if batched else run(inputs())
-        np.testing.assert_allclose(transform(run)(x), expected, atol=1e-6)
+    def loss(variables: Any, x: Any) -> Any:
+        results = layer.apply(
+            variables, x, lengths, deterministic=False, rngs={"dropout": jax.random.key(1)}
+        )
+        return sum(jnp.sum(jnp.sin(leaf)) for leaf in jax.tree.leaves(results)), results
+
+    return variables, jax.jit(jax.value_and_grad(loss, argnums=(0, 1), has_aux=True))(variables, x)
+
+
+class TestRemat:
+    """Rematerialisation over time: less memory, the same numbers."""
+
+    @pytest.mark.parametrize("implementation", ["scan", "fused"])
+    @pytest.mark.parametrize(("reverse", "return_sequences"), [(False, True), (True, False)])
+    def test_changes_no_number(
+        self, implementation: str, reverse: bool, return_sequences: bool
+    ) -> None:
+        """Neither the parameters' first values nor a result or a gradient, with dropout."""
+        layer = LSTM(
+            6,
+            dropout=0.2,
+            recurrent_dropout=0.2,
+            reverse=reverse,
+            return_sequences=return_sequences,
+            return_carry=True,
+            implementation=implementation,
+        )
+        assert_close(values_and_gradients(layer.clone(remat_steps=5)), values_and_gradients(layer))
+
+    @pytest.mark.parametrize(("time", "steps"), [(1, 1), (7, 3), (5, 8)])
+    def test_of_any_length(self, time: int, steps: int) -> None:
+        layer = LSTM(3)
+        assert_close(
+            values_and_gradients(layer.clone(remat_steps=steps), time),
+            values_and_gradients(layer, time),
+        )
+
+    def test_in_both_directions_and_with_other_cells(self) -> None:
+        layer = LSTM(6, cell=nn.GRUCell, return_sequences=False)
+        plain, remat = (Bidirectional(one) for one in (layer, layer.clone(remat_steps=4)))
+        assert_close(values_and_gradients(remat), values_and_gradients(plain))
+
+    @pytest.mark.parametrize("implementation", ["scan", "fused"])
+    def test_takes_less_memory(self, implementation: str) -> None:
+        def temporary_bytes(remat_steps: int | None) -> int:
+            layer = LSTM(
+                64, return_sequences=False, implementation=implementation, remat_steps=remat_steps
+            )
+            x = jnp.zeros((8, 1024, 4))
+            variables = layer.init(jax.random.key(0), x)
+            gradient = jax.jit(jax.grad(lambda variables, x: layer.apply(variables, x).sum()))
+            return int(gradient.lower(variables, x).compile().memory_analysis().temp_size_in_bytes)
+
+        assert temporary_bytes(32) < temporary_bytes(None) / 8
+
+    @pytest.mark.parametrize("steps", [0, -3])
+    def test_a_number_of_steps_that_makes_no_sense(self, steps: int) -> None:
+        with pytest.raises(ValueError, match=f"remat_steps is {steps}: 1 or more is needed"):
+            LSTM(3, remat_steps=steps).init(jax.random.key(0), jnp.zeros((1, 4, 2)))
+
+
+def test_no_steps_leave_the_carry_as_it_was() -> None:
+    carry = (jnp.ones((2, 3)), jnp.full((2, 3), 2.0))
+    layer = LSTM(3, return_carry=True)
+    variables = layer.init(jax.random.key(0), inputs())
+    after, _ = layer.apply(variables, inputs()[:2, :0], initial_carry=carry)
+    jax.tree.map(np.testing.assert_array_equal, after, carry)

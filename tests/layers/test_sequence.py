@@ -170,14 +170,6 @@ def test_no_steps_or_no_rows_give_zeros(layer: SequenceLayer, batch: int, time: 
     )
 
 
-def test_no_steps_leave_the_carry_as_it_was() -> None:
-    carry = (jnp.ones((2, 3)), jnp.full((2, 3), 2.0))
-    layer = LSTM(3, return_carry=True)
-    variables = layer.init(jax.random.key(0), inputs())
-    after, _ = layer.apply(variables, inputs(2, 0), initial_carry=carry)
-    jax.tree.map(np.testing.assert_array_equal, after, carry)
-
-
 @pytest.mark.parametrize("pooling", ["max", "mean"])
 @pytest.mark.parametrize(("batch", "time"), [(2, 0), (0, 4)])
 def test_a_pool_of_nothing_is_zero(pooling: str, batch: int, time: int) -> None:
@@ -200,6 +192,17 @@ class TestDtypesOfPools:
             np.testing.assert_allclose(global_pool(x, None, "mean"), 100)
         assert global_pool(x, None, "mean").dtype == jnp.float32
 
-    def test_infinite_inputs_stay_so(self) -> None:
-        x = jnp.array([[-jnp.inf, -jnp.inf, 1.0]])[..., None]
-        np.testing.assert_array_equal(MaxPool(2).apply({}, x, [1])[0, :, 0], [-jnp.inf, 0])
+
+class TestGlobalPool:
+    def test_over_valid_steps_alone(self) -> None:
+        x = inputs()
+        for pooling in ("max", "mean"):
+            pooled = global_pool(x, LENGTHS, pooling)
+            for row, length in enumerate(LENGTHS):
+                valid = x[row, :length]
+                expected = getattr(jnp, pooling)(valid, axis=0) if length else np.zeros(3)
+                np.testing.assert_allclose(pooled[row], expected, atol=1e-6)
+
+    def test_unknown(self) -> None:
+        with pytest.raises(ValueError, match="pooling 'min' is unknown: 'max' or 'mean'"):
+            global_pool(inputs(), LENGTHS, "min")

@@ -15,16 +15,15 @@ import jax.numpy as jnp
 import numpy as np
 import permissions
 import pytest
+from epochs import epochs
 
 from flax_imdb import models
 from flax_imdb.errors import InputError
 from flax_imdb.training import (
-    EpochRecord,
     History,
     TrainState,
     UnfinishedEpoch,
     create_state,
-    reported_epoch,
 )
 from flax_imdb.training.checkpoints import (
     CheckpointConfig,
@@ -32,7 +31,7 @@ from flax_imdb.training.checkpoints import (
     Experiment,
     are_whole,
 )
-from flax_imdb.training.digests import NAME, check_digests, write_digests
+from flax_imdb.training.digests import NAME, write_digests
 
 EXPERIMENT = Experiment({"--arch": "lstm", "--seed": 7}, "abc", ["<pad>", "<start>", "<unk>", "a"])
 
@@ -47,21 +46,6 @@ def at(template: TrainState, step: int) -> TrainState:
     """A state with numbers of its own."""
     params = jax.tree.map(lambda leaf: leaf + step, template.params)
     return template.replace(step=jnp.int32(step), params=params)
-
-
-def epochs(*steps: int, accuracies: tuple[float, ...] = ()) -> list[EpochRecord]:
-    """Records of epochs that ended with these steps; accuracies are of validation rows."""
-    names = EpochRecord.__annotations__
-    return [
-        {  # type: ignore[misc]
-            **dict.fromkeys(names, 0),
-            "epoch": number + 1,
-            "step": step,
-            "eval_split": "validation" if accuracies else "test",
-            "eval_accuracy": accuracies[number] if accuracies else 0.5,
-        }
-        for number, step in enumerate(steps)
-    ]
 
 
 def save(directory: Path, template: TrainState, *saved: tuple[int, History], keep: int = 9) -> None:
@@ -439,27 +423,6 @@ with t.Checkpoints(Path(sys.argv[1]), t.EXPERIMENT) as checkpoints:
             save_and(None)
 
 
-class TestDigests:
-    def test_they_are_those_of_sha256sum(self, tmp_path: Path) -> None:
-        (tmp_path / "b").mkdir()
-        for name in ("a", "b/a file"):
-            (tmp_path / name).write_text(name)
-        write_digests(tmp_path)
-        check_digests(tmp_path)
-        done = subprocess.run(
-            ["sha256sum", "-c", NAME], cwd=tmp_path, capture_output=True, check=True
-        )
-        assert done.stdout.decode() == "a: OK\nb/a file: OK\n"
-
-    def test_a_directory_in_the_place_of_a_file(self, tmp_path: Path) -> None:
-        (tmp_path / "a").write_text("a")
-        write_digests(tmp_path)
-        (tmp_path / "a").unlink()
-        (tmp_path / "a").mkdir()
-        with pytest.raises(InputError, match="its file a is missing"):
-            check_digests(tmp_path)
-
-
 class TestConfig:
     @pytest.mark.parametrize(
         ("setting", "message"),
@@ -474,8 +437,3 @@ class TestConfig:
         with pytest.raises(InputError, match=message):
             CheckpointConfig(**setting)
         assert dataclasses.asdict(CheckpointConfig()).keys() >= setting.keys()
-
-
-def test_the_first_of_the_best_epochs_is_reported() -> None:
-    assert reported_epoch(epochs(1, 2, 3, accuracies=(0.5, 0.9, 0.9)))["epoch"] == 2
-    assert reported_epoch(epochs(1, 2, 3))["epoch"] == 3

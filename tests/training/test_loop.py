@@ -6,12 +6,13 @@ from typing import Any
 import jax
 import numpy as np
 import pytest
+from epochs import epochs
 
 from flax_imdb import models
 from flax_imdb.data import Batch, Batching, Dataset, Examples, Planned, Vocabulary
 from flax_imdb.devices import make_mesh
 from flax_imdb.errors import InputError
-from flax_imdb.training import History, TrainConfig, Trainer, averaged, create_state
+from flax_imdb.training import History, TrainConfig, Trainer, averaged, create_state, reported_epoch
 
 
 def few_reviews() -> Dataset:
@@ -142,3 +143,8 @@ def test_epochs_on_several_devices_are_those_on_one() -> None:
         assert ours["step"] == theirs["step"]
         for name in ("train_loss", "train_accuracy", "eval_loss", "eval_accuracy"):
             np.testing.assert_allclose(theirs[name], ours[name], rtol=1e-5)  # type: ignore[literal-required]
+
+
+def test_the_first_of_the_best_epochs_is_reported() -> None:
+    assert reported_epoch(epochs(1, 2, 3, accuracies=(0.5, 0.9, 0.9)))["epoch"] == 2
+    assert reported_epoch(epochs(1, 2, 3))["epoch"] == 3

@@ -12,6 +12,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from jobs import Job, free_port
 from numerics import assert_close
 
 from flax_imdb import models
@@ -155,19 +156,6 @@ def test_each_accelerator_computes_its_share_alone(arch: str) -> None:
     assert str(len(batch["labels"])) not in products
 
 
-def test_a_share_of_a_batch_is_some_of_its_rows() -> None:
-    rng = np.random.default_rng(0)
-    reviews = [rng.integers(3, VOCAB_SIZE, rng.integers(1, 13)) for _ in range(9)]
-    examples = Examples.build(reviews, rng.integers(0, 2, 9))
-    for padding in ("masked", "keras"):
-        batching = Batching(9, 12, padding, multiple_of=8)
-        (planned,) = batching.plan_evaluation(examples)
-        shares = [batching.make(examples, planned, (part, 4)) for part in range(4)]
-        whole = batching.make(examples, planned)
-        joined = {name: np.concatenate([share[name] for share in shares]) for name in whole}
-        jax.tree.map(np.testing.assert_array_equal, joined, dict(whole))
-
-
 ON_SEVERAL_HOSTS = """
 import json, sys
 import jax, numpy as np
@@ -189,8 +177,6 @@ np.savez(sys.argv[4], *jax.tree.leaves((params, history)))
 
 def test_one_program_over_two_hosts(tmp_path: Any) -> None:
     """What accelerators run; the CPUs' own way is tested as a command, in test_processes.py."""
-    from test_processes import Job, free_port
-
     address = f"127.0.0.1:{free_port()}"
     files = [tmp_path / f"{number}.npz" for number in range(2)]
     environment = {"JAX_NUM_CPU_DEVICES": "1", "PYTHONPATH": ":".join(sys.path)}

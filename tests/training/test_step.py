@@ -1,38 +1,16 @@
 """The training step as a pure function, on one device; test_parallel.py has it on several."""
 
-import math
 from typing import Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 import optax
-import pytest
 from numerics import assert_close
+from step_problems import VOCAB_SIZE, batches, new_state
 
 from flax_imdb import models
-from flax_imdb.data import Batch, Batching, Examples
-from flax_imdb.training import TrainState, averaged, create_state, eval_step, train_step
-
-VOCAB_SIZE = 30
-
-
-def new_state(arch: str, seed: int = 0) -> TrainState:
-    config = models.ModelConfig(arch=arch, embedding_features=4, features=6)
-    return create_state(models.build(config, VOCAB_SIZE), learning_rate=1e-2, seed=seed)
-
-
-def batches(count: int, batch_size: int = 8, real: int = 8) -> list[Batch]:
-    """Random reviews in batches of 8 rows, of which `real` are more than filling."""
-    rng = np.random.default_rng(0)
-    reviews = [
-        rng.integers(3, VOCAB_SIZE, rng.integers(1, 13)).astype(np.int32)
-        for _ in range(count * real)
-    ]
-    examples = Examples.build(reviews, rng.integers(0, 2, len(reviews)))
-    batching = Batching(real, 12, multiple_of=batch_size)
-    plan = batching.plan_epoch(examples, seed=0, epoch=1)
-    return [batching.make(examples, planned._replace(time=12)) for planned in plan]
+from flax_imdb.training import create_state, eval_step, train_step
 
 
 class TestOneDevice:
@@ -91,44 +69,6 @@ class TestOneDevice:
                 (after.params, after.opt_state),
                 (before.params, before.opt_state),
             )
-
-    def test_clipping_is_by_the_norm_of_all_gradients(self) -> None:
-        model = models.build(models.ModelConfig(embedding_features=4, features=6), VOCAB_SIZE)
-        (batch,) = batches(1)
-
-        def first_moment(clip_norm: float | None) -> tuple[float, float]:
-            state = create_state(model, learning_rate=1e-2, seed=0, clip_norm=clip_norm)
-            state, metrics = jax.jit(train_step)(state, batch)
-            moments = jax.tree.leaves(optax.tree.get(state.opt_state, "mu"))
-            squares = [np.sum(np.square(moment, dtype=np.float64)) for moment in moments]
-            return float(np.sqrt(sum(squares))) / 0.1, float(metrics["gradient_norm"])
-
-        norm, reported = first_moment(None)
-        np.testing.assert_allclose(reported, norm, rtol=1e-5)
-        for clip_norm, expected in ((norm / 3, norm / 3), (norm * 3, norm)):
-            clipped, unclipped = first_moment(clip_norm)
-            np.testing.assert_allclose(clipped, expected, rtol=1e-5)
-            np.testing.assert_allclose(unclipped, norm, rtol=1e-5)
-
-    @pytest.mark.parametrize("power", [0, 3])
-    def test_the_average_of_the_parameters_weighs_a_step_by_a_power_of_its_number(
-        self, power: float
-    ) -> None:
-        model = models.build(models.ModelConfig(embedding_features=4, features=6), VOCAB_SIZE)
-        state = create_state(model, learning_rate=1e-2, seed=0, averaging=power)
-        step = jax.jit(train_step)
-        after = []
-        for batch in batches(6):
-            state, _ = step(state, batch)
-            after.append(jax.device_get(state.params))
-        # Rising factorials t (t + 1) ... (t + power - 1): about t**power.
-        weights = [math.prod(range(t, t + power)) for t in range(1, 7)]
-        expected = jax.tree.map(lambda *params: np.average(params, axis=0, weights=weights), *after)
-        assert_close(averaged(state).params, expected, 1e-6)
-
-    def test_without_averaging_the_last_parameters_are_evaluated(self) -> None:
-        state = new_state("lstm")
-        assert averaged(state) is state
 
     def test_several_classes(self) -> None:
         model = models.build(models.ModelConfig(features=6), VOCAB_SIZE, num_classes=3)

@@ -3,9 +3,8 @@
 from pathlib import Path
 from typing import Any
 
-import environments_page
 import pytest
-from environments import CASES, Bench, Case
+from environments import Bench, Case
 
 
 @pytest.fixture(scope="module")
@@ -50,15 +49,3 @@ def test_what_is_wrong_is_said(bench: Bench, tmp_path: Path, given: Case, wrong:
 def test_no_path_of_the_machine_is_recorded(bench: Bench) -> None:
     outcome = bench.attempt(99, case('echo "error: $PWD/w $ROOT/train.py" >&2', says="error"))
     assert outcome.said == ["error: ./w flax_imdb/train.py"]
-
-
-def test_the_page_has_a_row_for_each() -> None:
-    rows = [
-        {"group": each.group, "name": each.name, "loss": each.loss, "status": 0, "said": []}
-        for each in CASES
-    ]
-    page = "\n".join(
-        environments_page.environments({"rows": [{**row, "right": True} for row in rows]})
-    )
-    assert page.count("| yes |") == len(CASES)
-    assert "| `JAX_ENABLE_X64=1` | yes | 0 | the same bits |" in page

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-PACKAGE = Path(__file__).parents[1] / "flax_imdb"
+PACKAGE = Path(__file__).parents[2] / "flax_imdb"
 
 # From the street to the cellar: a room knows the rooms below it, never those above.
 ROOMS = (

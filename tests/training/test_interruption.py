@@ -10,52 +10,24 @@ from pathlib import Path
 from typing import Any
 
 import fake_reviews
-import jax
 import numpy as np
 import pytest
-from fake_reviews import quiet_train
 from faults import untimed
+from small_runs import STEPS, assert_same_run, experiment, quiet_train
 
-from flax_imdb.config import ExperimentConfig
-from flax_imdb.errors import InputError, Interrupted
-from flax_imdb.models import ModelConfig
+from flax_imdb.errors import Interrupted
 from flax_imdb.predict import load
 from flax_imdb.report import TrainingReport
-from flax_imdb.training import Progress, TrainConfig, Trainer, catch_signals
-from flax_imdb.training.checkpoints import CheckpointConfig
+from flax_imdb.training import Progress, Trainer, catch_signals
 
-STEPS = 12  # of an epoch
 CAUGHT = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
-
-
-@pytest.fixture(scope="module")
-def reviews(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return fake_reviews.write(tmp_path_factory.mktemp("reviews"))
-
-
-def experiment(reviews: Path, epochs: int = 3, **training: Any) -> ExperimentConfig:
-    return ExperimentConfig(
-        model=ModelConfig("lstm_dropout", embedding_features=8, features=8),
-        data=fake_reviews.config(reviews, validation_examples=0),
-        training=TrainConfig(epochs=epochs, batch_size=8, learning_rate=0.02, **training),
-    )
 
 
 @pytest.fixture(scope="module")
 def never_stopped(reviews: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     workdir = tmp_path_factory.mktemp("never") / "run"
-    quiet_train(experiment(reviews), workdir)
+    quiet_train(experiment(reviews, epochs=3), workdir)
     return workdir
-
-
-def assert_same_run(workdir: Path, other: Path) -> None:
-    ours, theirs = load(workdir).state, load(other).state
-    jax.tree.map(
-        np.testing.assert_array_equal,
-        (ours.step, ours.params, ours.opt_state),
-        (theirs.step, theirs.params, theirs.opt_state),
-    )
-    assert untimed(workdir) == untimed(other)
 
 
 @pytest.fixture
@@ -106,7 +78,7 @@ class TestASignal:
         interrupt(number, step)
         handlers = [signal.getsignal(each) for each in CAUGHT]
         with pytest.raises(Interrupted) as raised:
-            quiet_train(experiment(reviews), tmp_path)
+            quiet_train(experiment(reviews, epochs=3), tmp_path)
         assert raised.value.signal == number
         assert str(raised.value) == f"stopped by {number.name}"
         assert [signal.getsignal(each) for each in CAUGHT] == handlers
@@ -114,7 +86,7 @@ class TestASignal:
         finished = (saved - 1) // STEPS if saved % STEPS == 0 else saved // STEPS
         assert len(untimed(tmp_path)) == finished
         monkeypatch.undo()
-        _, console = quiet_train(experiment(reviews), tmp_path, resume=True)
+        _, console = quiet_train(experiment(reviews, epochs=3), tmp_path, resume=True)
         assert f"resumed after step {saved}, in epoch {finished + 1}" in console
         assert_same_run(tmp_path, never_stopped)
 
@@ -225,73 +197,3 @@ with catch_signals() as interruption:
         thread.join()
         assert requested == [False]
         assert signal.getsignal(signal.SIGTERM) == handler
-
-
-class TestCheckpointsWithinAnEpoch:
-    def test_a_run_that_dies_goes_on_from_the_newest(
-        self,
-        reviews: Path,
-        never_stopped: Path,
-        tmp_path: Path,
-        monkeypatch: pytest.MonkeyPatch,
-        capsys: pytest.CaptureFixture[str],
-    ) -> None:
-        step, count = TrainingReport.step, 0
-
-        def die(self: TrainingReport, progress: Progress) -> None:
-            nonlocal count
-            count += 1
-            if count == STEPS + 9:
-                raise ZeroDivisionError
-            step(self, progress)
-
-        monkeypatch.setattr(TrainingReport, "step", die)
-        saving = CheckpointConfig(checkpoint_steps=5, keep_checkpoints=2)
-        with pytest.raises(ZeroDivisionError):
-            quiet_train(experiment(reviews), tmp_path, checkpoints=saving)
-        monkeypatch.undo()
-        steps = {int(p.name) for p in (tmp_path / "checkpoints").glob("[0-9]*")}
-        assert steps == {STEPS, 15, 20}
-        # A process that is killed between a checkpoint and its digests leaves such a one.
-        (tmp_path / "checkpoints" / "20" / "SHA256SUMS").unlink()
-        _, console = quiet_train(experiment(reviews), tmp_path, resume=True)
-        said = capsys.readouterr().err
-        assert said.startswith("warning: the checkpoint ")
-        assert said.endswith("/20 is damaged: it has no SHA256SUMS: writing it was not finished\n")
-        assert "resumed after step 15, in epoch 2" in console
-        assert_same_run(tmp_path, never_stopped)
-
-    def test_a_finished_run_whose_checkpoint_is_damaged_is_made_whole(
-        self, reviews: Path, never_stopped: Path, tmp_path: Path
-    ) -> None:
-        config = experiment(reviews)
-        quiet_train(config, tmp_path)
-        path = tmp_path / "checkpoints" / str(3 * STEPS) / "state" / "manifest.ocdbt"
-        path.write_bytes(path.read_bytes()[:-1])
-        with pytest.raises(InputError, match=r"/36 is damaged: .*manifest.ocdbt has other bytes"):
-            load(tmp_path)
-        quiet_train(config, tmp_path, resume=True)
-        assert_same_run(tmp_path, never_stopped)
-
-    def test_checkpoints_that_are_gone_are_missed(self, reviews: Path, tmp_path: Path) -> None:
-        config = experiment(reviews, epochs=1)
-        quiet_train(config, tmp_path)
-        for path in (tmp_path / "checkpoints").iterdir():
-            path.rename(tmp_path / f"mine-{path.name}")
-        with pytest.raises(
-            InputError, match=r"it is empty., but 1 epochs in metrics.jsonl had one"
-        ):
-            quiet_train(config, tmp_path, resume=True)
-
-    def test_nothing_that_is_read_is_executed(self, never_stopped: Path) -> None:
-        """Python tells of every class that a pickle asks for."""
-        code = """
-import sys
-asked = []
-sys.addaudithook(lambda event, args: asked.append(args) if event == "pickle.find_class" else None)
-from flax_imdb import load
-model = load(sys.argv[1])
-model.evaluate()
-assert not asked, asked
-"""
-        subprocess.run([sys.executable, "-c", code, str(never_stopped)], check=True)

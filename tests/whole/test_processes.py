@@ -1,12 +1,8 @@
 """A run in several processes, as on several hosts: the results of one, and no one left waiting."""
 
 import json
-import os
 import signal
 import socket
-import subprocess
-import sys
-import time
 from pathlib import Path
 from typing import Any
 
@@ -14,71 +10,12 @@ import fake_reviews
 import jax
 import numpy as np
 import pytest
+from jobs import Job, free_port
 from numerics import assert_close
 
-from flax_imdb.devices import Processes, exchange, in_all, in_first
-from flax_imdb.errors import InputError
 from flax_imdb.predict import load
 
-ROOT = Path(__file__).parents[1]
-
-
-@pytest.fixture(scope="module")
-def reviews(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return fake_reviews.write(tmp_path_factory.mktemp("reviews"))
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
-
-
-class Job:
-    """Processes that are started together; leaving it ends those that are left.
-
-    Args:
-      environments: of each process.
-      arguments: of each process, after `python`.
-    """
-
-    def __init__(self, environments: list[dict[str, str]], arguments: list[list[object]]):
-        self.processes = [
-            subprocess.Popen(
-                [sys.executable, *map(str, own)],
-                env={**os.environ, "JAX_PLATFORMS": "cpu", **environment},
-                stdout=subprocess.PIPE,
-                stderr=subprocess.PIPE,
-                text=True,
-            )
-            for environment, own in zip(environments, arguments, strict=True)
-        ]
-
-    def __enter__(self) -> "Job":
-        return self
-
-    def __exit__(self, *exception: object) -> None:
-        for process in self.processes:
-            process.kill()
-            process.communicate()
-
-    def wait_for_epoch(self, workdir: Path) -> None:
-        """Until the first epoch has ended; no process may end before that."""
-        deadline = time.monotonic() + 100
-        while not (workdir / "metrics.jsonl").exists():
-            assert time.monotonic() < deadline
-            assert all(process.poll() is None for process in self.processes)
-            time.sleep(0.05)
-
-    def end(self, number: int) -> tuple[int, str, str]:
-        """Status, output and errors of one, waited for."""
-        process = self.processes[number]
-        output, errors = process.communicate(timeout=120)
-        return process.returncode, output, errors
-
-    def ends(self) -> list[tuple[int, str, str]]:
-        """Those of each."""
-        return [self.end(number) for number in range(len(self.processes))]
+ROOT = Path(__file__).parents[2]
 
 
 def train(reviews: Path, count: int, *flags: object, differing: Any = None) -> list[list[object]]:
@@ -291,34 +228,3 @@ class TestFailures:
         assert status == 2
         assert errors.startswith("error: --distributed finds no cluster that it knows")
         assert errors.count("\n") == 1
-
-
-@pytest.mark.parametrize(
-    ("settings", "complaint"),
-    [
-        ({"coordinator": "host:1"}, "go together: --num-processes is missing"),
-        ({"num_processes": 2, "process_id": 0}, "go together: --coordinator is missing"),
-        ({"coordinator": "host", "num_processes": 2, "process_id": 0}, "host is no address"),
-        ({"coordinator": ":80", "num_processes": 2, "process_id": 0}, ":80 is no address"),
-        ({"coordinator": "a:99999", "num_processes": 2, "process_id": 0}, "a:99999 is no address"),
-        ({"coordinator": "a:1", "num_processes": 0, "process_id": 0}, "--num-processes 0 is too"),
-        ({"coordinator": "a:1", "num_processes": 2, "process_id": -1}, "--process-id -1 is too"),
-        ({"coordinator": "a:1", "num_processes": 2, "process_id": 2}, "counted from 0 to 1"),
-        ({"timeout": 0}, "--timeout 0 is too small: 1 or more is needed"),
-        ({"timeout": 86_401}, "--timeout 86401 is too large"),
-    ],
-)
-def test_flags_that_make_no_sense(settings: dict[str, Any], complaint: str) -> None:
-    with pytest.raises(InputError, match=complaint):
-        Processes(**settings)
-
-
-def test_alone_there_is_nobody_to_ask() -> None:
-    assert exchange({"a": (1, 2)}) == [{"a": (1, 2)}]
-    assert in_first(lambda: 3) == 3
-
-    def fail() -> None:
-        raise InputError("no")
-
-    with pytest.raises(InputError, match="no"):
-        in_all(fail)

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import pytest
 import step_time
-from peers import PEERS, Task, plan_epoch, same_work
+from peers import Task
 
 from flax_imdb.data import Examples, Planned
 
@@ -78,18 +78,6 @@ def test_a_sample_keeps_the_order_and_is_at_most_the_plan() -> None:
     assert [examples.lengths[planned.indices[0]] for planned in sample] == [5, 2]
 
 
-def test_each_system_batches_as_its_users_do() -> None:
-    lengths = [1, 2, 2, 3, 5, 7]
-    examples = Examples.build([np.full(n, 4) for n in lengths], np.zeros(len(lengths)))
-    times = {
-        system: sorted(planned.time for planned in plan_epoch(system, task("lstm"), examples))
-        for system in ("flax_imdb", "flax_imdb/scan", *PEERS)
-    }
-    assert times["keras-tensorflow"] == times["keras-jax"] == [8, 8, 8]
-    assert times["torch"] == times["flax"] == [2, 3, 7]
-    assert times["flax_imdb"] == times["flax_imdb/scan"] == [2, 4, 8]
-
-
 def test_a_row_of_measurements() -> None:
     examples = Examples.build([np.full(n, 4) for n in (8, 2)], np.zeros(2))
     epoch = (examples, [Planned(np.arange(2), 8)] * 5)
@@ -114,14 +102,6 @@ def test_the_fastest_peer_is_one_that_does_the_same_work() -> None:
     ratios = [row["ratio_to_fastest_peer"] for row in rows]
     assert ratios == [2.0, 0.8, 1.0, 4.0, None, 1.0]
     assert rows[0]["floor_fraction"] == 0.25
-
-
-def test_what_lacks_recurrent_dropout_does_less_work() -> None:
-    assert not same_work("torch", "bilstm")
-    assert not same_work("flax", "lstm_recurrent_dropout")
-    assert same_work("torch", "conv_lstm_dropout")
-    assert same_work("keras-jax", "bilstm")
-    assert same_work("flax_imdb/scan", "bilstm")
 
 
 def test_the_table_says_who_did_less_work() -> None:

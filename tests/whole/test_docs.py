@@ -14,7 +14,7 @@ import pytest
 
 from flax_imdb import DataConfig, ExperimentConfig, ModelConfig, TrainConfig, models, predict, run
 
-ROOT = Path(__file__).parents[1]
+ROOT = Path(__file__).parents[2]
 PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").glob("*.md"))]
 INSTALLS = {
     arguments.strip()

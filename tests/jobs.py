@@ -1,0 +1,61 @@
+"""Jobs of several processes on this machine."""
+
+import os
+import socket
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+class Job:
+    """Processes that are started together; leaving it ends those that are left.
+
+    Args:
+      environments: of each process.
+      arguments: of each process, after `python`.
+    """
+
+    def __init__(self, environments: list[dict[str, str]], arguments: list[list[object]]):
+        self.processes = [
+            subprocess.Popen(
+                [sys.executable, *map(str, own)],
+                env={**os.environ, "JAX_PLATFORMS": "cpu", **environment},
+                stdout=subprocess.PIPE,
+                stderr=subprocess.PIPE,
+                text=True,
+            )
+            for environment, own in zip(environments, arguments, strict=True)
+        ]
+
+    def __enter__(self) -> "Job":
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        for process in self.processes:
+            process.kill()
+            process.communicate()
+
+    def wait_for_epoch(self, workdir: Path) -> None:
+        """Until the first epoch has ended; no process may end before that."""
+        deadline = time.monotonic() + 100
+        while not (workdir / "metrics.jsonl").exists():
+            assert time.monotonic() < deadline
+            assert all(process.poll() is None for process in self.processes)
+            time.sleep(0.05)
+
+    def end(self, number: int) -> tuple[int, str, str]:
+        """Status, output and errors of one, waited for."""
+        process = self.processes[number]
+        output, errors = process.communicate(timeout=120)
+        return process.returncode, output, errors
+
+    def ends(self) -> list[tuple[int, str, str]]:
+        """Those of each."""
+        return [self.end(number) for number in range(len(self.processes))]

@@ -1,0 +1,52 @@
+"""Runs on the tiny dataset of `fake_reviews`, which take a moment."""
+
+import io
+from pathlib import Path
+from typing import Any
+
+import fake_reviews
+import jax
+import numpy as np
+from faults import untimed
+from rich.console import Console
+
+from flax_imdb import run
+from flax_imdb.config import ExperimentConfig
+from flax_imdb.models import ModelConfig
+from flax_imdb.predict import load
+from flax_imdb.training import TrainConfig
+
+STEPS = 12  # of an epoch
+
+
+def experiment(
+    reviews: Path,
+    arch: str = "lstm_dropout",
+    epochs: int = 2,
+    runs: int = 1,
+    implementation: str = "auto",
+    **data: Any,
+) -> ExperimentConfig:
+    return ExperimentConfig(
+        model=ModelConfig(arch, embedding_features=8, features=8, implementation=implementation),
+        data=fake_reviews.config(reviews, **data),
+        training=TrainConfig(epochs=epochs, batch_size=8, learning_rate=0.02),
+        runs=runs,
+    )
+
+
+def quiet_train(config: ExperimentConfig, workdir: Path, **options: Any) -> tuple[dict, str]:
+    """The result of training, and what was printed."""
+    output = io.StringIO()
+    result = run.train(config, workdir, console=Console(file=output, width=200), **options)
+    return result, output.getvalue()
+
+
+def assert_same_run(workdir: Path, other: Path) -> None:
+    ours, theirs = load(workdir).state, load(other).state
+    jax.tree.map(
+        np.testing.assert_array_equal,
+        (ours.step, ours.params, ours.opt_state),
+        (theirs.step, theirs.params, theirs.opt_state),
+    )
+    assert untimed(workdir) == untimed(other)
