@@ -96,7 +96,7 @@ class TestCommands:
         assert done.returncode == 0, done.stderr
         assert done.stdout.startswith("Accuracy: ")
 
-    def test_predict_arguments(self, workdir: Path) -> None:
+    def test_predict_labels_each_argument(self, workdir: Path) -> None:
         done = flax_imdb("predict", "--workdir", workdir, "a good film", "a bad film")
         assert done.returncode == 0, done.stderr
         (good, good_label), (bad, bad_label) = (
@@ -117,7 +117,7 @@ class TestCommands:
         ]
         assert done.returncode == 2
 
-    def test_a_reader_that_has_enough(self, workdir: Path) -> None:
+    def test_a_reader_that_has_enough_ends_it_without_a_word(self, workdir: Path) -> None:
         """It ends as if SIGPIPE had ended it, without a word."""
         script = "from flax_imdb.cli import script; script()"
         command = f"{sys.executable} -c '{script}' predict --workdir {workdir} | head -n 1"
@@ -133,7 +133,7 @@ class TestCommands:
 
     @pytest.mark.filterwarnings("ignore:.*found in sys.modules:RuntimeWarning")
     @pytest.mark.parametrize("how", ["train.py", "flax_imdb", "flax_imdb.cli"])
-    def test_the_version_however_the_command_is_started(
+    def test_the_version_is_shown_however_the_command_is_started(
         self, how: str, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
     ) -> None:
         monkeypatch.setattr(sys, "argv", [how, "--version"])
@@ -148,7 +148,9 @@ class TestCommands:
 
     @pytest.mark.parametrize(("handler", "status"), [("default_int_handler", -2), ("SIG_IGN", 7)])
     @pytest.mark.parametrize("command", ["main", "train"])
-    def test_ctrl_c_while_it_imports(self, command: str, handler: str, status: int) -> None:
+    def test_ctrl_c_while_it_imports_ends_it_at_once_unless_it_is_ignored(
+        self, command: str, handler: str, status: int
+    ) -> None:
         """It ends at once, without a word; where it is ignored, as in a script, it stays so."""
         code = f"""
 import os, signal, sys
@@ -167,7 +169,9 @@ start()
         done = run("-c", code)
         assert (done.returncode, done.stdout, done.stderr) == (status, "", "")
 
-    def test_help(self, capsys: pytest.CaptureFixture[str]) -> None:
+    def test_help_names_every_command_and_every_architecture(
+        self, capsys: pytest.CaptureFixture[str]
+    ) -> None:
         for args in ([], ["--help"]):
             assert cli.main(args) == 0
             shown = capsys.readouterr().out
@@ -213,7 +217,7 @@ class TestStreams:
         with pytest.raises(OSError, match="No space"):
             cli.run(command, [], "train.py")
 
-    def test_one_that_is_closed_is_empty(
+    def test_a_closed_stream_is_taken_for_an_empty_one(
         self, workdir: Path, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         """As Python shows it: None."""
@@ -256,7 +260,7 @@ with open("file", "w") as file:
         assert cli.run(command, [], "train.py") == 0
         assert output.getvalue() == b"w\\xe9rk/caf\\udce9\n\\u4e2d\n"
 
-    def test_training_for_a_reader_that_has_enough(
+    def test_training_ends_without_a_word_when_its_reader_has_enough(
         self,
         reviews: Path,
         tmp_path: Path,
@@ -274,7 +278,9 @@ with open("file", "w") as file:
 
 
 class TestSurroundings:
-    def test_a_run_that_others_have_set_up(self, reviews: Path, tmp_path: Path) -> None:
+    def test_a_run_ends_well_whatever_matplotlib_and_home_are_set_to(
+        self, reviews: Path, tmp_path: Path
+    ) -> None:
         """A notebook's MPLBACKEND, a matplotlibrc of LaTeX, ``~`` for a shell to expand."""
         (tmp_path / "matplotlibrc").write_text("text.usetex: True\nsavefig.format: pdf\n")
         done = shell(
@@ -392,7 +398,7 @@ class TestBadInput:
             ("--epochs", "Missing value for argument '--epochs'"),
         ],
     )
-    def test_of_train(
+    def test_a_bad_flag_of_train_is_one_line_and_status_2(
         self,
         args: str,
         message: str,
@@ -435,7 +441,7 @@ class TestBadInput:
             (jax.errors.JaxRuntimeError("RESOURCE_EXHAUSTED: 9 bytes"), "RESOURCE_EXHAUSTED: 9"),
         ],
     )
-    def test_out_of_memory(
+    def test_out_of_memory_is_one_line_that_says_what_to_try(
         self, error: Exception, message: str, capsys: pytest.CaptureFixture[str]
     ) -> None:
         def command(args: list[str], prog: str) -> int:
@@ -447,7 +453,7 @@ class TestBadInput:
         assert message in said
         assert said.count("\n") == 1
 
-    def test_ctrl_c_before_it_trains(
+    def test_ctrl_c_before_it_trains_says_that_nothing_was_saved(
         self, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
     ) -> None:
         """There is nothing to continue: what is in the directory is another run, or none."""
@@ -510,7 +516,7 @@ class TestBadInput:
             (["evaluate", "--workdir", "~nobody-of-this-name"], "there is no such home directory"),
         ],
     )
-    def test_of_the_installed_command(
+    def test_a_bad_argument_of_the_installed_command_is_one_line_and_status_2(
         self, args: list[str], message: str, capsys: pytest.CaptureFixture[str]
     ) -> None:
         assert cli.main(args) == 2
@@ -518,7 +524,7 @@ class TestBadInput:
         assert error.count("\n") == 1
         assert message in error
 
-    def test_no_traceback_from_a_process(self, tmp_path: Path) -> None:
+    def test_a_workdir_that_cannot_be_made_is_one_line_of_a_process(self, tmp_path: Path) -> None:
         """A workdir that cannot be made, and a run that is in the way."""
         (tmp_path / "file").write_text("")
         for args, message in (

@@ -27,7 +27,7 @@ class TestConfig:
     @pytest.mark.parametrize(
         "content", [b"", b"[]", b"\xff", b"[" * 99_999, b'{"model": {"a": 1}}']
     )
-    def test_a_damaged_one(self, tmp_path: Path, content: bytes) -> None:
+    def test_a_damaged_one_is_refused(self, tmp_path: Path, content: bytes) -> None:
         (tmp_path / "config.json").write_bytes(content)
         with pytest.raises(InputError, match=r"config.json is not the configuration of a run"):
             load_config(tmp_path / "config.json")
@@ -43,7 +43,7 @@ class TestConfig:
         ({"data": {"data_dir": 3}}, "--data-dir 3 is not the name of a directory"),
     ],
 )
-def test_a_configuration_of_values_that_make_no_sense(
+def test_a_configuration_of_values_that_make_no_sense_is_refused(
     tmp_path: Path, settings: dict[str, dict[str, object]], message: str
 ) -> None:
     content = json.loads(dump_config(ExperimentConfig()))

@@ -95,7 +95,7 @@ def test_a_platform_that_excludes_what_is_asked_for_is_named() -> None:
         {"JAX_NUM_CPU_DEVICES": "5"},
     ],
 )
-def test_the_number_of_cpu_devices_that_the_user_has_chosen(setting: dict[str, str]) -> None:
+def test_the_number_of_cpu_devices_is_what_the_user_has_chosen(setting: dict[str, str]) -> None:
     assert output(SELECT, "cpu", **{"XLA_FLAGS": "", **setting}) == "5"
 
 
@@ -105,13 +105,13 @@ def test_a_program_compiled_once_is_found_by_the_next_process(tmp_path: Path) ->
     assert list((tmp_path / "compiled").iterdir())
 
 
-def test_a_directory_that_cannot_be_written_is_done_without(tmp_path: Path) -> None:
+def test_a_program_cache_that_cannot_be_written_is_done_without(tmp_path: Path) -> None:
     (tmp_path / "file").touch()
     assert output(HITS, FLAX_IMDB_CACHE=str(tmp_path / "file")) == "False"
 
 
 @pytest.mark.parametrize("mode", [0o555, 0])
-def test_a_directory_of_another_user_is_said_once(
+def test_a_program_cache_of_another_user_is_warned_of_once(
     tmp_path: Path,
     mode: int,
     monkeypatch: pytest.MonkeyPatch,
@@ -137,7 +137,7 @@ def test_a_directory_of_another_user_is_said_once(
         assert settings == {"jax_compilation_cache_dir": None}
 
 
-def test_a_directory_of_jaxs_own_is_respected(tmp_path: Path) -> None:
+def test_a_program_cache_that_jax_was_given_is_respected(tmp_path: Path) -> None:
     own = tmp_path / "own"
     settings = {"JAX_COMPILATION_CACHE_DIR": str(own), "FLAX_IMDB_CACHE": str(tmp_path / "ours")}
     settings["JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS"] = "0"
@@ -153,7 +153,9 @@ def test_memory_that_was_freed_is_used_again_without_a_page_fault() -> None:
     assert tuned < 10
 
 
-def test_processes_with_different_numbers_of_accelerators(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_processes_with_different_numbers_of_accelerators_are_refused(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     @dataclasses.dataclass
     class Device:
         process_index: int
@@ -164,7 +166,7 @@ def test_processes_with_different_numbers_of_accelerators(monkeypatch: pytest.Mo
         select_devices("gpu")
 
 
-def test_no_device_at_all(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_no_device_at_all_is_an_error_with_jaxs_reason(monkeypatch: pytest.MonkeyPatch) -> None:
     def unknown(name: str | None = None) -> list[jax.Device]:
         raise RuntimeError("Unable to initialize backend 'abacus'")
 
@@ -188,12 +190,14 @@ def test_no_device_at_all(monkeypatch: pytest.MonkeyPatch) -> None:
         ({"timeout": 86_401}, "--timeout 86401 is too large"),
     ],
 )
-def test_flags_that_make_no_sense(settings: dict[str, Any], complaint: str) -> None:
+def test_flags_of_processes_that_make_no_sense_are_refused(
+    settings: dict[str, Any], complaint: str
+) -> None:
     with pytest.raises(InputError, match=complaint):
         Processes(**settings)
 
 
-def test_alone_there_is_nobody_to_ask() -> None:
+def test_a_process_alone_exchanges_with_itself() -> None:
     assert exchange({"a": (1, 2)}) == [{"a": (1, 2)}]
     assert in_first(lambda: 3) == 3
 

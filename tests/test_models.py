@@ -66,7 +66,7 @@ class TestAgainstKeras:
     """Keras's parameters carried over give Keras's outputs and gradients."""
 
     @pytest.mark.parametrize("arch", ARCHITECTURES)
-    def test_computed_padding(self, arch: str) -> None:
+    def test_computed_padding_gives_the_logits_and_gradients_of_keras(self, arch: str) -> None:
         """As in the tutorial: zeros at the front, which run through the layers like any token."""
         batch = random_batch([40] * 6, 40)
         batch["tokens"] = batch["tokens"].at[:3, :17].set(0)
@@ -78,7 +78,7 @@ class TestAgainstKeras:
         assert_close(ours, (logits, keras_peers.to_flax(arch, gradients)))
 
     @pytest.mark.parametrize("arch", ["bilstm", "conv_lstm"])
-    def test_at_the_tutorials_size(self, arch: str) -> None:
+    def test_the_tutorials_size_gives_the_logits_and_gradients_of_keras(self, arch: str) -> None:
         """500 tokens, of 5,000 ids, 100 wide: rounding does not add up over the steps."""
         sizes = {"vocab_size": 5000, "embedding_features": 32, "features": 100}
         peer = keras_peers.build(arch, mask=False, **sizes)
@@ -95,7 +95,7 @@ class TestAgainstKeras:
         assert_close(ours, (logits, keras_peers.to_flax(arch, gradients)))
 
     @pytest.mark.parametrize("arch", [arch for arch in ARCHITECTURES if "conv" not in arch])
-    def test_masked_padding(self, arch: str) -> None:
+    def test_masked_padding_gives_the_logits_and_gradients_of_keras(self, arch: str) -> None:
         """Keras is told that token 0 is padding."""
         batch = random_batch([25, 1, 13, 24], 25)
         peer = keras_peers.build(arch, mask=True)
@@ -106,7 +106,9 @@ class TestAgainstKeras:
         assert_close(ours, (logits, keras_peers.to_flax(arch, gradients)))
 
     @pytest.mark.parametrize("arch", [arch for arch in ARCHITECTURES if "conv" in arch])
-    def test_masked_padding_after_a_convolution(self, arch: str) -> None:
+    def test_masked_padding_after_a_convolution_gives_those_of_each_row_alone(
+        self, arch: str
+    ) -> None:
         """Keras drops the mask there, so each row is shown to it alone and unpadded."""
         lengths = [25, 1, 13, 24]
         batch = random_batch(lengths, 25)
@@ -125,7 +127,7 @@ class TestAgainstKeras:
         assert_close(ours, (logits, keras_peers.to_flax(arch, gradients)))
 
     @pytest.mark.parametrize("arch", ["bilstm", "conv_lstm"])
-    def test_parameters_start_alike(self, arch: str) -> None:
+    def test_parameters_start_as_those_of_keras(self, arch: str) -> None:
         """Same shapes, and the same mean and standard deviation but for chance."""
         keras.utils.set_random_seed(0)
         peer = keras_peers.build(arch, mask=False, features=64)
@@ -214,7 +216,7 @@ class TestDropout:
     """Dropout is there where the name says so, and only in training."""
 
     @pytest.mark.parametrize("arch", ARCHITECTURES)
-    def test_only_the_architectures_that_have_it(self, arch: str) -> None:
+    def test_only_the_architectures_that_have_it_drop_and_only_in_training(self, arch: str) -> None:
         model = small_model(arch)
         batch = random_batch([20] * 8, 20)
         params = {"params": init(model)}
@@ -237,7 +239,7 @@ class TestDropout:
 class TestClassifier:
     """What research code can do with it."""
 
-    def test_stacked_layers_and_several_classes(self) -> None:
+    def test_layers_may_be_stacked_and_classes_several(self) -> None:
         model = models.Classifier(
             vocab_size=20,
             embedding_features=4,
@@ -271,7 +273,7 @@ class TestClassifier:
         params = model.init(jax.random.key(0), jnp.ones((1, 4), jnp.int32))["params"]
         assert set(params) == {"embedding", "encoder_0", "encoder_1", "head"}
 
-    def test_the_tutorials_numbers_of_parameters(self) -> None:
+    def test_parameters_are_as_many_as_in_the_tutorial(self) -> None:
         """Those that Keras prints for the tutorial's models."""
         printed = {"lstm": 213_301, "bilstm": 266_601, "conv_lstm": 216_405}
         for arch, expected in printed.items():
@@ -337,17 +339,17 @@ class TestModelConfig:
     """What makes no sense is refused by name."""
 
     @pytest.mark.parametrize("steps", [0, -1])
-    def test_remat_steps_below_one(self, steps: int) -> None:
+    def test_remat_steps_below_one_are_refused(self, steps: int) -> None:
         with pytest.raises(InputError, match=f"--remat-steps {steps} is too small: 1 or more"):
             models.ModelConfig(remat_steps=steps)
 
-    def test_unknown_architecture(self) -> None:
+    def test_an_unknown_architecture_is_refused(self) -> None:
         with pytest.raises(InputError, match=r"--arch gru is unknown: one of lstm, lstm_dropout,"):
             models.ModelConfig(arch="gru")
 
     @pytest.mark.parametrize("name", ["features", "embedding_features"])
     @pytest.mark.parametrize("value", [0, -1])
-    def test_width_below_one(self, name: str, value: int) -> None:
+    def test_a_width_below_one_is_refused(self, name: str, value: int) -> None:
         flag = name.replace("_", "-")
         with pytest.raises(InputError, match=f"--{flag} {value} is too small: 1 or more"):
             models.ModelConfig(**{name: value})

@@ -32,7 +32,7 @@ class TestPath:
             ("\ud800", "--workdir .* is not UTF-8 in this locale"),
         ],
     )
-    def test_that_cannot_be_one_is_refused(self, path: str, message: str) -> None:
+    def test_that_cannot_be_a_directory_is_refused(self, path: str, message: str) -> None:
         with pytest.raises(InputError, match=message):
             Workdir(path)
 
@@ -46,7 +46,7 @@ class TestPath:
             with pytest.raises(InputError, match="is not UTF-8 in this locale"):
                 Workdir(path)
 
-    def test_below_a_directory_that_is_gone(
+    def test_relative_to_a_directory_that_is_gone_is_refused(
         self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         (tmp_path / "gone").mkdir()
@@ -57,6 +57,6 @@ class TestPath:
             Workdir("run")
 
     @pytest.mark.parametrize("read", [Workdir.config, Workdir.vocabulary, Workdir.check_free])
-    def test_that_is_too_long_is_said(self, tmp_path: Path, read: Callable) -> None:
+    def test_that_is_too_long_is_refused(self, tmp_path: Path, read: Callable) -> None:
         with pytest.raises(InputError, match="cannot be read: File name too long"):
             read(Workdir(tmp_path / ("a" * 300)))

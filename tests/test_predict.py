@@ -29,7 +29,9 @@ class TestLoad:
         workdir, result, _ = finished
         assert load(workdir).evaluate() == (result["test_loss"], result["test_accuracy"])
 
-    def test_predict(self, finished: tuple[Path, dict, str]) -> None:
+    def test_predict_gives_the_learnt_label_and_keeps_the_end_of_a_long_text(
+        self, finished: tuple[Path, dict, str]
+    ) -> None:
         model = flax_imdb.load(finished[0])
         good, bad, long = model.predict(
             ["The film was GOOD!", "a bad<br />story", "good " + "the film was a " * 50 + "bad"]
@@ -48,14 +50,14 @@ class TestLoad:
             ("caf\udce9", "not UTF-8"),
         ],
     )
-    def test_a_text_that_cannot_be_read(
+    def test_a_text_that_cannot_be_read_is_refused_with_the_reason(
         self, finished: tuple[Path, dict, str], text: str, reason: str
     ) -> None:
         with pytest.raises(InputError) as raised:
             load(finished[0]).predict(["good", text])
         assert str(raised.value) == f"text 2 cannot be read: {reason}"
 
-    def test_a_directory_without_a_run(self, tmp_path: Path) -> None:
+    def test_a_directory_without_a_run_is_refused(self, tmp_path: Path) -> None:
         with pytest.raises(InputError, match="holds no run: name a directory"):
             load(tmp_path)
 
@@ -65,7 +67,7 @@ class TestLoad:
         with pytest.raises(InputError, match=r"holds 3 runs: name one of them, such as .*/seed-7"):
             load(tmp_path)
 
-    def test_a_run_without_a_finished_epoch(
+    def test_a_run_without_a_finished_epoch_is_refused(
         self, finished: tuple[Path, dict, str], tmp_path: Path
     ) -> None:
         """Whatever of its files is there already."""
@@ -77,7 +79,7 @@ class TestLoad:
         with pytest.raises(InputError, match="has no finished epoch yet: --resume the run"):
             load(tmp_path)
 
-    def test_other_reviews_than_it_was_trained_on(
+    def test_other_reviews_than_it_was_trained_on_are_refused(
         self, finished: tuple[Path, dict, str], tmp_path: Path
     ) -> None:
         others = fake_reviews.write(tmp_path, train=20)
@@ -89,7 +91,7 @@ class TestLoad:
         moved = fake_reviews.write(tmp_path)
         assert load(workdir).evaluate(str(moved))[1] == result["test_accuracy"]
 
-    def test_a_checkpoint_of_another_architecture(
+    def test_a_checkpoint_of_another_architecture_is_refused(
         self, reviews: Path, finished: tuple[Path, dict, str], tmp_path: Path
     ) -> None:
         quiet_train(experiment(reviews, epochs=1), tmp_path)
@@ -102,7 +104,7 @@ class TestLoad:
                 load(tmp_path)
             assert "\n" not in str(raised.value)
 
-    def test_a_run_trained_by_what_is_not_here_predicts(
+    def test_a_run_trained_by_an_implementation_that_is_not_here_is_evaluated(
         self, finished: tuple[Path, dict, str], tmp_path: Path
     ) -> None:
         workdir, result, _ = finished

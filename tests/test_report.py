@@ -29,7 +29,7 @@ def shown(progress: list[Progress], **console: Any) -> str:
     return output.getvalue()
 
 
-class TestATerminal:
+class TestTerminal:
     def test_shows_that_a_run_compiles_before_its_first_step(self) -> None:
         output = shown([], force_terminal=True)
         assert "compiling" in output
@@ -63,7 +63,7 @@ def test_a_file_gets_no_bar() -> None:
     assert shown(steps(1, 7)) == ""
 
 
-class TestANotebook:
+class TestNotebook:
     @pytest.fixture
     def displayed(self, monkeypatch: pytest.MonkeyPatch) -> list[Any]:
         """What IPython was given to display, rendered, in order."""
@@ -129,7 +129,7 @@ class TestDrawCurves:
 
 
 class TestProgramConsole:
-    def test_a_reader_that_has_enough_is_the_callers_business(self) -> None:
+    def test_a_broken_pipe_is_left_to_the_caller(self) -> None:
         class Closed(io.StringIO):
             def write(self, text: str) -> int:
                 raise BrokenPipeError

@@ -43,7 +43,7 @@ def finished(reviews: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[P
 
 
 class TestFiles:
-    def test_of_a_run(self, finished: tuple[Path, dict, str]) -> None:
+    def test_a_run_leaves_its_files_and_no_others(self, finished: tuple[Path, dict, str]) -> None:
         workdir, result, _ = finished
         left = {path.name for path in workdir.iterdir()}
         assert left == {
@@ -107,7 +107,7 @@ class TestFiles:
 
 
 class TestSameBits:
-    def test_same_seed_same_parameters(
+    def test_the_same_seed_gives_the_same_parameters(
         self, reviews: Path, finished: tuple[Path, dict, str], tmp_path: Path
     ) -> None:
         workdir, result, _ = finished
@@ -127,7 +127,7 @@ class TestSameBits:
         records = [json.loads(line) for line in (tmp_path / "metrics.jsonl").open()]
         assert [record["epoch"] for record in records] == [1, 2, 3]
 
-    def test_another_implementation_goes_on(
+    def test_another_implementation_goes_on_to_the_same_loss(
         self, reviews: Path, finished: tuple[Path, dict, str], tmp_path: Path
     ) -> None:
         """The parameters do not depend on it."""
@@ -146,7 +146,9 @@ class TestSameBits:
         records = [json.loads(line) for line in (tmp_path / "metrics.jsonl").open()]
         assert [record["epoch"] for record in records] == [1, 2]
 
-    def test_other_seeds_differ(self, reviews: Path, tmp_path: Path) -> None:
+    def test_runs_of_several_seeds_differ_and_are_summed_up(
+        self, reviews: Path, tmp_path: Path
+    ) -> None:
         summary, console = quiet_train(experiment(reviews, epochs=1, runs=2), tmp_path)
         assert summary["seeds"] == [7, 8]
         first, second = (parameters(tmp_path / f"seed-{seed}") for seed in (7, 8))
@@ -198,7 +200,7 @@ class TestRefusals:
             ({"data_dir": "/nowhere"}, {"overwrite": True}, "--data-dir /nowhere is not a dir"),
         ],
     )
-    def test_of_a_workdir_with_a_run(
+    def test_a_workdir_with_a_run_is_left_as_it_was(
         self,
         reviews: Path,
         finished: tuple[Path, dict, str],
@@ -224,7 +226,7 @@ class TestRefusals:
         assert printed.splitlines()[-1] == console.splitlines()[-1]
         assert self.untouched(workdir) == before
 
-    def test_resuming_on_other_reviews(self, reviews: Path, tmp_path: Path) -> None:
+    def test_resuming_on_other_reviews_is_refused(self, reviews: Path, tmp_path: Path) -> None:
         quiet_train(experiment(reviews, epochs=1), tmp_path / "run")
         before = self.untouched(tmp_path / "run")
         others = fake_reviews.write(tmp_path / "others", train=48)
@@ -232,7 +234,7 @@ class TestRefusals:
             quiet_train(experiment(others, epochs=2), tmp_path / "run", resume=True)
         assert self.untouched(tmp_path / "run") == before
 
-    def test_several_runs_on_other_reviews(self, reviews: Path, tmp_path: Path) -> None:
+    def test_several_runs_on_other_reviews_are_refused(self, reviews: Path, tmp_path: Path) -> None:
         """Seeds on different reviews have no common mean."""
         quiet_train(experiment(reviews, epochs=1, runs=2), tmp_path / "run")
         (tmp_path / "run" / "summary.json").unlink()
@@ -255,7 +257,7 @@ class TestRefusals:
         assert self.untouched(tmp_path) == before
 
     @pytest.mark.parametrize("content", ["", "[]", '{"words": []}', None])
-    def test_resuming_with_a_damaged_vocabulary(
+    def test_resuming_with_a_damaged_vocabulary_is_refused(
         self, reviews: Path, finished: tuple[Path, dict, str], tmp_path: Path, content: str | None
     ) -> None:
         shutil.copytree(finished[0], tmp_path / "run")
@@ -300,7 +302,9 @@ class TestRefusals:
         assert not (tmp_path / "seed-7").exists()
         assert not (tmp_path / "summary.json").exists()
 
-    def test_a_second_run_in_the_same_workdir(self, reviews: Path, tmp_path: Path) -> None:
+    def test_a_second_run_in_the_same_workdir_is_refused(
+        self, reviews: Path, tmp_path: Path
+    ) -> None:
         import fcntl
 
         with (tmp_path / ".lock").open("w") as lock:
@@ -308,12 +312,16 @@ class TestRefusals:
             with pytest.raises(InputError, match="is in use by another run"):
                 quiet_train(experiment(reviews), tmp_path)
 
-    def test_what_cannot_be_a_directory(self, reviews: Path, tmp_path: Path) -> None:
+    def test_a_file_in_the_place_of_the_checkpoints_is_refused(
+        self, reviews: Path, tmp_path: Path
+    ) -> None:
         (tmp_path / "checkpoints").write_text("mine")
         with pytest.raises(InputError, match="checkpoints cannot be written: File exists"):
             quiet_train(experiment(reviews), tmp_path, resume=True)
 
-    def test_resume_when_the_reviews_are_gone(self, reviews: Path, tmp_path: Path) -> None:
+    def test_resuming_when_the_reviews_are_gone_is_refused(
+        self, reviews: Path, tmp_path: Path
+    ) -> None:
         moved = tmp_path / "moved"
         shutil.copytree(reviews, moved)
         quiet_train(experiment(moved, epochs=1), tmp_path / "run")
@@ -333,7 +341,9 @@ class TestRefusals:
 
 
 class TestSynthetic:
-    def test_every_file_says_so(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def test_every_file_says_that_the_reviews_are_synthetic(
+        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
         config = dataclasses.replace(
             experiment(tmp_path, epochs=1, arch="lstm"),
             data=fake_reviews.config(
@@ -348,8 +358,8 @@ class TestSynthetic:
             assert "synthetic" in (workdir / name).read_text().lower()
 
 
-class TestCheckpointsWithinAnEpoch:
-    def test_a_run_that_dies_goes_on_from_the_newest(
+class TestCheckpoints:
+    def test_a_run_that_dies_goes_on_from_the_newest_whole_one(
         self,
         reviews: Path,
         finished: tuple[Path, dict, str],

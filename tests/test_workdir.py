@@ -27,7 +27,7 @@ with Workdir(sys.argv[1]).hold():
 
 
 class TestHold:
-    def test_against_another_process_until_it_dies(self, tmp_path: Path) -> None:
+    def test_is_refused_until_the_process_that_has_it_dies(self, tmp_path: Path) -> None:
         with subprocess.Popen(
             [sys.executable, "-c", HOLD, str(tmp_path)], stdout=subprocess.PIPE
         ) as other:
@@ -43,7 +43,7 @@ class TestHold:
             with Workdir(tmp_path).hold():
                 pass
 
-    def test_of_a_path_that_is_no_directory(self, tmp_path: Path) -> None:
+    def test_of_a_path_that_is_no_directory_is_refused(self, tmp_path: Path) -> None:
         (tmp_path / "file").write_text("")
         for path in (tmp_path / "file", tmp_path / "file" / "run"):
             message = f"--workdir {path} (is not a directory|cannot be written: Not a directory)"
@@ -73,7 +73,9 @@ class TestUnreadable:
 
     @pytest.mark.parametrize(("name", "read"), READS)
     @pytest.mark.parametrize("hidden", ["file", "directory"])
-    def test_files_are_denied(self, tmp_path: Path, name: str, read: Callable, hidden: str) -> None:
+    def test_a_file_that_may_not_be_read_is_an_error(
+        self, tmp_path: Path, name: str, read: Callable, hidden: str
+    ) -> None:
         (tmp_path / "run").mkdir()
         (tmp_path / "run" / name).write_text("{}")
         with (
@@ -83,7 +85,7 @@ class TestUnreadable:
             read(Workdir(tmp_path / "run"))
 
     @pytest.mark.parametrize("read", [Workdir.check_free, Workdir.check_own, Workdir.clear])
-    def test_a_directory_that_cannot_be_listed_is_denied(
+    def test_a_directory_that_cannot_be_listed_is_an_error(
         self, tmp_path: Path, read: Callable
     ) -> None:
         (tmp_path / "run" / "seed-7").mkdir(parents=True)
@@ -95,7 +97,7 @@ class TestUnreadable:
 
 
 class TestWrite:
-    def test_all_or_nothing(self, tmp_path: Path) -> None:
+    def test_a_write_is_all_or_nothing(self, tmp_path: Path) -> None:
         """A full disk, as Linux's device for it plays it."""
         workdir = Workdir(tmp_path)
         with workdir.hold():
@@ -108,7 +110,9 @@ class TestWrite:
         assert (tmp_path / "metrics.jsonl").read_text() == "before"
 
     @pytest.mark.parametrize("again", [False, True])
-    def test_into_a_directory_that_was_removed(self, tmp_path: Path, again: bool) -> None:
+    def test_into_a_directory_that_was_removed_is_refused(
+        self, tmp_path: Path, again: bool
+    ) -> None:
         """Made again it is another run's."""
         workdir = Workdir(tmp_path / "run")
         with workdir.hold():
@@ -121,7 +125,7 @@ class TestWrite:
             assert workdir.path.exists() == again
             assert not (workdir.path / "result.json").exists()
 
-    def test_without_holding_it(self, tmp_path: Path) -> None:
+    def test_without_holding_it_is_refused(self, tmp_path: Path) -> None:
         with pytest.raises(RuntimeError, match="is written to and not held"):
             Workdir(tmp_path).write("result.json", "{}")
 
@@ -157,7 +161,7 @@ os.execv(sys.executable, [sys.executable, *sys.argv[1:]])
 """
 
 
-def test_a_workdir_that_is_read_only(tmp_path: Path) -> None:
+def test_a_workdir_that_is_read_only_is_one_line_and_status_2(tmp_path: Path) -> None:
     reviews = fake_reviews.write(tmp_path / "reviews")
     (tmp_path / "run").mkdir(mode=0o555)
     train = Path(__file__).parents[1] / "train.py"
@@ -184,6 +188,6 @@ def test_a_workdir_that_is_read_only(tmp_path: Path) -> None:
         ("what?", "has one of the characters"),
     ],
 )
-def test_that_would_be_taken_for_a_pattern_is_refused(path: str, message: str) -> None:
+def test_a_name_that_would_be_taken_for_a_pattern_is_refused(path: str, message: str) -> None:
     with pytest.raises(InputError, match=message):
         Workdir(path)

@@ -42,7 +42,9 @@ RESULT = """mkdir w; echo '{"test_loss": 1.0}' >w/result.json"""
         (case("unprivileged sh -c 'mkdir -m 000 d; ls d' || exit 3", status=3), []),
     ],
 )
-def test_what_is_wrong_is_said(bench: Bench, tmp_path: Path, given: Case, wrong: list[str]) -> None:
+def test_all_that_is_wrong_in_an_environment_is_said(
+    bench: Bench, tmp_path: Path, given: Case, wrong: list[str]
+) -> None:
     assert bench.attempt(len(list(bench.directory.iterdir())), given).wrong == wrong
 
 

@@ -4,7 +4,7 @@ import environments_page
 from environments import CASES
 
 
-def test_the_page_has_a_row_for_each() -> None:
+def test_the_page_has_a_row_for_each_environment() -> None:
     rows = [
         {"group": each.group, "name": each.name, "loss": each.loss, "status": 0, "said": []}
         for each in CASES

@@ -7,7 +7,7 @@ import pytest
 
 
 @pytest.mark.long
-def test_runs_that_are_ended_at_a_random_moment() -> None:
+def test_runs_ended_at_a_random_moment_resume_to_the_same_bits() -> None:
     for outcome in faults.kills({signal.SIGKILL: 2, signal.SIGTERM: 1}, seed=1):
         count = outcome["count"]
         assert (outcome["resumed"], outcome["equal"], outcome["tracebacks"]) == (count, count, 0)
@@ -15,7 +15,7 @@ def test_runs_that_are_ended_at_a_random_moment() -> None:
 
 
 @pytest.mark.long
-def test_jobs_of_which_a_process_is_lost_at_a_random_moment() -> None:
+def test_jobs_that_lose_a_process_at_a_random_moment_resume_to_the_same_results() -> None:
     (killed,) = faults.jobs(1, seed=1)
     assert killed["wrong"] == []
     assert (killed["resumed"], killed["same"]) == (1, 1)
@@ -40,14 +40,14 @@ def test_a_wrong_ending_of_a_job_is_seen(status: int | None, errors: str) -> Non
 
 
 @pytest.mark.long
-def test_damaged_checkpoints() -> None:
+def test_damaged_checkpoints_are_refused_and_an_older_one_is_resumed() -> None:
     for kind, outcome in faults.damages(10, seed=1)["kinds"].items():
         expected = {"count": 2, "refused": 2, "resumed from an older one": 2}
         assert outcome == expected, kind
 
 
 @pytest.mark.long
-def test_hostile_texts() -> None:
+def test_hostile_texts_are_predicted_or_refused_with_a_reason() -> None:
     outcome = faults.texts(120, seed=1)
     assert outcome["predicted"] + outcome["unreadable, with a reason"] == 120
     assert outcome["lines answered"] == outcome["lines"]
@@ -58,14 +58,14 @@ def test_hostile_texts() -> None:
 
 
 @pytest.mark.long
-def test_a_long_run() -> None:
+def test_a_long_run_ends_well_and_its_memory_is_sampled() -> None:
     outcome = faults.memory(120, checkpoint_steps=50)
     assert outcome["status"] == 0
     assert outcome["steps"] == 120
     assert all(sample["mb"] > 0 for sample in outcome["resident_mb"])
 
 
-def test_what_went_wrong_is_said() -> None:
+def test_failures_name_each_fault_that_went_wrong() -> None:
     killed = {"signal": "SIGKILL", "count": 3, "resumed": 3, "equal": 2, "tracebacks": 0}
     texts = dict.fromkeys(("same ids after saving", "evaluated alike", "predicted alike"), True)
     texts |= {"probabilities": True, "lines answered alike": False, "tracebacks": 0}

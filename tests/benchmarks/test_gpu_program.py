@@ -27,12 +27,12 @@ def test_kernels_in_a_loop_count_for_each_of_its_steps() -> None:
     assert bodies == [4]
 
 
-def test_loops_that_are_not_in_the_listing() -> None:
+def test_more_loops_than_the_listing_has_are_refused() -> None:
     with pytest.raises(ValueError, match="the listing has fewer loops than 2"):
         count_kernels(LISTING, [10, 20])
 
 
-def test_loops_within_loops_are_not_counted() -> None:
+def test_loops_within_loops_are_refused() -> None:
     nested = LISTING.replace("007: kGemm [source | sink] outside", "007: kWhile [source | sink]")
     with pytest.raises(ValueError, match="loops within loops"):
         count_kernels(nested, [10, 20])

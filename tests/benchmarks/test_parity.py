@@ -11,14 +11,14 @@ import pytest
 FLAGS = ["--implementations", "fused,cudnn", "--batch-size", "3", "--time", "4", "--features", "5"]
 
 
-def test_what_is_no_number_is_an_error() -> None:
+def test_an_error_is_relative_and_nan_where_a_value_is() -> None:
     ones, broken = jnp.ones(3), jnp.array([1.0, jnp.nan, 1.0])
     assert np.isnan(parity.error([ones, broken, ones], [ones, ones, ones]))
     assert parity.error([ones, 3 * ones], [ones, 2 * ones]) == 0.5
 
 
 @pytest.mark.parametrize(("tolerance", "status"), [(2e-5, 0), (-1.0, 1), (np.nan, 1)])
-def test_a_run(
+def test_the_status_says_whether_the_errors_are_within_tolerance(
     tolerance: float, status: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(parity, "LAYERS", {"forward": {}})

@@ -48,7 +48,7 @@ def test_useful_flops_count_the_products_of_real_tokens(arch: str, forward: int)
     assert step_time.useful_flops(task(arch), np.array([5, 3])) == 3 * forward
 
 
-def test_useful_flops_of_the_tutorials_lstm() -> None:
+def test_the_tutorials_lstm_has_about_ten_billion_useful_flops() -> None:
     flops = step_time.useful_flops(Task("lstm", "cpu"), np.full(64, 500))
     assert flops == pytest.approx(3 * 3.38e9, rel=1e-3)
 
@@ -78,7 +78,7 @@ def test_a_sample_keeps_the_order_and_is_at_most_the_plan() -> None:
     assert [examples.lengths[planned.indices[0]] for planned in sample] == [5, 2]
 
 
-def test_a_row_of_measurements() -> None:
+def test_a_row_has_the_median_quartiles_and_rates_of_its_measurements() -> None:
     examples = Examples.build([np.full(n, 4) for n in (8, 2)], np.zeros(2))
     epoch = (examples, [Planned(np.arange(2), 8)] * 5)
     made = step_time.make_row("flax_imdb", "epoch", task("lstm"), epoch, [1.0, 3.0, 2.0], 99.0)
@@ -159,7 +159,9 @@ def test_a_mistake_is_one_line_and_status_2(
     assert said.count("\n") == 1
 
 
-def test_a_run(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_run_gives_a_row_for_each_contestant_with_the_documented_columns(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     file = tmp_path / "results.json"
     flags = ["--arch", "lstm", "--mode", "padded", "--peers", "flax", "--implementations"]
     flags += ["scan,cudnn"]

@@ -29,7 +29,9 @@ class TestOrder:
         assert len(plan) == -(-len(lengths) // batch_size)
 
     @given(lengths=LENGTHS, batch_size=st.integers(1, 9))
-    def test_a_pure_function_of_seed_and_epoch(self, lengths: list[int], batch_size: int) -> None:
+    def test_depends_on_the_seed_and_the_epoch_alone(
+        self, lengths: list[int], batch_size: int
+    ) -> None:
         batching = Batching(batch_size, 60)
 
         def order(seed: int, epoch: int) -> list[list[int]]:
@@ -50,7 +52,7 @@ class TestOrder:
         assert sum(64 * row.max() for row in rows) < 1.1 * sum(lengths)
         assert sum(64 * planned.time for planned in plan) < 1.3 * sum(lengths)
 
-    def test_few_padded_lengths(self) -> None:
+    def test_there_are_at_most_five_padded_lengths(self) -> None:
         """Each is compiled once."""
         for max_length in (1, 7, 500, 4096):
             lengths = np.arange(1, max_length + 1).tolist()
@@ -109,14 +111,14 @@ class TestBatch:
 
 
 @pytest.mark.parametrize(("epoch", "first"), [(1, [164, 204, 125, 206]), (2, [90, 130, 171, 51])])
-def test_the_first_batch_of_a_known_epoch(epoch: int, first: list[int]) -> None:
+def test_the_first_batch_of_a_known_epoch_is_pinned(epoch: int, first: list[int]) -> None:
     """Pinned: a change here changes every run, and what a resumed run sees."""
     data = examples([1 + i % 40 for i in range(300)])
     plan = Batching(4, 40).plan_epoch(data, seed=7, epoch=epoch)
     assert plan[0].indices.tolist() == first
 
 
-def test_a_share_of_a_batch_is_some_of_its_rows() -> None:
+def test_the_shares_of_a_batch_together_are_its_rows() -> None:
     rng = np.random.default_rng(0)
     reviews = [rng.integers(3, 30, rng.integers(1, 13)) for _ in range(9)]
     examples = Examples.build(reviews, rng.integers(0, 2, 9))

@@ -34,7 +34,7 @@ def review(examples: Examples, i: int) -> list[int]:
 
 
 class TestExamples:
-    def test_encoded_with_the_words_of_the_training_split(self) -> None:
+    def test_both_splits_are_encoded_with_the_words_of_the_training_split(self) -> None:
         corpus = encode(FewReviews())
         assert corpus.vocabulary.words == ("good", "film", "bad")
         assert [review(corpus.train, i) for i in range(3)] == [[1, 3, 3, 4], [1, 5, 4], [1, 3]]
@@ -160,7 +160,9 @@ class TestCache:
         ):
             assert line.startswith(f"warning: {cache} cannot be written ({reason}): every start")
 
-    def test_of_a_home_directory(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def test_its_directory_is_named_by_a_variable_or_is_in_the_home_directory(
+        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
         monkeypatch.setenv("HOME", str(tmp_path))
         monkeypatch.setenv("FLAX_IMDB_CACHE", "~/x")
         assert encoding.cache_dir() == tmp_path / "x"

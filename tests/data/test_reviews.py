@@ -304,7 +304,9 @@ class TestWithoutArrayRecord:
 
 class TestDamagedTfds:
     @pytest.mark.parametrize("damage", DAMAGES)
-    def test_is_an_error(self, damage: Callable[[Path], None], tfds_dir: Path) -> None:
+    def test_is_an_error_that_says_to_delete_it(
+        self, damage: Callable[[Path], None], tfds_dir: Path
+    ) -> None:
         damage(tfds_dir / DATASET)
         with one_line_error(f"{tfds_dir / DATASET} is damaged .*delete it"):
             find_reviews(data_dir=tfds_dir).read("train")
@@ -334,7 +336,7 @@ class TestDataDirWithoutReviews:
     """A directory given by hand is taken at its word, whatever could be fetched."""
 
     @pytest.mark.parametrize("dataset", ["auto", "imdb_reviews"])
-    def test_is_an_error(self, dataset: str, tmp_path: Path) -> None:
+    def test_is_an_error_and_nothing_is_fetched(self, dataset: str, tmp_path: Path) -> None:
         with one_line_error(f"--data-dir {tmp_path} holds no reviews; give .*aclImdb"):
             find_reviews(dataset, tmp_path)
         missing = tmp_path / "missing"
@@ -358,7 +360,7 @@ class TestUnreadable:
 
     @pytest.mark.parametrize("hidden", ["", "imdb_reviews", DATASET, DATASET / TRAIN_SHARD])
     @pytest.mark.parametrize("by", ["--data-dir", "TFDS_DATA_DIR"])
-    def test_of_tfds(
+    def test_tfds_files_that_may_not_be_read_are_an_error(
         self, hidden: str | Path, by: str, tfds_dir: Path, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         monkeypatch.setenv("TFDS_DATA_DIR", str(tfds_dir))
@@ -367,28 +369,28 @@ class TestUnreadable:
         with permissions.denied(tfds_dir / hidden), one_line_error(message):
             find_reviews(data_dir=data_dir)
 
-    def test_of_tfds_when_it_is_read(self, tfds_dir: Path) -> None:
+    def test_a_tfds_file_that_may_no_longer_be_read_is_named(self, tfds_dir: Path) -> None:
         found = find_reviews(data_dir=tfds_dir)
         shard = tfds_dir / DATASET / TRAIN_SHARD
         with permissions.denied(shard), one_line_error(f"{shard} cannot be read: Permission"):
             _ = found.fingerprint
 
     @pytest.mark.parametrize("hidden", ["", "train", "train/neg", "train/neg/0_0.txt"])
-    def test_of_a_folder(self, hidden: str, folder: Path) -> None:
+    def test_a_folder_that_may_not_be_read_is_an_error(self, hidden: str, folder: Path) -> None:
         with permissions.denied(folder / hidden), one_line_error("cannot be read: Permission den"):
             find_reviews(data_dir=folder).read("train")
 
     @pytest.mark.usefixtures("offline")
-    def test_of_the_default_directory(self, default_dir: Path) -> None:
+    def test_a_default_directory_that_may_not_be_read_is_an_error(self, default_dir: Path) -> None:
         default_dir.mkdir()
         with permissions.denied(default_dir), one_line_error("cannot be read: Permission denied"):
             find_reviews()
 
-    def test_of_a_name_that_is_too_long(self, tmp_path: Path) -> None:
+    def test_a_name_that_is_too_long_is_an_error(self, tmp_path: Path) -> None:
         with one_line_error("cannot be read: File name too long"):
             find_reviews(data_dir=tmp_path / ("a" * 300))
 
-    def test_of_a_name_that_is_not_utf_8(self, tfds_dir: Path) -> None:
+    def test_a_name_that_is_not_utf_8_is_refused_of_tfds_alone(self, tfds_dir: Path) -> None:
         """Of files in C++; Python reads a folder of any name."""
         with one_line_error("data directory .*/caf\udce9 is not UTF-8 in this locale"):
             find_reviews(data_dir=tfds_dir.rename(tfds_dir.with_name("caf\udce9")))
@@ -396,7 +398,7 @@ class TestUnreadable:
         assert find_reviews(data_dir=folder).read("test")[0]
 
 
-class TestVariable:
+class TestDataDirVariable:
     """TFDS_DATA_DIR is a setting made by hand, too."""
 
     @pytest.mark.usefixtures("default_dir")
@@ -480,7 +482,7 @@ class TestDefaultDataDir:
         assert not list(default_dir.rglob("incomplete.*"))
 
     @pytest.mark.usefixtures("online")
-    def test_that_cannot_be_written_to(
+    def test_that_cannot_be_written_to_is_an_error(
         self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         (tmp_path / "file").touch()
@@ -580,12 +582,12 @@ class TestSynthetic:
         monkeypatch.setattr(synthetic, "VERSION", -1)
         assert find_reviews("synthetic").fingerprint != before
 
-    def test_has_no_data_dir(self, tmp_path: Path) -> None:
+    def test_a_data_dir_is_refused(self, tmp_path: Path) -> None:
         with one_line_error(f"--data-dir {tmp_path} is of no use"):
             find_reviews("synthetic", tmp_path)
 
 
-def test_unknown_dataset() -> None:
+def test_an_unknown_dataset_is_refused() -> None:
     with one_line_error("--dataset imdb is unknown: one of auto, imdb_reviews, synthetic"):
         find_reviews("imdb")
 
@@ -597,7 +599,9 @@ def test_unknown_dataset() -> None:
         ("test", "aef1de4675fccfce9c71a2f9cd9176c155e23c956f0f68751f0abaf68f0166ed"),
     ],
 )
-def test_the_real_reviews(split: reviews.Split, digest: str, imdb_reviews_dir: Path) -> None:
+def test_the_real_reviews_are_read_as_ever(
+    split: reviews.Split, digest: str, imdb_reviews_dir: Path
+) -> None:
     texts, labels = find_reviews("imdb_reviews", imdb_reviews_dir).read(split)
     assert len(texts) == 25_000
     assert np.bincount(labels).tolist() == [12_500, 12_500]

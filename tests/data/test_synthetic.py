@@ -43,15 +43,15 @@ class TestStream:
         texts, _ = generate(split, seed=seed, examples=EXAMPLES)
         assert len(set(reviews[0]) | set(texts)) == 2 * EXAMPLES
 
-    def test_no_examples(self) -> None:
+    def test_no_examples_are_an_empty_list(self) -> None:
         texts, labels = generate("test", examples=0)
         assert (texts, labels.shape, labels.dtype) == ([], (0,), np.int32)
 
-    def test_unknown_split(self) -> None:
+    def test_an_unknown_split_is_refused(self) -> None:
         with pytest.raises(InputError, match=r"^split 'dev' is unknown.*'train', 'test'.*$"):
             generate("dev")
 
-    def test_negative_examples(self) -> None:
+    def test_a_negative_number_of_examples_is_refused(self) -> None:
         with pytest.raises(InputError, match=r"^-1 examples cannot be made; ask for 0 or more$"):
             generate("train", examples=-1)
 

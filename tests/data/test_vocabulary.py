@@ -14,12 +14,12 @@ from flax_imdb.errors import InputError
 
 
 class TestSplitWords:
-    def test_reviews_as_they_come(self) -> None:
+    def test_markup_and_punctuation_are_left_out_and_case_is_ignored(self) -> None:
         text = 'It\'s <br /><br />"GREAT"--really... 10/10!\tWow\nFin'
         assert split_words(text) == ["it's", "great", "really", "10", "10", "wow", "fin"]
 
     @given(st.text(alphabet=st.characters(max_codepoint=127, exclude_characters="<")))
-    def test_as_keras(self, text: str) -> None:
+    def test_ascii_text_is_split_as_by_keras(self, text: str) -> None:
         """Keras separates at the blank alone; we at all white space, as Python does."""
         keras_words = text_to_word_sequence(" ".join(text.split()))
         assert split_words(text) == keras_words
@@ -29,7 +29,7 @@ class TestSplitWords:
 
 
 class TestVocabulary:
-    def test_ids_by_frequency_then_code_point(self) -> None:
+    def test_ids_go_by_frequency_then_by_code_point(self) -> None:
         vocabulary = Vocabulary.build([["b", "a", "c"], ["c", "é", "a", "b", "z"]])
         assert vocabulary.words == ("a", "b", "c", "z", "é")
         np.testing.assert_array_equal(vocabulary.encode(["c", "é", "new"]), [1, 5, 7, 2])
@@ -45,7 +45,7 @@ class TestVocabulary:
         np.testing.assert_array_equal(vocabulary.encode(["b", "c"]), [1, 4, 2])
 
     @given(words=st.lists(st.text(min_size=1), unique=True))
-    def test_saved_and_loaded(
+    def test_a_saved_vocabulary_is_loaded_as_it_was(
         self, tmp_path_factory: pytest.TempPathFactory, words: list[str]
     ) -> None:
         path = tmp_path_factory.mktemp("vocabulary") / "vocabulary.json"
@@ -68,7 +68,7 @@ class TestVocabulary:
             '{"words": ["<pad>", "<start>", "<unk>", "a", "a"], "fingerprint": "x"}',
         ],
     )
-    def test_a_file_that_is_no_vocabulary(self, tmp_path: Path, content: str) -> None:
+    def test_a_file_that_is_no_vocabulary_is_refused(self, tmp_path: Path, content: str) -> None:
         (tmp_path / "vocabulary.json").write_text(content)
         with pytest.raises(InputError, match=r"vocabulary\.json is not a vocabulary: "):
             Vocabulary.load(tmp_path / "vocabulary.json")

@@ -23,7 +23,9 @@ class TestBidirectional:
         [("concat", "concat"), ("sum", "sum"), ("average", "ave"), ("product", "mul")],
     )
     @pytest.mark.parametrize("return_sequences", [True, False])
-    def test_merges_as_keras(self, merge: Any, keras_merge: str, return_sequences: bool) -> None:
+    def test_merges_as_keras_does(
+        self, merge: Any, keras_merge: str, return_sequences: bool
+    ) -> None:
         layer = Bidirectional(LSTM(5, return_sequences=return_sequences), merge=merge)
         outputs, variables = layer.init_with_output(jax.random.key(0), inputs())
         peer = keras.layers.Bidirectional(
@@ -62,6 +64,6 @@ class TestBidirectional:
         outputs = layer.apply(same, palindrome, **call)
         assert bool((outputs[:, -1, :50] != outputs[:, 0, 50:]).any())
 
-    def test_unknown_merge(self) -> None:
+    def test_an_unknown_merge_is_refused(self) -> None:
         with pytest.raises(ValueError, match="merge 'max' is unknown: one of concat, sum, average"):
             Bidirectional(LSTM(5), merge="max").init(jax.random.key(0), inputs())

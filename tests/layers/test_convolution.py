@@ -15,7 +15,7 @@ def inputs() -> jax.Array:
 
 
 class TestConvolution:
-    def test_conv_and_pool_as_keras_on_each_row_alone(self) -> None:
+    def test_conv_and_pool_give_what_keras_gives_each_row_alone(self) -> None:
         conv, pool = Conv(6, 3), MaxPool(2)
         outputs, variables = conv.init_with_output(jax.random.key(0), inputs(), LENGTHS)
         pooled = pool.apply({}, outputs, LENGTHS)
@@ -44,6 +44,6 @@ class TestConvolution:
         x = -jnp.ones((1, 3, 2))
         np.testing.assert_array_equal(MaxPool(2).apply({}, x), -jnp.ones((1, 2, 2)))
 
-    def test_infinite_inputs_stay_so(self) -> None:
+    def test_infinite_inputs_stay_infinite_when_pooled(self) -> None:
         x = jnp.array([[-jnp.inf, -jnp.inf, 1.0]])[..., None]
         np.testing.assert_array_equal(MaxPool(2).apply({}, x, [1])[0, :, 0], [-jnp.inf, 0])

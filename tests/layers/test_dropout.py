@@ -23,7 +23,7 @@ class TestDropout:
         )
         assert bool((together[0] != together[1]).any())
 
-    def test_as_flax_but_for_the_draw(self) -> None:
+    def test_drops_as_flax_does_but_for_the_draw(self) -> None:
         """Zeros, and the rest scaled up; nothing in evaluation."""
         x = jnp.ones((400, 50))
         ours, flax = (

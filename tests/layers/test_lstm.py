@@ -38,7 +38,9 @@ def numpy_lstm(
 @pytest.mark.parametrize("implementation", ["scan", "fused"])
 @pytest.mark.parametrize("reverse", [False, True])
 class TestAgainstNumPy:
-    def test_all_outputs_and_final_carry(self, reverse: bool, implementation: str) -> None:
+    def test_all_outputs_and_the_final_carry_are_those_of_the_loop(
+        self, reverse: bool, implementation: str
+    ) -> None:
         """Each row as if it stood alone and unpadded; zeros beyond its end."""
         layer = LSTM(FEATURES, implementation=implementation, reverse=reverse, return_carry=True)
         x, params = inputs(), cell_params()
@@ -50,7 +52,7 @@ class TestAgainstNumPy:
             np.testing.assert_allclose(carry[0][row], c, atol=1e-6)
             np.testing.assert_allclose(carry[1][row], h, atol=1e-6)
 
-    def test_last_output(self, reverse: bool, implementation: str) -> None:
+    def test_the_last_output_is_that_of_the_loop(self, reverse: bool, implementation: str) -> None:
         """The output computed last is the h of the final carry."""
         layer = LSTM(
             FEATURES, implementation=implementation, reverse=reverse, return_sequences=False
@@ -98,7 +100,7 @@ class TestDropout:
     """Masks are drawn once for a sequence, and per gate where Keras does so."""
 
     @pytest.mark.parametrize(("dropout", "recurrent_dropout"), [(0.3, 0.0), (0.0, 0.4), (0.3, 0.4)])
-    def test_against_keras_with_the_same_masks(
+    def test_outputs_are_those_of_keras_with_the_same_masks(
         self, dropout: float, recurrent_dropout: float
     ) -> None:
         rates = {"dropout": dropout, "recurrent_dropout": recurrent_dropout}
@@ -134,8 +136,8 @@ class TestDropout:
         np.testing.assert_allclose(outputs, peer(x, training=True), atol=1e-6)
 
 
-class TestNumbersOutside:
-    """What stands at padding, dtypes, and names."""
+class TestNumbers:
+    """What stands at padding, and dtypes."""
 
     @pytest.mark.parametrize("garbage", [np.nan, np.inf])
     def test_not_even_nan_at_padding_reaches_a_gradient(self, garbage: float) -> None:
@@ -162,12 +164,12 @@ class TestNumbersOutside:
         assert {leaf.dtype for leaf in carry} == {jnp.dtype(jnp.float32)}
         np.testing.assert_allclose(outputs.astype(jnp.float32), exact, atol=0.05)
 
-    def test_param_dtype(self) -> None:
+    def test_parameters_have_the_param_dtype(self) -> None:
         variables = LSTM(FEATURES, param_dtype=jnp.bfloat16).init(jax.random.key(0), inputs())
         assert {leaf.dtype for leaf in jax.tree.leaves(variables)} == {jnp.dtype(jnp.bfloat16)}
 
     @pytest.mark.parametrize("transform", [jax.jit, jax.checkpoint, jax.vmap])
-    def test_under_transformations(self, transform: Any) -> None:
+    def test_jit_checkpoint_and_vmap_change_no_output(self, transform: Any) -> None:
         variables = {"params": {"cell": cell_params()}}
 
         def run(x: Any) -> jax.Array:
@@ -184,7 +186,7 @@ class TestCells:
 
     @pytest.mark.parametrize("cell", [nn.OptimizedLSTMCell, nn.LSTMCell, nn.GRUCell, nn.SimpleCell])
     @pytest.mark.parametrize("reverse", [False, True])
-    def test_flax_cells(self, cell: Any, reverse: bool) -> None:
+    def test_flax_cells_give_what_they_give_in_flax_rnn(self, cell: Any, reverse: bool) -> None:
         layer = LSTM(FEATURES, cell=cell, reverse=reverse)
         x, lengths = inputs(), LENGTHS
         variables = layer.init(jax.random.key(0), x)
@@ -244,14 +246,14 @@ class TestRemat:
         assert_close(values_and_gradients(layer.clone(remat_steps=5)), values_and_gradients(layer))
 
     @pytest.mark.parametrize(("time", "steps"), [(1, 1), (7, 3), (5, 8)])
-    def test_of_any_length(self, time: int, steps: int) -> None:
+    def test_changes_no_number_at_any_length(self, time: int, steps: int) -> None:
         layer = LSTM(3)
         assert_close(
             values_and_gradients(layer.clone(remat_steps=steps), time),
             values_and_gradients(layer, time),
         )
 
-    def test_in_both_directions_and_with_other_cells(self) -> None:
+    def test_changes_no_number_in_both_directions_and_with_other_cells(self) -> None:
         layer = LSTM(6, cell=nn.GRUCell, return_sequences=False)
         plain, remat = (Bidirectional(one) for one in (layer, layer.clone(remat_steps=4)))
         assert_close(values_and_gradients(remat), values_and_gradients(plain))
@@ -270,7 +272,7 @@ class TestRemat:
         assert temporary_bytes(32) < temporary_bytes(None) / 8
 
     @pytest.mark.parametrize("steps", [0, -3])
-    def test_a_number_of_steps_that_makes_no_sense(self, steps: int) -> None:
+    def test_fewer_steps_than_one_are_refused(self, steps: int) -> None:
         with pytest.raises(ValueError, match=f"remat_steps is {steps}: 1 or more is needed"):
             LSTM(3, remat_steps=steps).init(jax.random.key(0), jnp.zeros((1, 4, 2)))
 

@@ -12,7 +12,7 @@ from flax_imdb.layers import LSTM, LSTMCell, LSTMMasks
 
 class TestMasks:
     @pytest.mark.parametrize("rate", [0.2, 0.5])
-    def test_masks_keep_the_mean_and_differ_between_rows_and_gates(self, rate: float) -> None:
+    def test_keep_the_mean_and_differ_between_rows_and_gates(self, rate: float) -> None:
         cell = LSTMCell(FEATURES, dropout=rate, recurrent_dropout=rate)
         masks: LSTMMasks = cell.apply(
             {}, jnp.ones((2000, 6)), rngs={"dropout": jax.random.key(0)}, method="draw_masks"
@@ -27,7 +27,7 @@ class TestMasks:
             assert bool((mask[:, 0] != mask[:, 1]).any())
 
     @pytest.mark.parametrize("rate", [-0.1, 1.0, float("nan")])
-    def test_a_rate_that_is_no_share(self, rate: float) -> None:
+    def test_of_a_rate_that_is_no_share_are_refused(self, rate: float) -> None:
         layer = LSTM(FEATURES, dropout=rate)
         with pytest.raises(ValueError, match=r"dropout is .*: a share in \[0, 1\) is needed"):
             layer.init(
@@ -38,13 +38,13 @@ class TestMasks:
 
 
 class TestInFlaxRNN:
-    def test_the_cell_in_flax_rnn(self) -> None:
+    def test_the_cell_gives_what_it_gives_in_the_lstm(self) -> None:
         x, params = inputs(), cell_params()
         theirs = nn.RNN(LSTMCell(FEATURES)).apply({"params": {"cell": params}}, x)
         ours = LSTM(FEATURES).apply({"params": {"cell": params}}, x)
         np.testing.assert_allclose(ours, theirs, atol=1e-6)
 
-    def test_the_cell_drops_in_flax_rnn(self) -> None:
+    def test_what_the_cell_drops_follows_from_the_key(self) -> None:
         """With the same key at every step, the same units are dropped at every step."""
         rnn = nn.RNN(
             LSTMCell(FEATURES, recurrent_dropout=0.5, deterministic=False),

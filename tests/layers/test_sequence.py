@@ -186,7 +186,7 @@ class TestDtypesOfPools:
             assert pooled.dtype == dtype
             np.testing.assert_array_equal(pooled, [[7], [0]])
 
-    def test_a_mean_over_more_steps_than_its_dtype_can_count(self) -> None:
+    def test_a_mean_over_more_steps_than_its_dtype_can_count_is_right(self) -> None:
         for dtype in (jnp.bfloat16, jnp.float16, jnp.int8):
             x = jnp.full((1, 1031, 1), 100, dtype)
             np.testing.assert_allclose(global_pool(x, None, "mean"), 100)
@@ -194,7 +194,7 @@ class TestDtypesOfPools:
 
 
 class TestGlobalPool:
-    def test_over_valid_steps_alone(self) -> None:
+    def test_pools_over_valid_steps_alone(self) -> None:
         x = inputs()
         for pooling in ("max", "mean"):
             pooled = global_pool(x, LENGTHS, pooling)
@@ -203,6 +203,6 @@ class TestGlobalPool:
                 expected = getattr(jnp, pooling)(valid, axis=0) if length else np.zeros(3)
                 np.testing.assert_allclose(pooled[row], expected, atol=1e-6)
 
-    def test_unknown(self) -> None:
+    def test_an_unknown_pooling_is_refused(self) -> None:
         with pytest.raises(ValueError, match="pooling 'min' is unknown: 'max' or 'mean'"):
             global_pool(inputs(), LENGTHS, "min")

@@ -44,19 +44,19 @@ def calls(monkeypatch: pytest.MonkeyPatch) -> list[dict[str, Any]]:
 
 @pytest.mark.parametrize("reverse", [False, True])
 @pytest.mark.parametrize("return_sequences", [False, True])
-def test_values_and_gradients(reverse: bool, return_sequences: bool) -> None:
+def test_values_and_gradients_are_those_of_the_scan(reverse: bool, return_sequences: bool) -> None:
     assert_same("cudnn", problem(), reverse=reverse, return_sequences=return_sequences)
 
 
-def test_dropout_of_the_inputs() -> None:
+def test_dropout_of_the_inputs_gives_what_the_scan_gives() -> None:
     assert_same("cudnn", problem(), dropout=0.3)
 
 
-def test_rematerialised() -> None:
+def test_rematerialisation_gives_what_the_scan_gives() -> None:
     assert_same("cudnn", problem(), remat_steps=4, reverse=True)
 
 
-def test_parameters_and_carries_of_other_types() -> None:
+def test_parameters_and_carries_of_other_types_give_what_the_scan_gives() -> None:
     """CuDNN gets float32 of them; gradients have the type of what they are of."""
     params, x, carry, lengths = problem()
     params = jax.tree.map(lambda array: array.astype(jnp.bfloat16), params)
@@ -113,14 +113,16 @@ def test_each_direction_drops_inputs_of_its_own(calls: list[Any]) -> None:
     ],
     ids=str,
 )
-def test_what_it_cannot_compute(layer: dict[str, Any], why: str) -> None:
+def test_what_cudnn_cannot_compute_is_refused_and_auto_computes_it(
+    layer: dict[str, Any], why: str
+) -> None:
     x = jnp.zeros((2, 3, 4))
     with pytest.raises(ValueError, match=f"implementation 'cudnn' {why}: 'auto' takes another"):
         LSTM(5, implementation="cudnn", **layer).init(jax.random.key(0), x)
     LSTM(5, **layer).init(jax.random.key(0), x)
 
 
-def test_on_another_device_of_a_machine_that_has_a_gpu() -> None:
+def test_another_device_of_a_machine_that_has_a_gpu_is_refused() -> None:
     with (
         jax.default_device(jax.devices("cpu")[0]),
         pytest.raises(ValueError, match="needs an NVIDIA GPU, and JAX computes on cpu"),
@@ -128,7 +130,7 @@ def test_on_another_device_of_a_machine_that_has_a_gpu() -> None:
         LSTM(5, implementation="cudnn").init(jax.random.key(0), jnp.zeros((2, 3, 4)))
 
 
-def test_without_an_nvidia_gpu(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_without_an_nvidia_gpu_it_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(jax, "default_backend", lambda: "cpu")
     with pytest.raises(ValueError, match="'cudnn' needs an NVIDIA GPU, and JAX computes on cpu"):
         LSTM(5, implementation="cudnn").init(jax.random.key(0), jnp.zeros((2, 3, 4)))

@@ -72,7 +72,7 @@ def test_a_gradient_runs_no_loop_for_other_modes() -> None:
     assert jax.jit(gradient).lower(x).as_text().count("stablehlo.while") == 3
 
 
-def test_second_derivatives_by_the_parameters() -> None:
+def test_second_derivatives_by_the_parameters_are_those_of_the_scan() -> None:
     params, x, carry, lengths = problem(time=3)
 
     @partial(jax.jit, static_argnums=0)

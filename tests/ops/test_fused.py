@@ -17,12 +17,12 @@ from flax_imdb.ops import fused
 
 @pytest.mark.parametrize("reverse", [False, True])
 @pytest.mark.parametrize("return_sequences", [False, True])
-def test_values_and_gradients(reverse: bool, return_sequences: bool) -> None:
+def test_values_and_gradients_are_those_of_the_scan(reverse: bool, return_sequences: bool) -> None:
     assert_same("fused", problem(), reverse=reverse, return_sequences=return_sequences)
 
 
 @pytest.mark.parametrize("rates", [{"dropout": 0.3}, {"recurrent_dropout": 0.3}, BOTH], ids=str)
-def test_dropout(rates: dict[str, float]) -> None:
+def test_dropout_gives_what_the_scan_gives(rates: dict[str, float]) -> None:
     assert_same("fused", problem(), reverse=True, **rates)
 
 
@@ -37,13 +37,13 @@ def test_dropout(rates: dict[str, float]) -> None:
     ],
     ids=str,
 )
-def test_odd_sizes(sizes: dict[str, int]) -> None:
+def test_odd_sizes_give_what_the_scan_gives(sizes: dict[str, int]) -> None:
     assert_same("fused", problem(**sizes), reverse=True)
 
 
 @pytest.mark.parametrize("rates", [{}, BOTH], ids=str)
 @pytest.mark.parametrize("longest", [9, 3, 0])
-def test_chunks_of_steps(
+def test_chunks_of_steps_give_what_the_scan_gives(
     rates: dict[str, float], longest: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Several make up the rows, the last is not full, and some begin after the longest row."""
@@ -58,14 +58,16 @@ def test_chunks_of_steps(
     chunk=st.integers(1, 7),
     reverse=st.booleans(),
 )
-def test_any_lengths_and_chunks(lengths: list[int], chunk: int, reverse: bool) -> None:
+def test_any_lengths_and_chunks_give_what_the_scan_gives(
+    lengths: list[int], chunk: int, reverse: bool
+) -> None:
     params, x, carry, _ = problem(batch=len(lengths), time=6)
     with mock.patch.object(fused, "_CHUNK", chunk):
         assert_same("fused", (params, x, carry, jnp.array(lengths)), reverse=reverse)
 
 
 @pytest.mark.parametrize("rates", [{}, BOTH], ids=str)
-def test_bfloat16(rates: dict[str, float]) -> None:
+def test_bfloat16_is_near_the_scan(rates: dict[str, float]) -> None:
     """Both round as they go, each in its own order."""
     assert_same(
         "fused", problem(dtype=jnp.bfloat16), tolerance=0.04, param_dtype=jnp.bfloat16, **rates
@@ -73,7 +75,7 @@ def test_bfloat16(rates: dict[str, float]) -> None:
 
 
 @pytest.mark.parametrize("dtype", ["int8", "int16"])
-def test_lengths_of_a_small_integer_type(dtype: str) -> None:
+def test_lengths_of_a_small_integer_type_give_the_same(dtype: str) -> None:
     params, x, carry, _ = problem(time=130)
     lengths = jnp.array([127, 0, 126, 50])
     expected = run("fused", params, x, carry, lengths)
@@ -81,7 +83,7 @@ def test_lengths_of_a_small_integer_type(dtype: str) -> None:
     jax.tree.map(np.testing.assert_array_equal, actual, expected)
 
 
-def test_float64() -> None:
+def test_float64_gives_what_the_scan_gives() -> None:
     with jax.enable_x64(True):
         assert_same(
             "fused", problem(dtype=jnp.float64), 1e-13, dtype=jnp.float64, param_dtype=jnp.float64
@@ -93,7 +95,7 @@ def outputs(x: Any) -> Any:
     return run("fused", params, x, carry, lengths)[1]
 
 
-def test_under_vmap() -> None:
+def test_vmap_gives_what_each_gives_alone() -> None:
     _, x, _, _ = problem()
     stack = jnp.stack([x, 2 * x])
     np.testing.assert_allclose(
@@ -105,7 +107,7 @@ def test_under_vmap() -> None:
     )
 
 
-def test_under_vmap_over_lengths() -> None:
+def test_vmap_over_lengths_gives_what_each_gives_alone() -> None:
     """Each row of the stack has a longest row of its own."""
     params, x, carry, lengths = problem()
     stack = jnp.stack([lengths, lengths // 3])
@@ -118,7 +120,7 @@ def test_under_vmap_over_lengths() -> None:
     )
 
 
-def test_under_checkpoint() -> None:
+def test_checkpoint_changes_no_gradient() -> None:
     _, x, _, _ = problem()
     gradient, rematerialised = (
         jax.grad(lambda x, f=f: jnp.sum(f(x) ** 2))(x) for f in (outputs, jax.checkpoint(outputs))
@@ -127,7 +129,7 @@ def test_under_checkpoint() -> None:
 
 
 @pytest.mark.parametrize("differentiate", [False, True])
-def test_exported_for_any_sizes(differentiate: bool) -> None:
+def test_an_export_for_any_sizes_gives_the_same(differentiate: bool) -> None:
     params, x, _, lengths = problem()
 
     def outputs(x: Any, lengths: Any) -> Any:
@@ -147,7 +149,7 @@ def test_exported_for_any_sizes(differentiate: bool) -> None:
     np.testing.assert_allclose(exported.call(x, lengths), run(x, lengths), atol=1e-6)
 
 
-def test_under_pmap() -> None:
+def test_pmap_gives_what_vmap_gives() -> None:
     _, x, _, _ = problem()
     stack = jnp.stack([x, 2 * x, -x, 0 * x])
     np.testing.assert_allclose(jax.pmap(outputs)(stack), jax.vmap(outputs)(stack), atol=1e-6)

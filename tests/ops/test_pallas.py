@@ -26,18 +26,18 @@ from flax_imdb.ops import pallas
     ],
     ids=str,
 )
-def test_values_and_gradients(layer: dict[str, Any]) -> None:
+def test_values_and_gradients_are_those_of_the_scan(layer: dict[str, Any]) -> None:
     assert_same("pallas", problem(), **layer)
 
 
-def test_several_instances() -> None:
+def test_several_instances_give_what_the_scan_gives() -> None:
     """One has rows without steps alone, and the last is not full."""
     params, x, carry, _ = problem(batch=2 * pallas._ROWS + 3)
     lengths = jnp.array([5] * pallas._ROWS + [0] * pallas._ROWS + [9, 1, 3])
     assert_same("pallas", (params, x, carry, lengths), reverse=True)
 
 
-def test_a_width_in_parts(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_width_in_parts_gives_what_the_scan_gives(monkeypatch: pytest.MonkeyPatch) -> None:
     """40 features are 16 + 32 where 64 do not fit."""
     assert pallas._parts(100, jnp.float32) == [16, 32, 64]
     assert pallas._parts(100, jnp.bfloat16) == [128]
@@ -46,14 +46,14 @@ def test_a_width_in_parts(monkeypatch: pytest.MonkeyPatch) -> None:
     assert_same("pallas", problem(features=40), 4e-6, **BOTH)
 
 
-def test_bfloat16() -> None:
+def test_bfloat16_is_near_the_scan() -> None:
     """Both round as they go, each in its own order."""
     assert_same("pallas", problem(dtype=jnp.bfloat16), 0.04, param_dtype=jnp.bfloat16, **BOTH)
 
 
 @settings(max_examples=3, deadline=None)
 @given(st.lists(st.integers(0, 6), min_size=3, max_size=3), st.booleans())
-def test_any_lengths(lengths: list[int], reverse: bool) -> None:
+def test_any_lengths_give_what_the_scan_gives(lengths: list[int], reverse: bool) -> None:
     params, x, carry, _ = problem(batch=3, time=6)
     expected, actual = (
         run(implementation, params, x, carry, jnp.array(lengths), reverse=reverse)
@@ -88,7 +88,7 @@ def test_both_directions_are_one_launch() -> None:
     assert program.count("pallas_call[") == 2 * 2
 
 
-def test_under_vmap() -> None:
+def test_gradients_under_vmap_are_those_of_the_scan() -> None:
     params, x, carry, lengths = problem()
 
     def gradient(x: Any, implementation: str = "pallas") -> Any:
@@ -103,13 +103,13 @@ def test_under_vmap() -> None:
     )
 
 
-def test_a_carry_of_another_type() -> None:
+def test_a_carry_of_another_type_gives_what_the_scan_gives() -> None:
     params, x, carry, lengths = problem()
     carry = tuple(state.astype(jnp.bfloat16) for state in carry)
     assert_same("pallas", (params, x, carry, lengths), 0.02)
 
 
-def test_no_row_and_no_step() -> None:
+def test_no_row_gives_nothing_and_no_step_leaves_the_carry() -> None:
     params, x, carry, lengths = problem()
     final, outputs = run("pallas", params, x[:0], tuple(state[:0] for state in carry), lengths[:0])
     assert outputs.shape == (0, 9, 5)
@@ -156,7 +156,7 @@ class TestRows:
         assert count.sum() == self.BATCH * self.FEATURES
 
     @pytest.mark.parametrize("reverse", [False, True])
-    def test_steps_end_with_its_own_longest_row(
+    def test_steps_of_an_instance_end_with_its_own_longest_row(
         self, reverse: bool, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         longest = [5, 5, 4]  # The last has rows 32, 33 and 34, of lengths 2, 3 and 4.
@@ -179,14 +179,16 @@ class TestRows:
     ],
     ids=str,
 )
-def test_what_it_cannot_compute(features: int, dtype: Any, why: str) -> None:
+def test_what_the_kernel_cannot_compute_is_refused_and_auto_computes_it(
+    features: int, dtype: Any, why: str
+) -> None:
     x = jnp.zeros((2, 3, 4))
     with pytest.raises(ValueError, match=f"implementation 'pallas' .*{why}: 'auto' takes another"):
         LSTM(features, implementation="pallas", dtype=dtype).init(jax.random.key(0), x)
     jax.eval_shape(lambda: LSTM(features, dtype=dtype).init(jax.random.key(0), x))
 
 
-def test_shared_memory_of_another_gpu(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_what_fits_depends_on_the_shared_memory_of_the_gpu(monkeypatch: pytest.MonkeyPatch) -> None:
     a100 = SimpleNamespace(shared_memory_per_block_optin=163 * 1024)
     monkeypatch.setattr(jax, "devices", lambda: [a100])
     assert "room for 96 features in float32, not for 100" in str(
@@ -196,6 +198,6 @@ def test_shared_memory_of_another_gpu(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
-def test_a_dtype_by_its_name(dtype: str) -> None:
+def test_a_dtype_may_be_given_by_its_name(dtype: str) -> None:
     layer = LSTM(5, implementation="pallas", dtype=dtype)
     jax.eval_shape(lambda: layer.init(jax.random.key(0), jnp.zeros((2, 3, 4))))

@@ -69,8 +69,10 @@ def assert_is(state: TrainState, template: TrainState, step: int) -> None:
     jax.tree.map(np.testing.assert_array_equal, state.params, at(template, step).params)
 
 
-class TestWhatIsSaved:
-    def test_all_that_it_takes_to_go_on(self, template: TrainState, tmp_path: Path) -> None:
+class TestSaving:
+    def test_all_that_it_takes_to_go_on_is_restored(
+        self, template: TrainState, tmp_path: Path
+    ) -> None:
         run = UnfinishedEpoch(3, 1, {"loss": 1 / 3, "correct": 5.0, "examples": 24.0}, 0.1, 0.05)
         run.step_ms.append(1 / 7)
         history = History(epochs(12, 24), run)
@@ -124,14 +126,16 @@ class TestWhatIsSaved:
         save(tmp_path / "test", template, *saved, keep=2)
         assert kept(tmp_path / "test") == [20, 25, 30]
 
-    def test_the_same_step_after_its_evaluation(self, template: TrainState, tmp_path: Path) -> None:
+    def test_a_step_saved_again_after_its_evaluation_replaces_the_first(
+        self, template: TrainState, tmp_path: Path
+    ) -> None:
         """A signal during an evaluation saves the step, and the evaluation, made again, too."""
         save(tmp_path, template, (10, History([], UnfinishedEpoch(10))))
         save(tmp_path, template, (10, History(epochs(10))))
         assert resume(tmp_path, template).history == History(epochs(10))
 
     @pytest.mark.parametrize("whole", [False, True])
-    def test_the_process_may_die_while_it_is_replaced(
+    def test_a_process_that_dies_while_it_replaces_one_leaves_a_whole_one(
         self, template: TrainState, tmp_path: Path, whole: bool
     ) -> None:
         before, after = History([], UnfinishedEpoch(10)), History(epochs(10))
@@ -144,7 +148,9 @@ class TestWhatIsSaved:
         assert resume(tmp_path / "c", template).history == (after if whole else before)
         assert not (tmp_path / "c" / "replaced-10").exists()
 
-    def test_when_it_is_due(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def test_a_checkpoint_is_due_after_so_many_steps_or_minutes(
+        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
         now = 0.0
         monkeypatch.setattr("time.monotonic", lambda: now)
         config = CheckpointConfig(checkpoint_steps=5, checkpoint_minutes=2)
@@ -182,7 +188,7 @@ class TestDamage:
         ],
         ids=["flipped", "cut", "removed", "added"],
     )
-    def test_of_a_file(
+    def test_a_damaged_file_is_refused_and_the_one_before_is_resumed(
         self,
         directory: Path,
         template: TrainState,
@@ -207,7 +213,7 @@ class TestDamage:
         assert_is(resume(directory, template).state, template, 20)
 
     @pytest.mark.parametrize("content", [None, "", "nonsense\n", "\udcff"])
-    def test_of_the_digests(
+    def test_damaged_digests_are_refused_and_the_one_before_is_resumed(
         self, directory: Path, template: TrainState, content: str | None
     ) -> None:
         """A process killed between the checkpoint and its digests leaves it without them."""
@@ -244,7 +250,9 @@ class TestDamage:
             resume(directory, template, finished=2)
         assert sorted(os.listdir(directory)) == ["10", "20", "replaced-20"]
 
-    def test_another_step_under_its_name(self, directory: Path, template: TrainState) -> None:
+    def test_a_checkpoint_of_another_step_is_refused(
+        self, directory: Path, template: TrainState
+    ) -> None:
         (directory / "10").rename(directory / "30")
         state, _, (refused,) = resume(directory, template, finished=2)
         assert_is(state, template, 20)
@@ -258,7 +266,7 @@ class TestDamage:
             ({"words": ["<pad>", "<start>", "<unk>", "b"]}, "it has another vocabulary"),
         ],
     )
-    def test_another_experiments(
+    def test_a_checkpoint_of_another_experiment_is_refused(
         self, directory: Path, template: TrainState, change: dict[str, Any], message: str
     ) -> None:
         experiment = EXPERIMENT._replace(**change)
@@ -271,7 +279,7 @@ class TestDamage:
             resume(directory, template, finished=2, experiment=experiment)
         assert kept(directory) == [10, 20]
 
-    def test_another_models(self, directory: Path) -> None:
+    def test_a_checkpoint_of_another_model_is_refused(self, directory: Path) -> None:
         config = models.ModelConfig("lstm", embedding_features=4, features=5)
         other = create_state(models.build(config, vocab_size=10), learning_rate=1e-3, seed=0)
         with (
@@ -280,7 +288,9 @@ class TestDamage:
         ):
             checkpoints.load(other, 2)
 
-    def test_of_the_one_that_the_run_stands_for(self, template: TrainState, tmp_path: Path) -> None:
+    def test_without_the_one_that_the_run_stands_for_it_goes_on_from_one_before(
+        self, template: TrainState, tmp_path: Path
+    ) -> None:
         """Those after it cannot end as they should: the run goes on from one before it."""
         ends = epochs(10, 20, accuracies=(0.5, 0.9))
         saved = [(10, History(ends[:1])), (20, History(ends)), (25, History(ends))]
@@ -340,7 +350,9 @@ class TestDamage:
         with pytest.raises(InputError, match=r"no whole checkpoint .it is empty., but 2 epochs"):
             resume(tmp_path / "new", template, finished=2)
 
-    def test_unless_no_epoch_was_finished(self, directory: Path, template: TrainState) -> None:
+    def test_nothing_whole_is_a_start_from_scratch_where_no_epoch_was_finished(
+        self, directory: Path, template: TrainState
+    ) -> None:
         for step in (10, 20):
             (directory / str(step) / NAME).unlink()
         state, history, refused = resume(directory, template, finished=0)
@@ -363,7 +375,9 @@ class TestDamage:
 
 
 class TestWriting:
-    def test_a_disk_that_is_full(self, template: TrainState, tmp_path: Path) -> None:
+    def test_a_full_disk_is_one_line_and_leaves_the_earlier_ones(
+        self, template: TrainState, tmp_path: Path
+    ) -> None:
         """As a limit on the size of files, which the system enforces in the same way."""
         save(tmp_path, template, (10, History(epochs(10))))
         code = """
@@ -433,7 +447,9 @@ class TestConfig:
             ({"keep_checkpoints": 0}, "--keep-checkpoints 0 is too small: 1 or more"),
         ],
     )
-    def test_refusals(self, setting: dict[str, Any], message: str) -> None:
+    def test_settings_that_make_no_sense_are_refused(
+        self, setting: dict[str, Any], message: str
+    ) -> None:
         with pytest.raises(InputError, match=message):
             CheckpointConfig(**setting)
         assert dataclasses.asdict(CheckpointConfig()).keys() >= setting.keys()

@@ -21,7 +21,7 @@ class TestDigests:
         )
         assert done.stdout.decode() == "a: OK\nb/a file: OK\n"
 
-    def test_a_directory_in_the_place_of_a_file(self, tmp_path: Path) -> None:
+    def test_a_directory_in_the_place_of_a_file_is_refused(self, tmp_path: Path) -> None:
         (tmp_path / "a").write_text("a")
         write_digests(tmp_path)
         (tmp_path / "a").unlink()

@@ -50,7 +50,7 @@ def interrupt(monkeypatch: pytest.MonkeyPatch) -> Callable[[signal.Signals, int]
     return arrange
 
 
-class TestASignal:
+class TestSignals:
     @pytest.mark.parametrize(
         ("number", "step", "saved"),
         [
@@ -60,7 +60,7 @@ class TestASignal:
             (signal.SIGHUP, 2 * STEPS + 3, 2 * STEPS + 4),
         ],
     )
-    def test_saves_the_step_and_the_run_goes_on_as_if_it_had_not_come(
+    def test_a_signal_saves_the_step_and_the_run_goes_on_as_if_it_had_not_come(
         self,
         reviews: Path,
         never_stopped: Path,
@@ -90,7 +90,7 @@ class TestASignal:
         assert f"resumed after step {saved}, in epoch {finished + 1}" in console
         assert_same_run(tmp_path, never_stopped)
 
-    def test_of_a_run_with_nothing_left_but_its_test(
+    def test_a_run_stopped_in_its_test_is_tested_when_it_goes_on(
         self, reviews: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         """With validation rows the test split is looked at once, at the end."""
@@ -115,7 +115,7 @@ class TestASignal:
         result, _ = quiet_train(config, tmp_path, resume=True)
         assert load(tmp_path).evaluate() == (result["test_loss"], result["test_accuracy"])
 
-    def test_on_another_number_of_devices(
+    def test_a_stopped_run_goes_on_with_another_number_of_devices(
         self,
         reviews: Path,
         interrupt: Callable[[signal.Signals, int], None],
@@ -139,7 +139,7 @@ class TestASignal:
         np.testing.assert_allclose(ours["train_loss"], theirs["train_loss"], rtol=1e-5)
         np.testing.assert_allclose(ours["eval_loss"], theirs["eval_loss"], rtol=1e-4)
 
-    def test_another_one_ends_the_process_at_once(self) -> None:
+    def test_a_second_signal_ends_the_process_at_once(self) -> None:
         code = """
 import os, signal
 from flax_imdb.training import catch_signals
@@ -157,7 +157,7 @@ with catch_signals() as interruption:
         assert done.stdout == "first\n"
         assert done.stderr == "\nSIGINT: saving; once more ends it at once\n"
 
-    def test_nobody_may_be_listening(self) -> None:
+    def test_a_signal_is_caught_where_nothing_can_be_said(self) -> None:
         """As where a pipe's other end got the Ctrl-C, too."""
         code = """
 import os, signal
@@ -170,7 +170,7 @@ with catch_signals() as interruption:
         subprocess.run([sys.executable, "-c", code], check=True)
 
     @pytest.mark.parametrize("number", CAUGHT)
-    def test_that_is_ignored_stays_ignored(self, number: signal.Signals) -> None:
+    def test_a_signal_that_is_ignored_stays_ignored(self, number: signal.Signals) -> None:
         """As SIGHUP is under nohup, and SIGINT in a shell script's `command &`."""
         before = signal.signal(number, signal.SIG_IGN)
         try:

@@ -80,7 +80,7 @@ class TestNotFinite:
         *_, (state, history) = trainer.train(state, few_reviews(), config, History())
         return jax.device_get(state.params), history.epochs[0]
 
-    def test_it_ends_the_run(self) -> None:
+    def test_a_step_ends_the_run_and_its_rows_are_named(self) -> None:
         with pytest.raises(InputError) as raised:
             self.trained((3,))
         rows = few_reviews().train.rows
@@ -94,18 +94,18 @@ class TestNotFinite:
         )
 
     @pytest.mark.parametrize("devices", [1, 2])
-    def test_or_is_skipped_and_counted(self, devices: int) -> None:
+    def test_a_step_is_skipped_and_counted_where_that_is_asked_for(self, devices: int) -> None:
         params, record = self.trained((0, 3), devices, skip_nonfinite=True)
         assert (record["step"], record["skipped_steps"]) == (7, 2)
         assert np.isfinite(record["train_loss"])
         assert 0 <= record["train_accuracy"] <= 1
         assert all(np.isfinite(leaf).all() for leaf in jax.tree.leaves(params))
 
-    def test_an_epoch_of_nothing_else_ends_the_run(self) -> None:
+    def test_an_epoch_of_no_other_steps_ends_the_run(self) -> None:
         with pytest.raises(InputError, match="epoch 1 had no step with a finite loss"):
             self.trained(tuple(range(7)), skip_nonfinite=True)
 
-    def test_an_evaluation_that_is_not_finite(self, monkeypatch: pytest.MonkeyPatch) -> None:
+    def test_an_evaluation_ends_the_run(self, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setattr(Trainer, "evaluate", lambda *args: (float("nan"), 0.5))
         with pytest.raises(
             InputError, match="the loss on the test split after epoch 1 is nan: in a"

@@ -123,7 +123,7 @@ def expected(arch: str) -> tuple[Any, list[Any]]:
     ],
     ids=lambda value: getattr(value, "__name__", value),
 )
-def test_fifty_steps(arch: str, way: Run) -> None:
+def test_fifty_steps_are_those_of_one_device(arch: str, way: Run) -> None:
     """The same but for float rounding, with dropout, uneven shares and filling."""
     params, history = way(new_state(arch), batches())
     expected_params, expected_history = expected(arch)
@@ -131,7 +131,7 @@ def test_fifty_steps(arch: str, way: Run) -> None:
     assert_close(params, expected_params, 1e-4)
 
 
-def test_an_evaluation_by_pmap() -> None:
+def test_an_evaluation_by_pmap_is_that_of_one_device() -> None:
     devices = jax.devices()[:DEVICES]
     step = jax.pmap(partial(eval_step, axis_name="batch"), axis_name="batch", devices=devices)
     batch = batches()[6]
@@ -175,7 +175,7 @@ np.savez(sys.argv[4], *jax.tree.leaves((params, history)))
 """
 
 
-def test_one_program_over_two_hosts(tmp_path: Any) -> None:
+def test_one_program_over_two_hosts_gives_the_steps_of_one_device(tmp_path: Any) -> None:
     """What accelerators run; the CPUs' own way is tested as a command, in test_processes.py."""
     address = f"127.0.0.1:{free_port()}"
     files = [tmp_path / f"{number}.npz" for number in range(2)]

@@ -13,7 +13,7 @@ from flax_imdb import models
 from flax_imdb.training import create_state, eval_step, train_step
 
 
-class TestOneDevice:
+class TestTrainStep:
     def test_an_update_is_adams_on_the_mean_loss(self) -> None:
         state = new_state("lstm")
         (batch,) = batches(1, real=5)
@@ -70,7 +70,7 @@ class TestOneDevice:
                 (before.params, before.opt_state),
             )
 
-    def test_several_classes(self) -> None:
+    def test_several_classes_are_learnt(self) -> None:
         model = models.build(models.ModelConfig(features=6), VOCAB_SIZE, num_classes=3)
         state = create_state(model, learning_rate=1e-2, seed=0)
         (batch,) = batches(1)

@@ -28,14 +28,14 @@ def code(page: str) -> list[str]:
     return re.findall(r"^```python\n(.*?)^```", (ROOT / page).read_text(), re.DOTALL | re.MULTILINE)
 
 
-def test_the_readmes_example_of_reusing_the_layers() -> None:
+def test_the_readmes_example_of_reusing_the_layers_runs() -> None:
     (example,) = code("README.md")
     namespace: dict = {"__name__": "example"}
     exec(example, namespace)
     assert namespace["logits"].shape == (2, 4, 5)
 
 
-def test_the_example_of_a_new_architecture(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_example_of_a_new_architecture_registers_it(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(models, "ARCHITECTURES", dict(models.ARCHITECTURES))
     (example,) = code("docs/models.md")
     exec(example, {"__name__": "example"})
@@ -43,7 +43,9 @@ def test_the_example_of_a_new_architecture(monkeypatch: pytest.MonkeyPatch) -> N
     assert len(model.encoder) == 2
 
 
-def test_the_example_of_training_from_python(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_example_of_training_from_python_trains_what_it_says(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     trained: list[ExperimentConfig] = []
 
     def train(config: ExperimentConfig, workdir: str, device: str) -> dict[str, float]:

@@ -31,7 +31,7 @@ def tutorial_size(arch: str, **settings: Any) -> tuple[TrainState, Batch]:
 
 
 @pytest.mark.parametrize("arch", models.ARCHITECTURES)
-def test_every_architecture(arch: str) -> None:
+def test_every_architecture_is_translated_for_each_accelerator(arch: str) -> None:
     """No call back into Python, no computation that a platform has not."""
     state, batch = tutorial_size(arch)
     exported = jax.export.export(jax.jit(train_step), platforms=ACCELERATORS)(state, batch)
@@ -42,7 +42,7 @@ def test_every_architecture(arch: str) -> None:
 
 
 @pytest.mark.parametrize("precision", ["float32", "bfloat16"])
-def test_the_gpu_kernel_of_both_directions(precision: str) -> None:
+def test_both_directions_are_one_gpu_kernel_in_each_pass(precision: str) -> None:
     """It is translated into a kernel for the forward pass and one for the backward pass."""
     kernel = "__gpu$xla.gpu.triton"
     state, batch = tutorial_size("bilstm", precision=precision)
@@ -64,7 +64,7 @@ def test_the_gpu_kernel_of_both_directions(precision: str) -> None:
 
 
 @pytest.mark.parametrize("platform", ACCELERATORS)
-def test_the_commands_step_on_eight_devices_with_all_options(platform: str) -> None:
+def test_the_commands_step_with_all_options_is_translated_for_eight_devices(platform: str) -> None:
     state, batch = tutorial_size("bilstm", precision="bfloat16", remat_steps=50)
     mesh = AbstractMesh((8,), ("batch",), axis_types=(AxisType.Auto,))
     step = ShardedTrainStep(mesh, microbatches=2)  # type: ignore[arg-type]

@@ -66,7 +66,7 @@ def alone(reviews: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     return workdir
 
 
-class TestTheSameResults:
+class TestSameResults:
     def same(self, workdir: Path, alone: Path) -> None:
         assert_close(load(workdir).state.params, load(alone).state.params, 1e-4)
         names = ("train_loss", "train_accuracy", "eval_loss", "eval_accuracy", "step")
@@ -79,14 +79,14 @@ class TestTheSameResults:
         )
         assert_close(records, expected)
 
-    def test_in_two_processes(self, two: Path, alone: Path) -> None:
+    def test_two_processes_give_the_results_of_one(self, two: Path, alone: Path) -> None:
         self.same(two, alone)
         result = json.loads((two / "result.json").read_text())
         assert (result["processes"], result["devices"]) == (2, 4)
         left, of_one = ({path.name for path in run.iterdir()} for run in (two, alone))
         assert left == of_one
 
-    def test_in_four_processes_of_a_job_on_slurm(
+    def test_four_processes_of_a_job_on_slurm_give_the_results_of_one(
         self, reviews: Path, alone: Path, tmp_path: Path
     ) -> None:
         """Which says who is who."""
@@ -179,7 +179,7 @@ class TestFailures:
             (("--data-dir", "/nowhere"), "--data-dir /nowhere "),
         ],
     )
-    def test_processes_that_differ(
+    def test_processes_that_differ_are_refused(
         self, reviews: Path, tmp_path: Path, differing: tuple[Any, ...], complaint: str
     ) -> None:
         others = fake_reviews.write(tmp_path, train=20)
@@ -193,7 +193,7 @@ class TestFailures:
                 assert "parameter" not in output  # Nothing was made yet.
         assert not (tmp_path / "run").exists()
 
-    def test_fewer_rows_than_devices(self, reviews: Path) -> None:
+    def test_fewer_rows_than_devices_are_refused(self, reviews: Path) -> None:
         arguments = train(reviews, 2, "--batch-size", 1)
         with Job(with_devices(2, 1), arguments) as job:
             for status, _, errors in job.ends():
@@ -203,7 +203,9 @@ class TestFailures:
                 ]
 
     @pytest.mark.parametrize("number", [0, 1])
-    def test_others_that_do_not_come(self, reviews: Path, number: int) -> None:
+    def test_others_that_do_not_come_are_an_error_after_the_timeout(
+        self, reviews: Path, number: int
+    ) -> None:
         arguments = [*train(reviews, 2)[number], "--timeout", 2]
         with Job([{}], [arguments]) as job:
             ((status, _, errors),) = job.ends()
@@ -212,7 +214,7 @@ class TestFailures:
         assert errors.count("\n") == 1
         assert "within --timeout 2 s" in errors
 
-    def test_a_port_that_is_taken(self, reviews: Path) -> None:
+    def test_a_port_that_is_taken_is_refused(self, reviews: Path) -> None:
         with socket.socket(socket.AF_INET6) as taken:
             taken.bind(("", 0))
             taken.listen()
@@ -222,7 +224,7 @@ class TestFailures:
         assert status == 2
         assert errors == f"error: --coordinator {address} cannot be used: Address already in use\n"
 
-    def test_no_cluster(self) -> None:
+    def test_distributed_without_a_cluster_is_refused(self) -> None:
         with Job([{}], [[ROOT / "train.py", "--distributed"]]) as job:
             ((status, _, errors),) = job.ends()
         assert status == 2

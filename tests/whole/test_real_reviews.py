@@ -16,7 +16,7 @@ from flax_imdb.run import train
 from flax_imdb.training import TrainConfig
 
 
-def test_encoded_as_ever(imdb_reviews_dir: Path) -> None:
+def test_the_reviews_are_encoded_as_ever(imdb_reviews_dir: Path) -> None:
     """The ids are pinned: another vocabulary or another split of words would change them."""
     dataset = load_dataset(DataConfig(data_dir=str(imdb_reviews_dir)))
     assert dataset.name == "imdb_reviews"
@@ -38,7 +38,9 @@ def test_grouping_by_length_halves_what_is_computed(imdb_reviews_dir: Path) -> N
     assert round(train.lengths.mean()) == 219
 
 
-def test_trained_evaluated_and_asked(imdb_reviews_dir: Path, tmp_path: Path) -> None:
+def test_a_run_learns_and_its_model_evaluates_and_predicts(
+    imdb_reviews_dir: Path, tmp_path: Path
+) -> None:
     config = ExperimentConfig(
         model=ModelConfig(arch="conv_lstm", features=16),
         data=DataConfig(

@@ -44,7 +44,7 @@ def initial_variables() -> list[Any]:
     ],
     ids=["strict", "x64", "disable_jit"],
 )
-def test_values_and_gradients_under(settings: dict[str, Any]) -> None:
+def test_values_and_gradients_are_finite_in_every_mode(settings: dict[str, Any]) -> None:
     # Without jit each operation is compiled alone, which takes long.
     modules = MODULES[:1] if "jax_disable_jit" in settings else MODULES
     variables = initial_variables()
