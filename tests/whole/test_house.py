@@ -1,4 +1,4 @@
-"""The house as docs/design.md draws it: what imports what."""
+"""The house as docs/design.md draws it, what imports what, and where the tests stand."""
 
 import ast
 import subprocess
@@ -7,7 +7,8 @@ from pathlib import Path
 
 import pytest
 
-PACKAGE = Path(__file__).parents[2] / "flax_imdb"
+ROOT = Path(__file__).parents[2]
+PACKAGE, TESTS = ROOT / "flax_imdb", ROOT / "tests"
 
 # From the street to the cellar: a room knows the rooms below it, never those above.
 ROOMS = (
@@ -103,6 +104,20 @@ def test_a_room_knows_the_rooms_below_it_alone(path: Path) -> None:
 def test_every_module_has_a_room() -> None:
     top = {path.stem if path.suffix else path.name for path in PACKAGE.iterdir()}
     assert top - {"__init__", "__pycache__", "py"} == set(ROOMS)
+
+
+def test_every_test_file_stands_where_the_module_that_it_tests_does() -> None:
+    """But for those of the whole: tests/a/test_b.py is of flax_imdb/a/b.py or flax_imdb/a/b/."""
+    astray = []
+    for path in TESTS.rglob("test_*.py"):
+        folder = path.relative_to(TESTS).parent
+        if folder == Path("whole"):
+            continue
+        home = ROOT if folder == Path("benchmarks") else PACKAGE
+        module = home / folder / path.stem.removeprefix("test_")
+        if not (module.with_suffix(".py").exists() or (module / "__init__.py").exists()):
+            astray.append(str(path.relative_to(TESTS)))
+    assert astray == []
 
 
 WITHOUT_POSIX = """
