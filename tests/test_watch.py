@@ -207,7 +207,8 @@ def test_no_proxy_stands_before_the_relay(
 ) -> None:
     """And JAX, which warns of every variable of such a name, is not given one without need."""
     for name in ("grpc_proxy", "https_proxy", "http_proxy", "no_proxy", "no_grpc_proxy"):
-        monkeypatch.delenv(name, raising=False)
+        monkeypatch.setenv(name, "")  # So that what is set now is undone, too.
+        monkeypatch.delenv(name)
     for name, value in environment.items():
         monkeypatch.setenv(name, value)
     Watch(1).relay("127.0.0.1:1")
