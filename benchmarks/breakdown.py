@@ -20,10 +20,10 @@ from jax import lax
 from peers import Task
 from peers.ours import FlaxImdb
 
+from flax_imdb import ops
 from flax_imdb.data import Batching, Examples
 from flax_imdb.devices import by_row, make_mesh, replicated, select_devices, tune_process
 from flax_imdb.models import ModelConfig, build
-from flax_imdb.ops import Direction, fused
 from flax_imdb.training import Trainer, create_state
 from flax_imdb.training.loop import on_each_device
 from flax_imdb.training.step import sum_gradients
@@ -55,8 +55,8 @@ def lstm(weights: Any, inputs: jax.Array) -> jax.Array:
     batch = len(inputs)
     zeros = jnp.zeros((batch, FEATURES))
     lengths = jnp.full(batch, TIME) + (inputs[:, 0, 0] > 1e9)  # Not known to the compiler.
-    direction = Direction((zeros, zeros), *weights)
-    ((_, outputs),) = fused.lstm(inputs, lengths, [direction], return_sequences=False)
+    direction = ops.Direction((zeros, zeros), ops.LSTMWeights(*weights))
+    ((_, outputs),) = ops.lstm(inputs, lengths, [direction], return_sequences=False)
     return outputs
 
 

@@ -35,7 +35,7 @@ import numpy as np
 from rich.console import Console
 
 from flax_imdb import run
-from flax_imdb.config import ExperimentConfig, fixed_flags, flags
+from flax_imdb.config import ExperimentConfig, identity, settings
 from flax_imdb.data import DataConfig, Vocabulary, split_words, synthetic
 from flax_imdb.data.reviews import LABELS, SPLITS
 from flax_imdb.devices import tune_process
@@ -43,7 +43,7 @@ from flax_imdb.errors import InputError
 from flax_imdb.models import ModelConfig
 from flax_imdb.predict import load, unreadable
 from flax_imdb.training import TrainConfig, TrainState, digests
-from flax_imdb.training.checkpoints import CheckpointConfig, Checkpoints, Experiment
+from flax_imdb.training.checkpoints import CheckpointConfig, Checkpoints, Identity
 from flax_imdb.workdir import Workdir
 
 ROOT = Path(__file__).parents[1]
@@ -84,7 +84,11 @@ def train_in_process(config: ExperimentConfig, workdir: Path, **options: Any) ->
 
 def command(config: ExperimentConfig, workdir: Path, checkpoint_steps: int = 1) -> list[str]:
     """The command line that trains `config`."""
-    given = [item for item in flags(config).items() if item[1] not in (None, False)]
+    given = [
+        (f"--{name.replace('_', '-')}", value)
+        for name, value in settings(config).items()
+        if value not in (None, False)
+    ]
     given += [("--workdir", workdir), ("--checkpoint-steps", checkpoint_steps), ("--device", "cpu")]
     args = [str(part) for item in given for part in item]
     return [sys.executable, str(ROOT / "train.py"), *args]
@@ -429,9 +433,7 @@ def damages(count: int, seed: int = 0) -> dict[str, Any]:
         config, original = experiment(reviews), Workdir(base / "7")
         vocabulary = original.vocabulary()
         assert vocabulary is not None
-        same = Experiment(
-            fixed_flags(original.config() or config), vocabulary[1], vocabulary[0].words
-        )
+        same = Identity(identity(original.config() or config), vocabulary[1], vocabulary[0].words)
         steps = sorted(int(path.name) for path in original.checkpoints.glob("[0-9]*"))
         newest = steps[-1]
         template = config.create_state()

@@ -103,7 +103,8 @@ def compile_step(task: Task) -> Any:
     model = models.build(config, VOCAB)
     state = jax.eval_shape(lambda: create_state(model, learning_rate=1e-3, seed=0))
     ints = {
-        name: jax.ShapeDtypeStruct((batch,), jnp.int32) for name in ("lengths", "labels", "rows")
+        name: jax.ShapeDtypeStruct((batch,), jnp.int32)
+        for name in ("lengths", "labels", "example_ids")
     }
     arguments = jax.tree.map(
         lambda leaf: jax.ShapeDtypeStruct(leaf.shape, leaf.dtype, sharding=sharding),

@@ -19,7 +19,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from flax_imdb.errors import RefusalError
+from flax_imdb.errors import UnsupportedError
 from flax_imdb.layers import LSTM, Bidirectional, SequenceLayer
 from flax_imdb.ops import IMPLEMENTATIONS
 
@@ -78,7 +78,7 @@ def run(
     return layer.apply(
         {"params": params},
         x,
-        lengths,
+        seq_lengths=lengths,
         initial_carry=carry,
         deterministic=False,
         rngs={"dropout": jax.random.key(1)},
@@ -131,7 +131,7 @@ def compare(options: argparse.Namespace) -> list[dict[str, Any]]:
                         "highest" if precision == "highest" else None
                     ):
                         ours = values_and_gradients(implementation, given, **layer)
-                except RefusalError as refusal:
+                except UnsupportedError as refusal:
                     rows.append({**row, "refused": str(refusal)})
                     continue
                 (_, values), gradients = ours

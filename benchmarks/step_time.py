@@ -31,7 +31,7 @@ from peers import (
 )
 
 from flax_imdb.data import DataConfig, Examples, Planned, load_dataset
-from flax_imdb.errors import InputError, RefusalError
+from flax_imdb.errors import InputError, UnsupportedError, as_flags
 
 MODES = ("padded", "epoch")
 PRECISION = "float32"  # The one that all contestants share.
@@ -293,7 +293,7 @@ def run(options: argparse.Namespace) -> dict[str, Any]:
                 try:
                     versions |= process.ask("versions")
                     processes.append(process)
-                except RefusalError as error:
+                except UnsupportedError as error:
                     print(f"without {process.system}, {arch}, width {features}: {error}")
             peak_gflops = max(peak_gflops, processes[0].ask("peak_gflops"))
             device = processes[0].ask("device_kind")
@@ -351,7 +351,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             options.json.write_text(json.dumps(results, indent=2) + "\n")
         slower = compare(old, results["rows"]) if old is not None else []
     except InputError as error:
-        parser.error(str(error))
+        parser.error(as_flags(str(error)))
     print("\n".join(slower), end="\n" if slower else "")
     return 1 if slower else 0
 

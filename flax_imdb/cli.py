@@ -26,7 +26,7 @@ from flax_imdb.devices import (
     leave,
     tune_process,
 )
-from flax_imdb.errors import InputError, Interrupted
+from flax_imdb.errors import InputError, Interrupted, as_flags
 from flax_imdb.training.checkpoints import CheckpointConfig
 from flax_imdb.watch import loss, take_last_word
 from flax_imdb.workdir import Workdir
@@ -283,7 +283,7 @@ def _explained(error: Exception) -> str | None:
 
 
 def _fail(message: str, status: int = 2) -> int:
-    _say(f"error: {' '.join(message.split())}")
+    _say(f"error: {as_flags(' '.join(message.split()))}")
     return status
 
 
@@ -313,7 +313,7 @@ def _parse(
         if exit.code == 0:
             sys.stdout.flush()  # Where it fails this is the last chance to say so.
             raise
-        # The box: a title, the complaint, a rule, advice.
+        # tyro has no public hook for this. The box: a title, the complaint, a rule, advice.
         lines = [line.strip("│ ") for line in complaint.getvalue().splitlines()]
         text = " ".join(lines[1:]).split("─────")[0]
         raise InputError(re.sub(r"\s+", " ", text).strip().rstrip(".")) from None

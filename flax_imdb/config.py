@@ -8,14 +8,17 @@ from typing import Any
 
 from flax_imdb import models
 from flax_imdb.data import Batching, DataConfig
-from flax_imdb.errors import InputError, RefusalError, check_between
+from flax_imdb.errors import InputError, UnsupportedError, check_between
 from flax_imdb.models import ModelConfig
 from flax_imdb.paths import unreadable
 from flax_imdb.training import TrainConfig, TrainState, create_state
 
 # What `--resume` may be given another value of. A run that has come so far without a step that is
 # not finite is the one that would have skipped it.
-MAY_CHANGE = ("--epochs", "--data-dir", "--skip-nonfinite", "--implementation")
+MAY_CHANGE = ("epochs", "data_dir", "skip_nonfinite", "implementation")
+
+# What a version without the setting did, where that is not its default.
+_BEFORE = {"averaging": None}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -35,10 +38,10 @@ class ExperimentConfig:
     runs: int = 1
 
     def __post_init__(self) -> None:
-        check_between("--runs", self.runs, 1)
+        check_between("runs", self.runs, 1)
         if self.training.seed + self.runs > 2**32:
             raise InputError(
-                f"--runs {self.runs} from --seed {self.training.seed} on needs a seed that is too "
+                f"`runs` {self.runs} from `seed` {self.training.seed} on needs a seed that is too "
                 "large: below 2**32 is needed"
             )
 
@@ -65,8 +68,11 @@ class ExperimentConfig:
                 clip_norm=self.training.clip_norm,
                 averaging=self.training.averaging,
             )
-        except RefusalError as refusal:
-            raise InputError(f"--{refusal}") from refusal
+        except UnsupportedError as problem:
+            raise InputError(
+                f"`implementation` {problem.implementation!r} {problem.reason}: "
+                "'auto' takes another"
+            ) from problem
 
 
 def dump_config(config: ExperimentConfig) -> str:
@@ -82,7 +88,7 @@ def load_config(path: str | os.PathLike[str]) -> ExperimentConfig:
     """
     try:
         parts: dict[str, Any] = json.loads(Path(path).read_text())
-        parts["training"].setdefault("averaging", None)  # A run of a version without it.
+        parts["training"] = _BEFORE | parts["training"]
         return ExperimentConfig(
             model=ModelConfig(**parts.pop("model")),
             data=DataConfig(**parts.pop("data")),
@@ -95,14 +101,19 @@ def load_config(path: str | os.PathLike[str]) -> ExperimentConfig:
         raise InputError(f"{path} is not the configuration of a run: {error}") from error
 
 
-def flags(config: ExperimentConfig) -> dict[str, Any]:
-    """The value of each setting, by its flag on the command line."""
-    settings: dict[str, Any] = {}
+def settings(config: ExperimentConfig) -> dict[str, Any]:
+    """The value of each setting, by its name."""
+    by_name: dict[str, Any] = {}
     for name, value in dataclasses.asdict(config).items():
-        settings.update(value if isinstance(value, dict) else {name: value})
-    return {f"--{name.replace('_', '-')}": value for name, value in settings.items()}
+        by_name.update(value if isinstance(value, dict) else {name: value})
+    return by_name
 
 
-def fixed_flags(config: ExperimentConfig) -> dict[str, Any]:
-    """Those of `flags` that cannot change when a run is resumed, or what it did before would."""
-    return {flag: value for flag, value in flags(config).items() if flag not in MAY_CHANGE}
+def identity(config: ExperimentConfig) -> dict[str, Any]:
+    """The settings that tell an experiment from others; `resume` may change the rest."""
+    return {name: value for name, value in settings(config).items() if name not in MAY_CHANGE}
+
+
+def identity_of_old() -> dict[str, Any]:
+    """What the settings are that the identity of an older version does not name."""
+    return identity(ExperimentConfig()) | _BEFORE

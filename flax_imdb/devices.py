@@ -88,8 +88,8 @@ class Processes:
       distributed: Be one of the processes of a job on Slurm, Open MPI, GKE or a TPU pod, which says
         how many there are and which one this is.
       coordinator: HOST:PORT of process 0, which all can reach, where no such job says so.
-      num_processes: Number of processes, with --coordinator.
-      process_id: Which of them this is, from 0, with --coordinator.
+      num_processes: Number of processes, with `coordinator`.
+      process_id: Which of them this is, from 0, with `coordinator`.
       timeout: Seconds to wait for the other processes to start, and for one that stops answering,
         for which it is 10 at least.
     """
@@ -101,13 +101,13 @@ class Processes:
     timeout: int = 120
 
     def __post_init__(self) -> None:
-        check_between("--timeout", self.timeout, 1, 86_400)
+        check_between("timeout", self.timeout, 1, 86_400)
         by_hand = {
-            "--coordinator": self.coordinator,
-            "--num-processes": self.num_processes,
-            "--process-id": self.process_id,
+            "`coordinator`": self.coordinator,
+            "`num_processes`": self.num_processes,
+            "`process_id`": self.process_id,
         }
-        missing = [flag for flag, value in by_hand.items() if value is None]
+        missing = [name for name, value in by_hand.items() if value is None]
         if missing and len(missing) < len(by_hand):
             raise InputError(f"{', '.join(by_hand)} go together: {missing[0]} is missing")
         if self.coordinator is None or self.num_processes is None or self.process_id is None:
@@ -115,14 +115,14 @@ class Processes:
         host, _, port = self.coordinator.rpartition(":")
         if not host or not port.isdecimal() or not 0 < int(port) < 2**16:
             raise InputError(
-                f"--coordinator {self.coordinator} is no address: HOST:PORT is needed, such as "
+                f"`coordinator` {self.coordinator} is no address: HOST:PORT is needed, such as "
                 "10.0.0.1:1234"
             )
-        check_between("--num-processes", self.num_processes, 1, MAX_PROCESSES)
-        check_between("--process-id", self.process_id, 0)
+        check_between("num_processes", self.num_processes, 1, MAX_PROCESSES)
+        check_between("process_id", self.process_id, 0)
         if self.process_id >= self.num_processes:
             raise InputError(
-                f"--process-id {self.process_id} is too large: the {self.num_processes} processes "
+                f"`process_id` {self.process_id} is too large: the {self.num_processes} processes "
                 f"are counted from 0 to {self.num_processes - 1}"
             )
 
@@ -146,12 +146,12 @@ def join(processes: Processes) -> None:
     if processes.process_id == 0:
         _check_free_port(str(processes.coordinator))
 
-    where = processes.coordinator or "of the cluster"
+    where = processes.coordinator or "the coordinator of the cluster"
 
     def give_up() -> None:
         print(
-            f"error: --coordinator {where}: not all processes met there within --timeout "
-            f"{processes.timeout} s: each must be started, name the same address and reach it",
+            f"error: not all processes met at {where} within {processes.timeout} s: each must be "
+            "started, name the same coordinator and reach it",
             file=sys.stderr,
             flush=True,
         )
@@ -213,8 +213,8 @@ def _find(processes: Processes) -> tuple[str, int, int]:
             problem = str(error)
     if coordinator is None or count is None or number is None:
         raise InputError(
-            f"--distributed finds no cluster that it knows ({problem}): "
-            "give --coordinator, --num-processes and --process-id"
+            f"`distributed` finds no cluster that it knows ({problem}): "
+            "give `coordinator`, `num_processes` and `process_id`"
         )
     return coordinator, count, number
 
@@ -228,7 +228,7 @@ def _check_free_port(coordinator: str) -> None:
             probe.bind(("", port))
         except OSError as error:
             raise InputError(
-                f"--coordinator {coordinator} cannot be used: {error.strerror}"
+                f"`coordinator` {coordinator} cannot be used: {error.strerror}"
             ) from None
 
 
@@ -315,7 +315,7 @@ def select_devices(name: DeviceName = "auto", batch_size: int | None = None) -> 
     if devices[0].platform != "cpu":
         if each < max(counts) or len(counts) < jax.process_count():
             raise InputError(
-                f"--device {name}: the processes have {', '.join(map(str, counts))} devices: each "
+                f"`device` {name}: the processes have {', '.join(map(str, counts))} devices: each "
                 "must have as many as the others"
             )
     elif batch_size is not None:
@@ -337,7 +337,7 @@ def _missing(name: DeviceName) -> InputError:
         if not present:
             return InputError(f"JAX {jax.__version__} finds no device: {error}")
     return InputError(
-        f"--device {name} is not there: JAX {jax.__version__} finds {', '.join(sorted(present))} "
+        f"`device` {name} is not there: JAX {jax.__version__} finds {', '.join(sorted(present))} "
         f"({only or 'docs/devices.md says how to install others'})"
     )
 

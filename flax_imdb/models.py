@@ -17,10 +17,10 @@ from flax_imdb.layers import (
     Conv,
     Dropout,
     MaxPool,
-    RowNumbers,
+    PerExample,
     SequenceLayer,
     global_pool,
-    lengths_or_full,
+    normalize_lengths,
 )
 from flax_imdb.ops import IMPLEMENTATIONS
 
@@ -61,23 +61,25 @@ class Classifier(nn.Module):
     def __call__(
         self,
         tokens: Int[Array, "batch time"],
-        lengths: RowNumbers | None = None,
+        lengths: PerExample | None = None,
         *,
         deterministic: bool = True,
-        rows: RowNumbers | None = None,
+        example_ids: PerExample | None = None,
     ) -> Float[Array, "batch classes"]:
         """Classify right-padded sequences.
 
         Args:
           tokens: ids in [0, vocab_size). What stands at padding does not matter.
-          lengths: number of valid time steps of each row. None: all of them.
-          deterministic: False draws dropout masks, with the ``"dropout"`` key.
-          rows: which example of the data each row holds (see `flax_imdb.layers.SequenceLayer`).
+          lengths: number of valid steps of each example. None: all of them.
+          deterministic: False draws dropout masks with the ``"dropout"`` key.
+          example_ids: a number for each example, on which its dropout masks depend (see
+            `flax_imdb.layers.SequenceLayer`).
 
         Returns:
           Logits, one per class.
         """
-        lengths = lengths_or_full(lengths, *tokens.shape)
+        drawn: dict[str, Any] = {"deterministic": deterministic, "example_ids": example_ids}
+        lengths = normalize_lengths(lengths, *tokens.shape)
         x = nn.Embed(
             self.vocab_size,
             self.embedding_features,
@@ -86,13 +88,13 @@ class Classifier(nn.Module):
             param_dtype=self.param_dtype,
             name="embedding",
         )(tokens)
-        x = Dropout(self.dropout)(x, lengths, deterministic=deterministic, rows=rows)
+        x = Dropout(self.dropout)(x, seq_lengths=lengths, **drawn)
         for layer in self.encoder:
-            x = layer(x, lengths, deterministic=deterministic, rows=rows)
+            x = layer(x, seq_lengths=lengths, **drawn)
             lengths = layer.output_lengths(lengths)
         if self.pooling is not None:
             x = global_pool(x, lengths, self.pooling)
-        x = Dropout(self.dropout)(x, deterministic=deterministic, rows=rows)
+        x = Dropout(self.dropout)(x, **drawn)
         return nn.Dense(
             self.num_classes,
             kernel_init=nn.initializers.glorot_uniform(),
@@ -134,17 +136,17 @@ class ModelConfig:
     implementation: str = "auto"
 
     def __post_init__(self) -> None:
-        for flag, value, choices in (
-            ("--arch", self.arch, tuple(ARCHITECTURES)),
-            ("--precision", self.precision, get_args(Precision)),
-            ("--implementation", self.implementation, IMPLEMENTATIONS),
+        for setting, value, choices in (
+            ("arch", self.arch, tuple(ARCHITECTURES)),
+            ("precision", self.precision, get_args(Precision)),
+            ("implementation", self.implementation, IMPLEMENTATIONS),
         ):
             if value not in choices:
-                raise InputError(f"{flag} {value} is unknown: one of {', '.join(choices)}")
+                raise InputError(f"`{setting}` {value} is unknown: one of {', '.join(choices)}")
         for name in ("embedding_features", "features"):
-            check_between(f"--{name.replace('_', '-')}", getattr(self, name), 1, MAX_FEATURES)
+            check_between(name, getattr(self, name), 1, MAX_FEATURES)
         if self.remat_steps is not None:
-            check_between("--remat-steps", self.remat_steps, 1)
+            check_between("remat_steps", self.remat_steps, 1)
 
     @property
     def encoder_dtype(self) -> Dtype | None:
@@ -212,7 +214,8 @@ def _bilstm(config: ModelConfig) -> dict[str, Any]:
 
 @register("conv_lstm")
 def _conv_lstm(config: ModelConfig) -> dict[str, Any]:
-    return {"encoder": (Conv(32, 3, dtype=config.encoder_dtype), MaxPool(2), _last_of_lstm(config))}
+    conv = Conv(32, 3, activation=nn.relu, dtype=config.encoder_dtype)
+    return {"encoder": (conv, MaxPool(2), _last_of_lstm(config))}
 
 
 @register("conv_lstm_dropout")

@@ -14,7 +14,7 @@ def local_path(setting: str, path: str | os.PathLike[str]) -> Path:
     A shell does not expand it in ``--workdir=~/x``, nor in a variable that another program sets.
 
     Args:
-      setting: the flag or variable that gives the path, for the message.
+      setting: what gives the path, for the message: a setting in backticks or a variable.
       path: what it gives.
 
     Raises:

@@ -7,14 +7,14 @@ from typing import NamedTuple
 
 import numpy as np
 
-from flax_imdb.config import ExperimentConfig, fixed_flags
+from flax_imdb.config import ExperimentConfig, identity, identity_of_old
 from flax_imdb.data import MAX_CHARACTERS, Examples, Vocabulary, load_dataset, split_words
 from flax_imdb.devices import DeviceName, make_mesh, select_devices
 from flax_imdb.environment import fixed_settings
 from flax_imdb.errors import InputError
 from flax_imdb.paths import exists
 from flax_imdb.training import Trainer, TrainState, averaged
-from flax_imdb.training.checkpoints import Checkpoints, Experiment
+from flax_imdb.training.checkpoints import Checkpoints, Identity
 from flax_imdb.workdir import Workdir
 
 
@@ -110,7 +110,7 @@ def load(workdir: str | os.PathLike[str], device: DeviceName = "auto") -> Traine
     config, vocabulary = files.config(), files.vocabulary()
     if config is None:
         raise InputError(
-            f"--workdir {files.path} holds no run: name a directory that train.py made"
+            f"`workdir` {files.path} holds no run: name a directory that train.py made"
         )
     # What it was trained with may not be here.
     config = dataclasses.replace(
@@ -118,17 +118,19 @@ def load(workdir: str | os.PathLike[str], device: DeviceName = "auto") -> Traine
     )
     if config.runs > 1:
         raise InputError(
-            f"--workdir {files.path} holds {config.runs} runs: name one of them, "
+            f"`workdir` {files.path} holds {config.runs} runs: name one of them, "
             f"such as {files.path / f'seed-{config.training.seed}'}"
         )
     devices = select_devices(device, config.training.batch_size)  # JAX starts here.
     state = None
     if vocabulary is not None and exists(files.checkpoints):
         words, fingerprint = vocabulary
-        experiment = Experiment(fixed_flags(config), fingerprint, words.words)
-        with Checkpoints(files.checkpoints, experiment, read_only=True) as checkpoints:
+        of_run = Identity(identity(config), fingerprint, words.words)
+        with Checkpoints(
+            files.checkpoints, of_run, defaults=identity_of_old(), read_only=True
+        ) as checkpoints:
             state = checkpoints.load(config.create_state(), files.finished_epochs())
     if vocabulary is None or state is None:
-        raise InputError(f"--workdir {files.path} has no finished epoch yet: --resume the run")
+        raise InputError(f"`workdir` {files.path} has no finished epoch yet: `resume` the run")
     trainer = Trainer(make_mesh(devices), config.batching(len(devices)))
     return TrainedModel(config, *vocabulary, trainer.place(averaged(state)), trainer)

@@ -12,7 +12,14 @@ import jax
 from rich.console import Console
 
 from flax_imdb import environment
-from flax_imdb.config import MAY_CHANGE, ExperimentConfig, dump_config, fixed_flags, flags
+from flax_imdb.config import (
+    MAY_CHANGE,
+    ExperimentConfig,
+    dump_config,
+    identity,
+    identity_of_old,
+    settings,
+)
 from flax_imdb.data import Dataset, load_dataset
 from flax_imdb.devices import (
     DeviceName,
@@ -36,7 +43,7 @@ from flax_imdb.training import EpochRecord, History, Trainer, catch_signals, rep
 from flax_imdb.training.checkpoints import (
     CheckpointConfig,
     Checkpoints,
-    Experiment,
+    Identity,
     are_whole,
 )
 from flax_imdb.workdir import Workdir
@@ -77,7 +84,7 @@ def train(
     """
     files = workdir if isinstance(workdir, Workdir) else Workdir(workdir)
     if resume and overwrite:
-        raise InputError("--resume keeps the run and --overwrite deletes it: give one of them")
+        raise InputError("`resume` keeps the run and `overwrite` deletes it: give one of them")
     devices = select_devices(device, config.training.batch_size)
     console = console or ProgramConsole(quiet=not is_first())
 
@@ -85,7 +92,7 @@ def train(
         nonlocal config
         if len(devices) > config.training.batch_size:
             raise InputError(
-                f"--batch-size {config.training.batch_size} is too small for {len(devices)} "
+                f"`batch_size` {config.training.batch_size} is too small for {len(devices)} "
                 "devices: each needs a row"
             )
         if overwrite:
@@ -97,7 +104,7 @@ def train(
         else:
             note = f"no run in {files.path} yet: starting one, with the settings that are given"
             console.print(note, highlight=False, markup=False, soft_wrap=True)
-        return _agreed_on(config) | {"--resume": resume, "--overwrite": overwrite}
+        return _agreed_on(config) | {"`resume`": resume, "`overwrite`": overwrite}
 
     _check_agreement(in_all(settle))
     finished = in_first(lambda: _finished(files, config) if resume else None)
@@ -115,7 +122,7 @@ def train(
     def find() -> dict[str, Any]:
         nonlocal dataset
         dataset = load_dataset(config.data)
-        return {"--dataset": dataset.name, "the reviews' fingerprint": dataset.fingerprint}
+        return {"`dataset`": dataset.name, "the reviews' fingerprint": dataset.fingerprint}
 
     _check_agreement(in_all(find))
     assert dataset is not None
@@ -146,11 +153,11 @@ def train(
 
 def _agreed_on(config: ExperimentConfig) -> dict[str, Any]:
     """What all processes must have in common: the reviews may be somewhere else in each."""
-    settings = flags(config)
-    del settings["--data-dir"]
     ours = versions()
+    by_name = {f"`{name}`": value for name, value in settings(config).items()}
+    del by_name["`data_dir`"]
     # The versions first: another one may have other settings.
-    return {f"the version of {name}": ours[name] for name in ("flax_imdb", "jax")} | settings
+    return {f"the version of {name}": ours[name] for name in ("flax_imdb", "jax")} | by_name
 
 
 def _check_agreement(settings: list[dict[str, Any]]) -> None:
@@ -259,15 +266,17 @@ def _train_once(
         workdir.write("metrics.jsonl", _lines(history.epochs))
 
     finished_epochs = in_first(start)
-    experiment = Experiment(
-        fixed_flags(config),
+    of_run = Identity(
+        identity(config),
         dataset.fingerprint,
         dataset.vocabulary.words,
         environment.describe(devices),
     )
     with (
         catch_signals() as interruption,
-        Checkpoints(workdir.checkpoints, experiment, checkpoint_config) as checkpoints,
+        Checkpoints(
+            workdir.checkpoints, of_run, checkpoint_config, defaults=identity_of_old()
+        ) as checkpoints,
     ):
         state, history, refused = checkpoints.resume(state, finished_epochs)
         state = trainer.place(state)
@@ -380,8 +389,8 @@ def _continued(config: ExperimentConfig, saved: ExperimentConfig) -> ExperimentC
     """The experiment to go on with: `saved`, but for what `config` may have another value of."""
     if config.training.epochs < saved.training.epochs:
         raise InputError(
-            f"--epochs {config.training.epochs} is fewer than the run has: "
-            f"{saved.training.epochs} or more is needed to --resume it"
+            f"`epochs` {config.training.epochs} is fewer than the run has: "
+            f"{saved.training.epochs} or more is needed to `resume` it"
         )
     data = config.data
     if data.dataset == "auto":
@@ -389,12 +398,13 @@ def _continued(config: ExperimentConfig, saved: ExperimentConfig) -> ExperimentC
     if data.data_dir is None:
         data = dataclasses.replace(data, data_dir=saved.data.data_dir)
     config = dataclasses.replace(config, data=data)
-    theirs = fixed_flags(saved)
-    for flag, value in fixed_flags(config).items():
-        if value != theirs[flag]:
+    theirs = identity(saved)
+    for name, value in identity(config).items():
+        if value != theirs[name]:
+            may_change = ", ".join(f"`{name}`" for name in MAY_CHANGE)
             raise InputError(
-                f"{flag} {value} is not what the run was started with ({theirs[flag]}): --resume "
-                f"may only change {', '.join(MAY_CHANGE)}, --device and how checkpoints are kept"
+                f"`{name}` {value} is not what the run was started with ({theirs[name]}): `resume` "
+                f"may only change {may_change}, `device` and how checkpoints are kept"
             )
     return config
 

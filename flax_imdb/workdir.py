@@ -57,7 +57,7 @@ class Workdir:
         Raises:
           InputError: no run can be there, whatever is.
         """
-        self.path = local_path("--workdir", path)
+        self.path = local_path("`workdir`", path)
         _check_name(self.path)
         self._new = new
         self._lock: IO[str] | None = None
@@ -108,8 +108,8 @@ class Workdir:
         """Raise InputError where there is a run."""
         if not self._new and (left := self._left_by_a_run()):
             raise InputError(
-                f"--workdir {self.path} already holds a run ({left[0].name}): --resume continues "
-                "it, --overwrite deletes it"
+                f"`workdir` {self.path} already holds a run ({left[0].name}): `resume` continues "
+                "it, `overwrite` deletes it"
             )
 
     def check_own(self) -> None:
@@ -162,7 +162,7 @@ class Workdir:
                 self.path.mkdir(parents=True, exist_ok=True)
             lock = (self.path / ".lock").open("a")
         except FileExistsError:
-            raise InputError(f"--workdir {self.path} is not a directory") from None
+            raise InputError(f"`workdir` {self.path} is not a directory") from None
         except OSError as error:
             raise self._problem("written", error) from None
         with lock:
@@ -172,7 +172,7 @@ class Workdir:
             except OSError as error:  # A file system without locks.
                 raise self._problem("locked", error) from None
             if not held:
-                raise InputError(f"--workdir {self.path} is in use by another run")
+                raise InputError(f"`workdir` {self.path} is in use by another run")
             self._lock = lock
             try:
                 self.check_held()  # It may have been removed meanwhile.
@@ -194,7 +194,7 @@ class Workdir:
         except OSError as error:
             raise self._problem("written", error) from None
         if not there:
-            raise InputError(f"--workdir {self.path} was removed while the run wrote to it")
+            raise InputError(f"`workdir` {self.path} was removed while the run wrote to it")
 
     def _left_by_a_run(self) -> list[Path]:
         try:
@@ -210,7 +210,7 @@ class Workdir:
         ]
 
     def _problem(self, done: str, error: OSError) -> InputError:
-        return InputError(f"--workdir {self.path} cannot be {done}: {error.strerror}")
+        return InputError(f"`workdir` {self.path} cannot be {done}: {error.strerror}")
 
 
 def _make_new(path: Path) -> Path:
@@ -226,10 +226,10 @@ def _make_new(path: Path) -> Path:
 
 def _check_name(path: Path) -> None:
     """Raise InputError where the libraries that write checkpoints would take `path` for another."""
-    check_utf8("--workdir", path)
+    check_utf8("`workdir`", path)
     absolute = os.path.abspath(path)
     if glob.escape(absolute) != absolute:  # Orbax looks for files below it by a pattern.
         raise InputError(
-            f"--workdir {absolute} has one of the characters * ? [, with which no checkpoint can "
+            f"`workdir` {absolute} has one of the characters * ? [, with which no checkpoint can "
             "be found again: another name is needed"
         )

@@ -36,11 +36,11 @@ class TestConfig:
 @pytest.mark.parametrize(
     ("settings", "message"),
     [
-        ({"training": {"epochs": 1.5}}, "--epochs 1.5 is not a whole number"),
-        ({"training": {"epochs": True}}, "--epochs True is not a whole number"),
-        ({"data": {"dataset": "mnist"}}, "--dataset mnist is unknown: one of auto, imdb_reviews"),
-        ({"data": {"padding": "left"}}, "--padding left is unknown: one of masked, keras"),
-        ({"data": {"data_dir": 3}}, "--data-dir 3 is not the name of a directory"),
+        ({"training": {"epochs": 1.5}}, "`epochs` 1.5 is not an integer"),
+        ({"training": {"epochs": True}}, "`epochs` True is not an integer"),
+        ({"data": {"dataset": "mnist"}}, "`dataset` mnist is unknown: one of auto, imdb_reviews"),
+        ({"data": {"padding": "left"}}, "`padding` left is unknown: one of masked, keras"),
+        ({"data": {"data_dir": 3}}, "`data_dir` 3 is not the name of a directory"),
     ],
 )
 def test_a_configuration_of_values_that_make_no_sense_is_refused(

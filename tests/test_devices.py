@@ -162,7 +162,7 @@ def test_processes_with_different_numbers_of_accelerators_are_refused(
         platform: str = "cuda"
 
     monkeypatch.setattr(jax, "devices", lambda kind=None: [Device(0), Device(0), Device(1)])
-    with pytest.raises(InputError, match="--device gpu: the processes have 2, 1 devices: each"):
+    with pytest.raises(InputError, match="`device` gpu: the processes have 2, 1 devices: each"):
         select_devices("gpu")
 
 
@@ -178,16 +178,16 @@ def test_no_device_at_all_is_an_error_with_jaxs_reason(monkeypatch: pytest.Monke
 @pytest.mark.parametrize(
     ("settings", "complaint"),
     [
-        ({"coordinator": "host:1"}, "go together: --num-processes is missing"),
-        ({"num_processes": 2, "process_id": 0}, "go together: --coordinator is missing"),
+        ({"coordinator": "host:1"}, "go together: `num_processes` is missing"),
+        ({"num_processes": 2, "process_id": 0}, "go together: `coordinator` is missing"),
         ({"coordinator": "host", "num_processes": 2, "process_id": 0}, "host is no address"),
         ({"coordinator": ":80", "num_processes": 2, "process_id": 0}, ":80 is no address"),
         ({"coordinator": "a:99999", "num_processes": 2, "process_id": 0}, "a:99999 is no address"),
-        ({"coordinator": "a:1", "num_processes": 0, "process_id": 0}, "--num-processes 0 is too"),
-        ({"coordinator": "a:1", "num_processes": 2, "process_id": -1}, "--process-id -1 is too"),
+        ({"coordinator": "a:1", "num_processes": 0, "process_id": 0}, "`num_processes` 0 is too"),
+        ({"coordinator": "a:1", "num_processes": 2, "process_id": -1}, "`process_id` -1 is too"),
         ({"coordinator": "a:1", "num_processes": 2, "process_id": 2}, "counted from 0 to 1"),
-        ({"timeout": 0}, "--timeout 0 is too small: 1 or more is needed"),
-        ({"timeout": 86_401}, "--timeout 86401 is too large"),
+        ({"timeout": 0}, "`timeout` 0 is too small: 1 or more is needed"),
+        ({"timeout": 86_401}, "`timeout` 86401 is too large"),
     ],
 )
 def test_flags_of_processes_that_make_no_sense_are_refused(

@@ -174,18 +174,18 @@ class TestPadding:
         params = init(model)
         call = {
             "deterministic": deterministic,
-            "rows": jnp.arange(3),
+            "example_ids": jnp.arange(3),
             "rngs": {"dropout": jax.random.key(1)},
         }
         return params, jax.jit(functools.partial(logits_and_gradients, model, **call))
 
     @pytest.mark.parametrize("arch", EVERY_LAYER)
-    def test_a_row_alone_gives_what_it_gives_in_a_batch(self, arch: str) -> None:
+    def test_an_example_alone_gives_what_it_gives_in_a_batch(self, arch: str) -> None:
         model = small_model(arch)
         batch = random_batch([7, 3, 12], 12)
         params = {"params": init(model)}
         key = {"dropout": jax.random.key(1)}
-        rows = jnp.array([4, 5, 6])
+        ids = jnp.array([4, 5, 6])
 
         @functools.partial(jax.jit, static_argnames="time")
         def logits(index: jax.Array, time: int = 12) -> jax.Array:
@@ -194,7 +194,7 @@ class TestPadding:
                 batch["tokens"][index, :time],
                 batch["lengths"][index],
                 deterministic=False,
-                rows=rows[index],
+                example_ids=ids[index],
                 rngs=key,
             )
 
@@ -340,16 +340,15 @@ class TestModelConfig:
 
     @pytest.mark.parametrize("steps", [0, -1])
     def test_remat_steps_below_one_are_refused(self, steps: int) -> None:
-        with pytest.raises(InputError, match=f"--remat-steps {steps} is too small: 1 or more"):
+        with pytest.raises(InputError, match=f"`remat_steps` {steps} is too small: 1 or more"):
             models.ModelConfig(remat_steps=steps)
 
     def test_an_unknown_architecture_is_refused(self) -> None:
-        with pytest.raises(InputError, match=r"--arch gru is unknown: one of lstm, lstm_dropout,"):
+        with pytest.raises(InputError, match=r"`arch` gru is unknown: one of lstm, lstm_dropout,"):
             models.ModelConfig(arch="gru")
 
     @pytest.mark.parametrize("name", ["features", "embedding_features"])
     @pytest.mark.parametrize("value", [0, -1])
     def test_a_width_below_one_is_refused(self, name: str, value: int) -> None:
-        flag = name.replace("_", "-")
-        with pytest.raises(InputError, match=f"--{flag} {value} is too small: 1 or more"):
+        with pytest.raises(InputError, match=f"`{name}` {value} is too small: 1 or more"):
             models.ModelConfig(**{name: value})

@@ -21,15 +21,15 @@ class TestPath:
     @pytest.mark.parametrize(
         ("path", "message"),
         [
-            ("", "--workdir is empty: name a directory"),
-            ("gs://bucket/run", "--workdir gs://bucket/run is an address: name a directory of"),
-            ("~nobody-of-this-name/run", "--workdir ~nobody-of-this-name/run: there is no such"),
-            ("a\0b", r"--workdir 'a\\x00b' has a null character"),
+            ("", "`workdir` is empty: name a directory"),
+            ("gs://bucket/run", "`workdir` gs://bucket/run is an address: name a directory of"),
+            ("~nobody-of-this-name/run", "`workdir` ~nobody-of-this-name/run: there is no such"),
+            ("a\0b", r"`workdir` 'a\\x00b' has a null character"),
             (
                 "caf\udce9",
-                "--workdir .*/caf\udce9 is not UTF-8 in this locale, whose encoding is ut",
+                "`workdir` .*/caf\udce9 is not UTF-8 in this locale, whose encoding is ut",
             ),
-            ("\ud800", "--workdir .* is not UTF-8 in this locale"),
+            ("\ud800", "`workdir` .* is not UTF-8 in this locale"),
         ],
     )
     def test_that_cannot_be_a_directory_is_refused(self, path: str, message: str) -> None:
@@ -53,7 +53,7 @@ class TestPath:
         monkeypatch.chdir(tmp_path / "gone")
         (tmp_path / "gone").rmdir()
         assert Workdir(tmp_path / "run").path == tmp_path / "run"
-        with pytest.raises(InputError, match="--workdir run: the current directory cannot be read"):
+        with pytest.raises(InputError, match="`workdir` run: the current directory cannot be read"):
             Workdir("run")
 
     @pytest.mark.parametrize("read", [Workdir.config, Workdir.vocabulary, Workdir.check_free])

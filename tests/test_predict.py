@@ -72,11 +72,11 @@ class TestLoad:
     ) -> None:
         """Whatever of its files is there already."""
         for name in ("config.json", "vocabulary.json", "checkpoints"):
-            with pytest.raises(InputError, match=r"holds no run|no finished epoch yet: --resume"):
+            with pytest.raises(InputError, match=r"holds no run|no finished epoch yet: `resume`"):
                 load(tmp_path)
             source, target = finished[0] / name, tmp_path / name
             target.mkdir() if source.is_dir() else shutil.copy(source, target)
-        with pytest.raises(InputError, match="has no finished epoch yet: --resume the run"):
+        with pytest.raises(InputError, match="has no finished epoch yet: `resume` the run"):
             load(tmp_path)
 
     def test_other_reviews_than_it_was_trained_on_are_refused(
@@ -100,7 +100,7 @@ class TestLoad:
             model = dataclasses.replace(config.model, arch=arch, features=features)
             other = dump_config(dataclasses.replace(config, model=model))
             (tmp_path / "config.json").write_text(other)
-            with pytest.raises(InputError, match="is another run's: --") as raised:
+            with pytest.raises(InputError, match="is another run's: `") as raised:
                 load(tmp_path)
             assert "\n" not in str(raised.value)
 

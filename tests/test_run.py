@@ -188,16 +188,16 @@ class TestRefusals:
     @pytest.mark.parametrize(
         ("change", "options", "message"),
         [
-            ({}, {}, "already holds a run .config.json.: --resume continues it, --overwrite"),
-            ({"arch": "lstm"}, {"resume": True}, "--arch lstm is not what the run was started"),
-            ({"epochs": 2}, {"resume": True}, "--epochs 2 is fewer than the run has: 3 or more"),
-            ({"max_length": 9}, {"resume": True}, "--max-length 9 is not what .*with .10.:"),
+            ({}, {}, "already holds a run .config.json.: `resume` continues it, `overwrite`"),
+            ({"arch": "lstm"}, {"resume": True}, "`arch` lstm is not what the run was started"),
+            ({"epochs": 2}, {"resume": True}, "`epochs` 2 is fewer than the run has: 3 or more"),
+            ({"max_length": 9}, {"resume": True}, "`max_length` 9 is not what .*with .10.:"),
             ({}, {"resume": True, "overwrite": True}, "give one of them"),
-            ({}, {"overwrite": True, "device": "tpu"}, "--device tpu is not there: JAX .* cpu"),
-            ({"train_examples": 97}, {"overwrite": True}, "--train-examples 97 is too large: 96"),
-            ({"test_examples": 41}, {"overwrite": True}, "--test-examples 41 is too large: 40"),
+            ({}, {"overwrite": True, "device": "tpu"}, "`device` tpu is not there: JAX .* cpu"),
+            ({"train_examples": 97}, {"overwrite": True}, "`train_examples` 97 is too large: 96"),
+            ({"test_examples": 41}, {"overwrite": True}, "`test_examples` 41 is too large: 40"),
             ({"validation_examples": 96}, {"overwrite": True}, "leaves nothing to train on"),
-            ({"data_dir": "/nowhere"}, {"overwrite": True}, "--data-dir /nowhere is not a dir"),
+            ({"data_dir": "/nowhere"}, {"overwrite": True}, "`data_dir` /nowhere is not a dir"),
         ],
     )
     def test_a_workdir_with_a_run_is_left_as_it_was(
@@ -327,9 +327,9 @@ class TestRefusals:
         quiet_train(experiment(moved, epochs=1), tmp_path / "run")
         shutil.rmtree(moved)
         before = self.untouched(tmp_path / "run")
-        with pytest.raises(InputError, match=r"--data-dir .* is not a directory"):
+        with pytest.raises(InputError, match=r"`data_dir` .* is not a directory"):
             quiet_train(experiment(moved, epochs=2), tmp_path / "run", resume=True)
-        with pytest.raises(InputError, match=r"--data-dir .* is not a directory"):
+        with pytest.raises(InputError, match=r"`data_dir` .* is not a directory"):
             load(tmp_path / "run").evaluate()
         assert self.untouched(tmp_path / "run") == before
 

@@ -34,7 +34,7 @@ class TestHold:
             assert other.stdout is not None
             assert other.stdout.readline() == b"held\n"
             with (
-                pytest.raises(InputError, match=r"--workdir .* is in use by another run"),
+                pytest.raises(InputError, match=r"`workdir` .* is in use by another run"),
                 Workdir(tmp_path).hold(),
             ):
                 pass
@@ -46,7 +46,7 @@ class TestHold:
     def test_of_a_path_that_is_no_directory_is_refused(self, tmp_path: Path) -> None:
         (tmp_path / "file").write_text("")
         for path in (tmp_path / "file", tmp_path / "file" / "run"):
-            message = f"--workdir {path} (is not a directory|cannot be written: Not a directory)"
+            message = f"`workdir` {path} (is not a directory|cannot be written: Not a directory)"
             with pytest.raises(InputError, match=message), Workdir(path).hold():
                 pass
 
@@ -91,7 +91,7 @@ class TestUnreadable:
         (tmp_path / "run" / "seed-7").mkdir(parents=True)
         with (
             permissions.denied(tmp_path / "run", 0o300),
-            pytest.raises(InputError, match=r"--workdir .* cannot be read: Permission denied"),
+            pytest.raises(InputError, match=r"`workdir` .* cannot be read: Permission denied"),
         ):
             read(Workdir(tmp_path / "run"))
 
@@ -104,7 +104,7 @@ class TestWrite:
             workdir.write("metrics.jsonl", "before")
             (tmp_path / "metrics.jsonl.tmp").symlink_to("/dev/full")
             with pytest.raises(
-                InputError, match=r"--workdir .* cannot be written: No space left on device"
+                InputError, match=r"`workdir` .* cannot be written: No space left on device"
             ):
                 workdir.write("metrics.jsonl", "after")
         assert (tmp_path / "metrics.jsonl").read_text() == "before"
@@ -183,7 +183,7 @@ def test_a_workdir_that_is_read_only_is_one_line_and_status_2(tmp_path: Path) ->
 @pytest.mark.parametrize(
     ("path", "message"),
     [
-        ("lr[0.1]", r"--workdir .*/lr\[0.1\] has one of the characters \* \? \[, with which"),
+        ("lr[0.1]", r"`workdir` .*/lr\[0.1\] has one of the characters \* \? \[, with which"),
         ("a*b/run", "has one of the characters"),
         ("what?", "has one of the characters"),
     ],

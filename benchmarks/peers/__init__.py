@@ -20,7 +20,7 @@ from unittest import mock
 import numpy as np
 
 from flax_imdb.data import Batching, Examples, Planned
-from flax_imdb.errors import InputError, RefusalError
+from flax_imdb.errors import InputError, UnsupportedError
 
 
 @dataclasses.dataclass(frozen=True)
@@ -174,7 +174,7 @@ def _serve(connection: Connection, system: str, task: Task) -> None:
             while True:
                 method, arguments = connection.recv()
                 connection.send(getattr(contestant, method)(*arguments))
-        except (InputError, RefusalError) as error:
+        except (InputError, UnsupportedError) as error:
             connection.send(error)
 
 

@@ -84,5 +84,5 @@ def _backend(device: DeviceName) -> dict[str, str]:
     import tensorflow as tf
 
     if not tf.config.list_logical_devices(device.upper()):
-        raise InputError(f"--device {device} is not there: this TensorFlow finds none")
+        raise InputError(f"`device` {device} is not there: this TensorFlow finds none")
     return {"tensorflow": tf.__version__}

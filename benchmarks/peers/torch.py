@@ -20,7 +20,7 @@ class Peer(Contestant):
 
     def __init__(self, task: Task, *, packed: bool = False):
         if task.device != "cpu" and not (task.device == "gpu" and torch.cuda.is_available()):
-            raise InputError(f"--device {task.device} is not there: this PyTorch finds none")
+            raise InputError(f"`device` {task.device} is not there: this PyTorch finds none")
         torch.set_num_threads(os.cpu_count() or 1)
         self._device = torch.device("cuda" if task.device == "gpu" else "cpu")
         self._task, self._packed = task, packed

@@ -26,14 +26,14 @@ class Batch(TypedDict):
       lengths: int32 [batch]; 0 where the weight is 0.
       labels: int32 [batch].
       weights: float32 [batch]; 0 for a row that only fills the batch, else 1.
-      rows: int32 [batch], which example of the whole split; -1 where the weight is 0.
+      example_ids: int32 [batch], which example of the whole split; -1 where the weight is 0.
     """
 
     tokens: np.ndarray
     lengths: np.ndarray
     labels: np.ndarray
     weights: np.ndarray
-    rows: np.ndarray
+    example_ids: np.ndarray
 
 
 class Planned(NamedTuple):
@@ -110,7 +110,7 @@ class Batching:
             "lengths": np.pad(lengths[:, 0], filling),
             "labels": np.pad(examples.labels, filling),
             "weights": np.pad(np.ones(len(examples), np.float32), filling),
-            "rows": np.pad(examples.rows, filling, constant_values=-1),
+            "example_ids": np.pad(examples.ids, filling, constant_values=-1),
         }
 
     def _by_length(self, examples: Examples, indices: np.ndarray) -> list[Planned]:

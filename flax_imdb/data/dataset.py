@@ -50,23 +50,23 @@ class DataConfig:
     validation_examples: int = 0
 
     def __post_init__(self) -> None:
-        for flag, value, choices in (
-            ("--dataset", self.dataset, get_args(DatasetName)),
-            ("--padding", self.padding, get_args(Padding)),
+        for setting, value, choices in (
+            ("dataset", self.dataset, get_args(DatasetName)),
+            ("padding", self.padding, get_args(Padding)),
         ):
             if value not in choices:
-                raise InputError(f"{flag} {value} is unknown: one of {', '.join(choices)}")
-        check_between("--vocab-size", self.vocab_size, len(SPECIAL_TOKENS) + 1, MAX_VOCAB_SIZE)
-        check_between("--max-length", self.max_length, 1, MAX_CHARACTERS)
+                raise InputError(f"`{setting}` {value} is unknown: one of {', '.join(choices)}")
+        check_between("vocab_size", self.vocab_size, len(SPECIAL_TOKENS) + 1, MAX_VOCAB_SIZE)
+        check_between("max_length", self.max_length, 1, MAX_CHARACTERS)
         if not isinstance(self.data_dir, str | None):
-            raise InputError(f"--data-dir {self.data_dir} is not the name of a directory")
-        check_between("--validation-examples", self.validation_examples, 0)
-        for flag, examples in (
-            ("--train-examples", self.train_examples),
-            ("--test-examples", self.test_examples),
+            raise InputError(f"`data_dir` {self.data_dir} is not the name of a directory")
+        check_between("validation_examples", self.validation_examples, 0)
+        for setting, examples in (
+            ("train_examples", self.train_examples),
+            ("test_examples", self.test_examples),
         ):
             if examples is not None:
-                check_between(flag, examples, 1)
+                check_between(setting, examples, 1)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -97,7 +97,7 @@ class Dataset:
         """Raise InputError unless these are the reviews with that fingerprint."""
         if self.fingerprint != fingerprint:
             raise InputError(
-                f"--data-dir {self.location} holds other reviews than the run was trained on: "
+                f"`data_dir` {self.location} holds other reviews than the run was trained on: "
                 "name the directory of those"
             )
 
@@ -113,7 +113,7 @@ def load_dataset(config: DataConfig) -> Dataset:
     train = corpus.train.limited(config.vocab_size, config.max_length)
     test = corpus.test.limited(config.vocab_size, config.max_length)
     validation, train = _split(train, config.validation_examples, config.train_examples)
-    _, test = _split(test, 0, config.test_examples, flag="--test-examples")
+    _, test = _split(test, 0, config.test_examples, setting="test_examples")
     return Dataset(
         name=reviews.name,
         location=reviews.location,
@@ -127,17 +127,19 @@ def load_dataset(config: DataConfig) -> Dataset:
 
 
 def _split(
-    examples: Examples, held_out: int, kept: int | None, flag: str = "--train-examples"
+    examples: Examples, held_out: int, kept: int | None, setting: str = "train_examples"
 ) -> tuple[Examples, Examples]:
     """A random `held_out` of the examples, and `kept` (None: all) of the others."""
     available = len(examples) - held_out
     if available < 1:
         raise InputError(
-            f"--validation-examples {held_out} leaves nothing to train on: "
+            f"`validation_examples` {held_out} leaves nothing to train on: "
             f"there are {len(examples)} reviews"
         )
     if kept is not None and kept > available:
-        raise InputError(f"{flag} {kept} is too large: {available} reviews are left to take from")
+        raise InputError(
+            f"`{setting}` {kept} is too large: {available} reviews are left to take from"
+        )
     order = np.random.default_rng(_SUBSET_SEED).permutation(len(examples))
     end = None if kept is None else held_out + kept
     # In the order of the split, so that asking for all of it is asking for nothing.

@@ -25,14 +25,14 @@ class Examples:
       starts: where each review begins, int64 [examples].
       lengths: number of tokens of each review, int32 [examples].
       labels: int32 [examples].
-      rows: which example of the whole split each one is, int32 [examples].
+      ids: which example of the whole split each one is, int32 [examples].
     """
 
     tokens: np.ndarray
     starts: np.ndarray
     lengths: np.ndarray
     labels: np.ndarray
-    rows: np.ndarray
+    ids: np.ndarray
 
     @classmethod
     def build(cls, reviews: Sequence[np.ndarray], labels: np.ndarray) -> "Examples":
@@ -43,7 +43,7 @@ class Examples:
             starts=np.cumsum(lengths, dtype=np.int64) - lengths,
             lengths=lengths,
             labels=np.asarray(labels, np.int32),
-            rows=np.arange(len(reviews), dtype=np.int32),
+            ids=np.arange(len(reviews), dtype=np.int32),
         )
 
     def __len__(self) -> int:
@@ -56,7 +56,7 @@ class Examples:
             starts=self.starts[indices],
             lengths=self.lengths[indices],
             labels=self.labels[indices],
-            rows=self.rows[indices],
+            ids=self.ids[indices],
         )
 
     def limited(self, vocab_size: int, max_length: int) -> "Examples":

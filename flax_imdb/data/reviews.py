@@ -97,14 +97,14 @@ def find_reviews(dataset: str = "auto", data_dir: str | os.PathLike[str] | None 
     """
     if dataset not in get_args(DatasetName):
         names = ", ".join(get_args(DatasetName))
-        raise InputError(f"--dataset {dataset} is unknown: one of {names}")
+        raise InputError(f"`dataset` {dataset} is unknown: one of {names}")
     if dataset == "synthetic":
         if data_dir is not None:
-            raise InputError(f"--data-dir {data_dir} is of no use with --dataset synthetic")
+            raise InputError(f"`data_dir` {data_dir} is of no use with `dataset` synthetic")
         return _SyntheticReviews("they were asked for")
     variable = os.environ.get("TFDS_DATA_DIR")
     if data_dir is not None:
-        directory = local_path("--data-dir", data_dir)
+        directory = local_path("`data_dir`", data_dir)
     elif variable is not None:
         directory = local_path("TFDS_DATA_DIR", variable)
     else:
@@ -112,7 +112,7 @@ def find_reviews(dataset: str = "auto", data_dir: str | os.PathLike[str] | None 
     if reviews := _reviews_in(directory):
         return reviews
     if data_dir is not None:
-        raise InputError(f"--data-dir {directory} {_what_is_in(directory)}; give {_RIGHT_DATA_DIR}")
+        raise InputError(f"`data_dir` {directory} {_what_is_in(directory)}; give {_RIGHT_DATA_DIR}")
     problem = _prepare(directory)
     if problem is None:
         return _TfdsReviews(directory)
@@ -125,8 +125,8 @@ def find_reviews(dataset: str = "auto", data_dir: str | os.PathLike[str] | None 
     elif dataset == "auto":
         return _SyntheticReviews(missing)
     raise InputError(
-        f"{missing}; connect to the internet, give {_RIGHT_DATA_DIR} as --data-dir, "
-        "or use --dataset synthetic"
+        f"{missing}; connect to the internet, give {_RIGHT_DATA_DIR} as `data_dir`, "
+        "or use `dataset` synthetic"
     )
 
 
@@ -158,7 +158,7 @@ class _TfdsReviews(Reviews):
             raise InputError(
                 f"{self._directory} is not in the array_record format, the one that is read "
                 "without TensorFlow; use another data directory (an empty one is prepared if "
-                "$TFDS_DATA_DIR names it and --data-dir is not given)"
+                "$TFDS_DATA_DIR names it and `data_dir` is not given)"
             ) from error
         except Exception as error:
             raise self._damaged(error) from error
@@ -240,7 +240,7 @@ def _default_data_dir() -> Path:
         return Path.home() / "tensorflow_datasets"  # That of tfds.
     except RuntimeError:
         raise InputError(
-            "there is no home directory to keep the reviews in: TFDS_DATA_DIR or --data-dir must "
+            "there is no home directory to keep the reviews in: TFDS_DATA_DIR or `data_dir` must "
             "name one"
         ) from None
 

@@ -1,36 +1,38 @@
 """Layers over right-padded sequences, for this project's classifiers and for any other Flax code.
 
-Every layer is called as ``layer(inputs, lengths, *, deterministic=True, rows=None)`` with `inputs`
-[batch, time, features] and `lengths` [batch]: positions from ``lengths[b]`` on are padding, which
-never has an effect on an output or a gradient. See :class:`SequenceLayer`.
+Every layer is called as ``layer(inputs, seq_lengths=..., deterministic=..., example_ids=...)`` with
+`inputs` [batch, time, features]: steps from ``seq_lengths[b]`` on are padding, which has no effect
+on an output or a gradient. See :class:`SequenceLayer`; :class:`LSTM` has the whole call of
+`flax.linen.RNN`.
 """
 
 from flax_imdb.layers.bidirectional import Bidirectional
 from flax_imdb.layers.convolution import Conv, MaxPool
 from flax_imdb.layers.dropout import Dropout, dropout_mask
 from flax_imdb.layers.lstm import LSTM
-from flax_imdb.layers.lstm_cell import LSTMCell, LSTMMasks, unit_forget_bias
+from flax_imdb.layers.lstm_cell import LSTMCell, unit_forget_bias
+from flax_imdb.layers.recurrent import RNN
 from flax_imdb.layers.sequence import (
-    RowNumbers,
+    PerExample,
     SequenceLayer,
     global_pool,
-    lengths_or_full,
+    normalize_lengths,
     padding_mask,
 )
 
 __all__ = [
     "LSTM",
+    "RNN",
     "Bidirectional",
     "Conv",
     "Dropout",
     "LSTMCell",
-    "LSTMMasks",
     "MaxPool",
-    "RowNumbers",
+    "PerExample",
     "SequenceLayer",
     "dropout_mask",
     "global_pool",
-    "lengths_or_full",
+    "normalize_lengths",
     "padding_mask",
     "unit_forget_bias",
 ]

@@ -3,13 +3,13 @@
 from collections.abc import Callable
 from typing import Any
 
+import jax
 import jax.numpy as jnp
 from flax import linen as nn
 from jaxtyping import Array, Float
 
-from flax_imdb.layers.lstm import LSTM, run_together
-from flax_imdb.layers.sequence import RowNumbers, SequenceLayer
-from flax_imdb.ops import ONE_LAUNCH
+from flax_imdb.layers.recurrent import RecurrentLayer, run
+from flax_imdb.layers.sequence import PerExample, SequenceLayer
 
 _MERGES: dict[str, Callable[[Array, Array], Array]] = {
     "concat": lambda forward, backward: jnp.concatenate([forward, backward], axis=-1),
@@ -20,9 +20,11 @@ _MERGES: dict[str, Callable[[Array, Array], Array]] = {
 
 
 class Bidirectional(SequenceLayer):
-    """Runs a layer forward and a copy of it, with parameters of its own, in reverse.
+    """Runs a layer forward, and a copy of it with parameters of its own in reverse.
 
-    Source: Schuster and Paliwal 1997. The parameters are under ``forward`` and ``backward``.
+    Source: Schuster and Paliwal 1997. The parameters are under ``forward`` and ``backward``. Two
+    :class:`LSTM` are computed in one call. `flax.linen.Bidirectional` takes this project's layers
+    as well.
 
     Attributes:
       layer: the layer to run in both directions, such as ``LSTM(100)``.
@@ -30,44 +32,45 @@ class Bidirectional(SequenceLayer):
         ``"average"`` or ``"product"``.
     """
 
-    layer: LSTM
+    layer: RecurrentLayer
     merge: str = "concat"
 
     @nn.compact
     def __call__(
         self,
-        inputs: Float[Array, "batch time in_features"],
-        lengths: RowNumbers | None = None,
+        inputs: Float[Array, "*batch time in_features"],
         *,
         initial_carry: tuple[Any, Any] | None = None,
-        deterministic: bool = True,
-        rows: RowNumbers | None = None,
+        init_key: Any = None,
+        seq_lengths: PerExample | None = None,
+        return_carry: bool | None = None,
+        time_major: bool | None = None,
+        deterministic: bool | None = None,
+        example_ids: PerExample | None = None,
     ) -> Any:
         """Run in both directions; arguments and results as the layer's own.
 
-        Carries are pairs (forward, backward).
+        Carries are pairs (forward, backward), and outputs have the order of the inputs.
 
         Raises:
           ValueError: an unknown `merge`.
         """
         if self.merge not in _MERGES:
             raise ValueError(f"merge {self.merge!r} is unknown: one of {', '.join(_MERGES)}")
-        layers = (
-            self.layer.clone(parent=self, name="forward"),
-            self.layer.clone(parent=self, name="backward", reverse=not self.layer.reverse),
+        layers = [self.layer.clone(parent=self, name=name) for name in ("forward", "backward")]
+        results = run(
+            layers,
+            inputs,
+            initial_carries=initial_carry or (None, None),
+            init_keys=[None, None] if init_key is None else list(jax.random.split(init_key)),
+            seq_lengths=seq_lengths,
+            time_major=self.layer.time_major if time_major is None else time_major,
+            reverse=(False, True),
+            keep_order=True,
+            deterministic=deterministic,
+            example_ids=example_ids,
         )
-        carries = initial_carry or (None, None)
-        # A subclass may compute something else.
-        if type(self.layer) is LSTM and self.layer.implementation in ONE_LAUNCH:
-            results = run_together(
-                layers, inputs, lengths, carries, deterministic=deterministic, rows=rows
-            )
-        else:
-            results = [
-                layer(inputs, lengths, initial_carry=carry, deterministic=deterministic, rows=rows)
-                for layer, carry in zip(layers, carries, strict=True)
-            ]
-        if not self.layer.return_carry:
-            return _MERGES[self.merge](*results)
-        final_carries, outputs = zip(*results, strict=True)
-        return final_carries, _MERGES[self.merge](*outputs)
+        carries, outputs = zip(*results, strict=True)
+        merged = _MERGES[self.merge](*outputs)
+        return_carry = self.layer.return_carry if return_carry is None else return_carry
+        return (carries, merged) if return_carry else merged

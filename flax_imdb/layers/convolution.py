@@ -1,23 +1,26 @@
 """Convolution and pooling over time, correct on right-padded batches."""
 
+from collections.abc import Callable
+
 import jax.numpy as jnp
 from flax import linen as nn
 from flax.typing import Dtype, Initializer
 from jaxtyping import Array, Float, Int, Num
 
-from flax_imdb.layers.sequence import RowNumbers, SequenceLayer, lengths_or_full
+from flax_imdb.layers.sequence import PerExample, SequenceLayer, normalize_lengths
 from flax_imdb.ops.sequences import padding_mask
 
 
 class Conv(SequenceLayer):
-    """Convolution over time with zeros beyond both ends (``"SAME"``), then relu.
+    """`flax.linen.Conv` over the time steps of right-padded sequences, with its ``"SAME"`` padding.
 
-    Padding is set to 0 before the convolution and after it, so a row sees beyond its end what it
-    would see alone in a batch.
+    Padding is set to 0 before the convolution and after it, so an example sees beyond its end what
+    it would see alone in a batch.
 
     Attributes:
       features: number of filters.
       kernel_size: number of time steps that a filter spans.
+      activation: applied to the outputs, such as ``flax.linen.relu``. None: nothing is.
       kernel_init: initializer of the kernel [kernel_size, in_features, features].
       dtype: of the computation (default: inferred from inputs and parameters).
       param_dtype: of the parameters.
@@ -25,6 +28,7 @@ class Conv(SequenceLayer):
 
     features: int
     kernel_size: int
+    activation: Callable[[Array], Array] | None = None
     kernel_init: Initializer = nn.initializers.glorot_uniform()
     dtype: Dtype | None = None
     param_dtype: Dtype = jnp.float32
@@ -33,14 +37,14 @@ class Conv(SequenceLayer):
     def __call__(
         self,
         inputs: Float[Array, "batch time in_features"],
-        lengths: RowNumbers | None = None,
         *,
-        deterministic: bool = True,
-        rows: RowNumbers | None = None,
+        seq_lengths: PerExample | None = None,
+        deterministic: bool | None = None,
+        example_ids: PerExample | None = None,
     ) -> Float[Array, "batch time features"]:
         """Convolve; the outputs have as many time steps as the inputs, and 0 at padding."""
         batch, time, _ = inputs.shape
-        lengths = lengths_or_full(lengths, batch, time)
+        lengths = normalize_lengths(seq_lengths, batch, time)
         valid = padding_mask(lengths, time)[..., None]
         outputs = nn.Conv(
             self.features,
@@ -50,7 +54,9 @@ class Conv(SequenceLayer):
             param_dtype=self.param_dtype,
             name="conv",
         )(jnp.where(valid, inputs, 0))
-        return jnp.where(valid, nn.relu(outputs), 0)
+        if self.activation is not None:
+            outputs = self.activation(outputs)
+        return jnp.where(valid, outputs, 0)
 
 
 class MaxPool(SequenceLayer):
@@ -70,14 +76,14 @@ class MaxPool(SequenceLayer):
     def __call__(
         self,
         inputs: Num[Array, "batch time features"],
-        lengths: RowNumbers | None = None,
         *,
-        deterministic: bool = True,
-        rows: RowNumbers | None = None,
+        seq_lengths: PerExample | None = None,
+        deterministic: bool | None = None,
+        example_ids: PerExample | None = None,
     ) -> Num[Array, "batch pooled features"]:
         """Pool to ``ceil(time / window)`` steps; 0 at padding."""
         batch, time, features = inputs.shape
-        lengths = lengths_or_full(lengths, batch, time)
+        lengths = normalize_lengths(seq_lengths, batch, time)
         missing = -time % self.window
         windows = (batch, (time + missing) // self.window, self.window)
         inputs = jnp.pad(inputs, ((0, 0), (0, missing), (0, 0)))
@@ -91,6 +97,6 @@ class MaxPool(SequenceLayer):
             highest = jnp.maximum(highest, jnp.where(valid, step, highest))
         return highest
 
-    def output_lengths(self, lengths: RowNumbers) -> Int[Array, " batch"]:
-        """``ceil(lengths / window)``, at least 1."""
-        return jnp.maximum(-(-super().output_lengths(lengths) // self.window), 1)
+    def output_lengths(self, seq_lengths: PerExample) -> Int[Array, " batch"]:
+        """``ceil(seq_lengths / window)``, at least 1."""
+        return jnp.maximum(-(-super().output_lengths(seq_lengths) // self.window), 1)

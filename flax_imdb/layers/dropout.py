@@ -7,63 +7,67 @@ from flax.typing import Dtype
 from jax.typing import ArrayLike
 from jaxtyping import Array, Bool, Float, Key
 
-from flax_imdb.layers.sequence import RowNumbers, SequenceLayer, row_numbers, rows_or_positions
+from flax_imdb.layers.sequence import PerExample, SequenceLayer, ids_or_positions, per_example
 
 
 def dropout_mask(
     key: Key[Array, ""],
-    rows: RowNumbers,
+    example_ids: PerExample,
     shape: tuple[int, ...],
     rate: float,
     dtype: Dtype = jnp.float32,
 ) -> Float[Array, "batch ..."]:
     """A mask [batch, *shape]: 0 with probability `rate`, else ``1 / (1 - rate)``.
 
-    Row ``b`` is drawn with ``fold_in(key, rows[b])``. JAX's draws do not depend on how long the
-    leading axis of `shape` is (a shorter draw is a prefix of a longer one), so a leading time axis
-    may be padded to any length, and rows may be spread over any number of devices, without
+    Example ``b`` is drawn with ``fold_in(key, example_ids[b])``. JAX's draws do not depend on how
+    long the leading axis of `shape` is (a shorter draw is a prefix of a longer one), so a leading
+    time axis may be padded to any length, and a batch spread over any number of devices, without
     changing a mask.
     """
     keep = 1.0 - rate
 
-    rows = row_numbers("rows", rows)
+    def draw(example_id: ArrayLike) -> Bool[Array, "..."]:
+        return jax.random.bernoulli(jax.random.fold_in(key, example_id), keep, shape)
 
-    def draw(row: ArrayLike) -> Bool[Array, "..."]:
-        return jax.random.bernoulli(jax.random.fold_in(key, row), keep, shape)
-
-    return jax.vmap(draw)(rows).astype(dtype) / jnp.asarray(keep, dtype)
+    return jax.vmap(draw)(per_example("example_ids", example_ids)).astype(dtype) / jnp.asarray(
+        keep, dtype
+    )
 
 
 class Dropout(SequenceLayer):
     """Sets a share of the elements to 0 in training (Srivastava et al. 2014).
 
-    Unlike ``flax.linen.Dropout`` it draws each row with a key of its own (see `dropout_mask`), so
+    Unlike ``flax.linen.Dropout`` it draws each example with a key of its own (see `dropout_mask`):
     padding, the order of the batch and the number of devices do not change what is dropped.
 
     Attributes:
       rate: probability of dropping an element, in [0, 1); the others are scaled by 1 / (1 - rate).
+      deterministic: never drop anything.
     """
 
     rate: float
+    deterministic: bool = True
 
     @nn.compact
     def __call__(
         self,
         inputs: Float[Array, "batch ..."],
-        lengths: RowNumbers | None = None,
         *,
-        deterministic: bool = True,
-        rows: RowNumbers | None = None,
+        seq_lengths: PerExample | None = None,
+        deterministic: bool | None = None,
+        example_ids: PerExample | None = None,
     ) -> Float[Array, "batch ..."]:
         """Drop elements of `inputs` [batch, ...] unless `deterministic`."""
         check_rate("rate", self.rate)
-        if lengths is not None:
-            row_numbers("lengths", lengths, inputs.shape[0])
+        if seq_lengths is not None:
+            per_example("seq_lengths", seq_lengths, inputs.shape[0])
+        if deterministic is None:
+            deterministic = self.deterministic
         if deterministic or self.rate == 0:
             return inputs
-        rows = rows_or_positions(rows, inputs.shape[0])
+        ids = ids_or_positions(example_ids, inputs.shape[0])
         key = self.make_rng("dropout")
-        return inputs * dropout_mask(key, rows, inputs.shape[1:], self.rate, inputs.dtype)
+        return inputs * dropout_mask(key, ids, inputs.shape[1:], self.rate, inputs.dtype)
 
 
 def check_rate(name: str, rate: float) -> None:

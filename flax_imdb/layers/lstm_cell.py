@@ -1,7 +1,6 @@
 """One step of a long short-term memory, with Keras's semantics."""
 
-from collections.abc import Callable
-from typing import Any, NamedTuple
+from typing import Any
 
 import jax.numpy as jnp
 from flax import linen as nn
@@ -10,10 +9,9 @@ from flax.typing import Dtype, Initializer
 from jaxtyping import Array, Float, Key
 
 from flax_imdb.layers.dropout import check_rate, dropout_mask
-from flax_imdb.layers.sequence import RowNumbers, rows_or_positions
-from flax_imdb.ops.masks import masked_product
-
-Activation = Callable[[Array], Array]
+from flax_imdb.layers.sequence import PerExample, ids_or_positions
+from flax_imdb.ops import LSTMMasks, LSTMWeights
+from flax_imdb.ops.reference import Activation, step
 
 
 def unit_forget_bias(
@@ -38,42 +36,10 @@ def orthogonal(
     return drawn.astype(dtype)
 
 
-class LSTMMasks(NamedTuple):
-    """Dropout masks of a whole sequence; None where that kind of dropout is off.
-
-    Attributes:
-      inputs: [batch, gates, in_features], `gates` being 1 (one mask for all gates), or 4 where
-        recurrent dropout is on too.
-      state: [batch, 4, features].
-    """
-
-    inputs: Float[Array, "batch gates in_features"] | None = None
-    state: Float[Array, "batch 4 features"] | None = None
-
-
-class LSTMWeights(NamedTuple):
-    """The parameters of a cell; columns in gate order i, f, g, o.
-
-    Attributes:
-      kernel: [in_features, 4 * features].
-      recurrent_kernel: [features, 4 * features].
-      bias: [4 * features].
-    """
-
-    kernel: Float[Array, "in_features gates_features"]
-    recurrent_kernel: Float[Array, "features gates_features"]
-    bias: Float[Array, " gates_features"]
-
-
 class LSTMCell(nn.RNNCellBase):
     """A long short-term memory cell (Hochreiter and Schmidhuber 1997) as Keras computes it.
 
-    With ``*`` elementwise and the columns of the kernels in gate order i, f, g, o (Keras calls the
-    candidate ``c``)::
-
-        i, f, g, o = split(x @ kernel + h @ recurrent_kernel + bias, 4)
-        c' = sigmoid(f) * c + sigmoid(i) * tanh(g)
-        h' = sigmoid(o) * tanh(c')
+    The equations are in `flax_imdb.ops.reference.step`.
 
     Parameters are ``kernel`` [in_features, 4 * features], ``recurrent_kernel``
     [features, 4 * features] and ``bias`` [4 * features], as in Keras, so its weights carry over.
@@ -89,7 +55,7 @@ class LSTMCell(nn.RNNCellBase):
       features: size of the state and of the output.
       dropout: share of the inputs dropped in training, in [0, 1).
       recurrent_dropout: share of the state dropped in training, in [0, 1).
-      deterministic: True never drops. Masks that are passed to the call are applied regardless.
+      deterministic: never drop anything. Masks that are passed to the call are applied regardless.
       gate_fn: activation of the gates i, f and o.
       activation_fn: activation of the candidate and of the output.
       kernel_init: initializer of ``kernel``.
@@ -127,12 +93,13 @@ class LSTMCell(nn.RNNCellBase):
 
     def __call__(
         self,
-        carry: tuple[Float[Array, "batch features"], Float[Array, "batch features"]],
-        inputs: Float[Array, "batch in_features"],
+        carry: tuple[Float[Array, "*batch features"], Float[Array, "*batch features"]],
+        inputs: Float[Array, "*batch in_features"],
         masks: LSTMMasks | None = None,
+        deterministic: bool | None = None,
     ) -> tuple[
-        tuple[Float[Array, "batch features"], Float[Array, "batch features"]],
-        Float[Array, "batch features"],
+        tuple[Float[Array, "*batch features"], Float[Array, "*batch features"]],
+        Float[Array, "*batch features"],
     ]:
         """One time step.
 
@@ -140,32 +107,23 @@ class LSTMCell(nn.RNNCellBase):
           carry: the cell state c and the hidden state h, both [batch, features].
           inputs: [batch, in_features].
           masks: dropout masks to apply. None: drawn here unless `deterministic`.
+          deterministic: overrides the attribute.
 
         Returns:
           The new carry (c, h), and h in the compute dtype.
         """
-        kernel, recurrent_kernel, bias = self.weights(inputs.shape[-1])
+        weights = self.weights(inputs.shape[-1])
+        if deterministic is None:
+            deterministic = self.deterministic
         if masks is None:
-            masks = LSTMMasks() if self.deterministic else self.draw_masks(inputs)
-
-        c, h = carry
-        inputs, kernel, recurrent_kernel, bias = promote_dtype(
-            inputs, kernel, recurrent_kernel, bias, dtype=self.dtype
-        )
-        gates = (
-            masked_product(inputs, kernel, masks.inputs)
-            + masked_product(h.astype(inputs.dtype), recurrent_kernel, masks.state)
-            + bias.reshape((1,) * (inputs.ndim - 1) + (-1,))
-        )
-        i, f, g, o = jnp.split(gates.astype(c.dtype), 4, axis=-1)
-        c = self.gate_fn(f) * c + self.gate_fn(i) * self.activation_fn(g)
-        h = self.gate_fn(o) * self.activation_fn(c)
-        return (c, h), h.astype(inputs.dtype)
+            masks = LSTMMasks() if deterministic else self.draw_masks(inputs)
+        inputs, *promoted = promote_dtype(inputs, *weights, dtype=self.dtype)
+        return step(carry, inputs, LSTMWeights(*promoted), masks, self.gate_fn, self.activation_fn)
 
     @nn.nowrap
     def initialize_carry(
-        self, rng: Key[Array, ""], input_shape: tuple[Any, ...]
-    ) -> tuple[Float[Array, "batch features"], Float[Array, "batch features"]]:
+        self, rng: Key[Array, ""] | None, input_shape: tuple[Any, ...]
+    ) -> tuple[Float[Array, "*batch features"], Float[Array, "*batch features"]]:
         """A carry of zeros for inputs of `input_shape` (batch, in_features); `rng` is unused."""
         del rng
         dtype = jnp.promote_types(self.param_dtype, jnp.float32)
@@ -173,27 +131,34 @@ class LSTMCell(nn.RNNCellBase):
         return zeros, zeros
 
     def draw_masks(
-        self, inputs: Float[Array, "batch in_features"], rows: RowNumbers | None = None
+        self,
+        inputs: Float[Array, "*batch in_features"],
+        example_ids: PerExample | None = None,
     ) -> LSTMMasks:
         """Draw the masks of a sequence with the ``"dropout"`` key, whatever `deterministic` says.
 
         Args:
-          inputs: a step of the sequence, for its shape.
-          rows: the example that each row holds (see `dropout_mask`). None: its position.
+          inputs: a step of the sequence, for its shape and dtype.
+          example_ids: a number for each example (see `dropout_mask`). None: its position.
+
+        Raises:
+          ValueError: a rate outside [0, 1), or inputs with more than one batch axis.
         """
         check_rate("dropout", self.dropout)
         check_rate("recurrent_dropout", self.recurrent_dropout)
+        if inputs.ndim != 2:
+            raise ValueError(f"inputs have shape {inputs.shape}: [batch, in_features] is needed")
         batch, in_features = inputs.shape
-        rows = rows_or_positions(rows, batch)
+        ids = ids_or_positions(example_ids, batch)
         dtype = self.dtype or jnp.promote_types(inputs.dtype, self.param_dtype)
         input_mask = state_mask = None
         if self.dropout:
             shape = (4 if self.recurrent_dropout else 1, in_features)
-            input_mask = dropout_mask(self.make_rng("dropout"), rows, shape, self.dropout, dtype)
+            input_mask = dropout_mask(self.make_rng("dropout"), ids, shape, self.dropout, dtype)
         if self.recurrent_dropout:
             shape = (4, self.features)
             key = self.make_rng("dropout")
-            state_mask = dropout_mask(key, rows, shape, self.recurrent_dropout, dtype)
+            state_mask = dropout_mask(key, ids, shape, self.recurrent_dropout, dtype)
         return LSTMMasks(input_mask, state_mask)
 
     @property

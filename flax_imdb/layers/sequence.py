@@ -12,84 +12,95 @@ from jaxtyping import Array, Bool, Float, Int, Num
 
 from flax_imdb.ops import sequences
 
-RowNumbers = ArrayLike | Sequence[Any]
-"""A whole number for each row [batch], in an array of any integer dtype or a sequence."""
+PerExample = ArrayLike | Sequence[Any]
+"""An integer for each example of a batch, in an array of any integer dtype or a sequence."""
 
 
-def lengths_or_full(lengths: RowNumbers | None, batch: Any, time: Any) -> Int[Array, " batch"]:
-    """`lengths` as int32 between 0 and `time`, or those of `batch` full rows where there are none.
+def normalize_lengths(
+    seq_lengths: PerExample | None, batch: Any, time: Any
+) -> Int[Array, "*batch"]:
+    """`seq_lengths` as int32 between 0 and `time`; None is the whole length for each example.
 
-    Sizes are ints, or symbolic in an export.
+    Args:
+      seq_lengths: number of valid steps of each example.
+      batch: number of examples, or the shape of several batch axes. Sizes are ints, or symbolic in
+        an export.
+      time: number of steps.
 
     Raises:
       TypeError: they are not integers.
-      ValueError: they are not one for each row.
+      ValueError: they are not one for each example.
     """
-    if lengths is None:
+    if seq_lengths is None:
         return jnp.full(batch, time, jnp.int32)
-    return jnp.clip(_as_int32(lengths, batch), 0, time)
+    return jnp.clip(_as_int32(seq_lengths, batch), 0, time)
 
 
-def _as_int32(lengths: RowNumbers, batch: Any = None) -> Int[Array, " batch"]:
-    numbers = row_numbers("lengths", lengths, batch)
+def _as_int32(seq_lengths: PerExample, batch: Any = None) -> Int[Array, "*batch"]:
+    numbers = per_example("seq_lengths", seq_lengths, batch)
     highest = jnp.iinfo(jnp.int32).max
     if jnp.iinfo(numbers.dtype).max > highest:  # The cast would wrap what int32 does not hold.
         numbers = numbers.clip(0, highest)
     return jnp.asarray(numbers.astype(jnp.int32))
 
 
-def row_numbers(name: str, numbers: RowNumbers, batch: Any = None) -> Array | np.ndarray:
-    """`numbers` as an array of integers [batch]; `name` is what errors call them.
+def per_example(name: str, numbers: PerExample, batch: Any = None) -> Array | np.ndarray:
+    """`numbers` as an array of integers of shape [batch]; `name` is what errors call them.
 
     Raises:
       TypeError: they are not integers.
-      ValueError: they are not one for each row.
+      ValueError: they are not one for each example.
     """
     if not isinstance(numbers, jax.Array | np.ndarray):
         # An empty list says nothing of its dtype.
         empty = isinstance(numbers, Sequence) and not numbers
         numbers = jnp.asarray(numbers, jnp.int32 if empty else None)
     shape = numbers.shape
-    if len(shape) != 1 or (batch is not None and shape[0] != batch):
-        wanted = "[batch]" if batch is None else f"({batch},)"
+    wanted = batch if batch is None or isinstance(batch, tuple) else (batch,)
+    if len(shape) != 1 if wanted is None else shape != wanted:
         hint = (
-            f"; of a mask pass mask.sum(axis=1) as {name}"
-            if len(shape) == 2 and shape[1] != 1
+            f"; of a mask pass mask.sum(axis=-1) as {name}"
+            if len(shape) == len(wanted or (0,)) + 1 and shape[-1] != 1
             else ""
         )
-        raise ValueError(f"{name} has shape {shape}: {wanted} is needed, one number per row{hint}")
+        raise ValueError(
+            f"{name} has shape {shape}: {'[batch]' if wanted is None else wanted} is needed, "
+            f"one number per example{hint}"
+        )
     if not jnp.issubdtype(numbers.dtype, jnp.integer):
-        raise TypeError(f"{name} has dtype {numbers.dtype}: integers are needed, one per row")
+        raise TypeError(f"{name} has dtype {numbers.dtype}: integers are needed, one per example")
     return numbers
 
 
-def rows_or_positions(rows: RowNumbers | None, batch: Any) -> Array | np.ndarray:
-    """The example that each row holds, or the row's position where that is not said."""
-    return jnp.arange(batch) if rows is None else row_numbers("rows", rows, batch)
+def ids_or_positions(example_ids: PerExample | None, batch: Any) -> Array | np.ndarray:
+    """The ids of a batch's examples, or their positions where there are none."""
+    if example_ids is None:
+        return jnp.arange(batch)
+    return per_example("example_ids", example_ids, batch)
 
 
-def padding_mask(lengths: RowNumbers, time: int) -> Bool[Array, "batch {time}"]:
-    """True at the valid positions ``t < lengths[b]``, False at padding."""
-    return sequences.padding_mask(_as_int32(lengths), time)
+def padding_mask(seq_lengths: PerExample, time: int) -> Bool[Array, "batch {time}"]:
+    """True at the valid steps ``t < seq_lengths[b]``, False at padding."""
+    return sequences.padding_mask(_as_int32(seq_lengths), time)
 
 
 def global_pool(
     inputs: Num[Array, "batch time features"],
-    lengths: RowNumbers | None = None,
+    seq_lengths: PerExample | None = None,
     pooling: str = "max",
 ) -> Num[Array, "batch features"]:
-    """Pool over the valid positions of each row; 0 for a row of length 0.
+    """Pool over the valid steps of each example; 0 for one of length 0.
 
     Args:
       inputs: one vector per time step.
-      lengths: number of valid time steps of each row. None: all of them.
+      seq_lengths: number of valid steps of each example. None: all of them.
       pooling: ``"max"`` or ``"mean"``.
 
     Raises:
       ValueError: an unknown `pooling`.
     """
     batch, time, _ = inputs.shape
-    lengths = lengths_or_full(lengths, batch, time)
+    lengths = normalize_lengths(seq_lengths, batch, time)
     mask = sequences.padding_mask(lengths, time)[..., None]
     is_float = jnp.issubdtype(inputs.dtype, jnp.floating)
     if pooling == "mean":
@@ -115,23 +126,24 @@ class SequenceLayer(nn.Module):
     def __call__(
         self,
         inputs: Float[Array, "batch time features"],
-        lengths: RowNumbers | None = None,
         *,
-        deterministic: bool = True,
-        rows: RowNumbers | None = None,
+        seq_lengths: PerExample | None = None,
+        deterministic: bool | None = None,
+        example_ids: PerExample | None = None,
     ) -> Any:
         """Apply the layer.
 
         Args:
-          inputs: one vector per time step. What stands at padding does not matter.
-          lengths: number of valid time steps of each row, 0 to time, in any integer dtype; a list
-            will do. None: all of them.
-          deterministic: False draws dropout masks, with the ``"dropout"`` key.
-          rows: which example of the data each row holds; a row's dropout masks depend on the key
-            and on this number alone. None: its position in the batch.
+          inputs: one vector per time step. What stands at padding has no effect.
+          seq_lengths: number of valid steps of each example, 0 to time, in any integer dtype; a
+            list will do. None: all of them.
+          deterministic: False draws dropout masks with the ``"dropout"`` key. None: what the
+            attribute says, where the layer has one.
+          example_ids: a number for each example; its dropout masks depend on the key and on this
+            number alone. None: its position in the batch.
         """
         raise NotImplementedError
 
-    def output_lengths(self, lengths: RowNumbers) -> Int[Array, " batch"]:
-        """Number of valid time steps of the outputs, given that of the inputs."""
-        return _as_int32(lengths)
+    def output_lengths(self, seq_lengths: PerExample) -> Int[Array, " batch"]:
+        """Number of valid steps of the outputs, given that of the inputs."""
+        return _as_int32(seq_lengths)

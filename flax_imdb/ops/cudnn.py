@@ -14,11 +14,12 @@ from jax import lax
 from jax.experimental import rnn
 from jaxtyping import Array, Float, Int
 
-from flax_imdb.ops.sequences import Direction, Result, flip, padding_mask
+from flax_imdb.ops.recurrence import Direction, Result
+from flax_imdb.ops.sequences import flip, padding_mask
 
 
-def refusal(dtype: Dtype, features: int, recurrent_dropout: float) -> str | None:
-    """Why it cannot compute this here; None where it can (see `flax_imdb.ops.choose`)."""
+def unsupported(dtype: Dtype, features: int, recurrent_dropout: bool) -> str | None:
+    """Why it cannot compute this here; None where it can."""
     del features
     if recurrent_dropout:
         return "has no recurrent dropout"
@@ -34,49 +35,51 @@ def refusal(dtype: Dtype, features: int, recurrent_dropout: float) -> str | None
 
 def lstm(
     inputs: Float[Array, "batch time in_features"],
-    lengths: Int[Array, " batch"],
+    seq_lengths: Int[Array, " batch"],
     directions: Sequence[Direction],
     *,
-    return_sequences: bool = True,
+    dtype: Dtype,
+    return_sequences: bool,
 ) -> list[Result]:
-    """Run LSTMs over padded rows; see `flax_imdb.ops.Direction`.
+    """See `flax_imdb.ops.lstm`.
 
     Two of opposite directions are one call, unless each drops inputs of its own.
     """
+    inputs = inputs.astype(dtype)
     opposite = sorted(direction.reverse for direction in directions) == [False, True]
-    if opposite and all(direction.input_mask is None for direction in directions):
+    if opposite and all(direction.masks.inputs is None for direction in directions):
         forward_first = sorted(directions, key=lambda direction: direction.reverse)
-        results = _run(inputs, lengths, forward_first, return_sequences)
+        results = _run(inputs, seq_lengths, forward_first, return_sequences)
         return results[::-1] if directions[0].reverse else results
-    return [_one(inputs, lengths, direction, return_sequences) for direction in directions]
+    return [_one(inputs, seq_lengths, direction, return_sequences) for direction in directions]
 
 
-def _one(inputs: Any, lengths: Any, direction: Direction, return_sequences: bool) -> Result:
-    if direction.input_mask is not None:
-        inputs = inputs * direction.input_mask
+def _one(inputs: Any, seq_lengths: Any, direction: Direction, return_sequences: bool) -> Result:
+    if direction.masks.inputs is not None:
+        inputs = inputs * direction.masks.inputs
     if not direction.reverse:
-        return _run(inputs, lengths, [direction], return_sequences)[0]
-    flipped = flip(inputs, lengths)
-    carry, outputs = _run(flipped, lengths, [direction], return_sequences)[0]
-    return carry, flip(outputs, lengths) if return_sequences else outputs
+        return _run(inputs, seq_lengths, [direction], return_sequences)[0]
+    flipped = flip(inputs, seq_lengths)
+    carry, outputs = _run(flipped, seq_lengths, [direction], return_sequences)[0]
+    return carry, flip(outputs, seq_lengths) if return_sequences else outputs
 
 
 def _run(
-    inputs: Any, lengths: Any, directions: Sequence[Direction], return_sequences: bool
+    inputs: Any, seq_lengths: Any, directions: Sequence[Direction], return_sequences: bool
 ) -> list[Result]:
     """One call of cuDNN: of one LSTM, which reads forward, or of that and one in reverse."""
     _, time, in_features = inputs.shape
-    features = len(directions[0].recurrent_kernel)
+    features = len(directions[0].weights.recurrent_kernel)
     # Its layout: the matrices of all directions, then their biases; gates in the order i, f, g, o.
     parts = [
         matrix.T
         for direction in directions
-        for matrix in (direction.kernel, direction.recurrent_kernel)
+        for matrix in (direction.weights.kernel, direction.weights.recurrent_kernel)
     ]
     parts += [
         bias
         for direction in directions
-        for bias in (direction.bias, jnp.zeros_like(direction.bias))
+        for bias in (direction.weights.bias, jnp.zeros_like(direction.weights.bias))
     ]
     c, h = (
         jnp.stack(states).astype(jnp.float32)
@@ -90,7 +93,7 @@ def _run(
         h,
         c,
         jnp.concatenate([part.reshape(-1) for part in parts]).astype(jnp.float32),
-        jnp.maximum(lengths, 1),  # It knows no rows without steps.
+        jnp.maximum(seq_lengths, 1),  # It knows no rows without steps.
         input_size=in_features,
         hidden_size=features,
         num_layers=1,
@@ -98,8 +101,8 @@ def _run(
         bidirectional=len(directions) == 2,
         precision=lax.Precision.HIGHEST if exact else lax.Precision.HIGH,
     )
-    some = (lengths > 0)[:, None]
-    valid = padding_mask(lengths, time)[..., None]
+    some = (seq_lengths > 0)[:, None]
+    valid = padding_mask(seq_lengths, time)[..., None]
     results: list[Result] = []
     for n, direction in enumerate(directions):
         last_h = final_h[n]

@@ -26,7 +26,8 @@ from jaxtyping import Array, Float, Int
 
 from flax_imdb.ops.derivatives import with_backward
 from flax_imdb.ops.masks import mask_of_gate
-from flax_imdb.ops.sequences import Direction, Result, flip, padding_mask
+from flax_imdb.ops.recurrence import Direction, Result
+from flax_imdb.ops.sequences import flip, padding_mask
 
 # The gradient of the kernels is a product for each chunk of so many steps. A batch of more rows
 # than `_FEW_ROWS` has one for each step: that fills a product, and XLA is slow to lay steps of so
@@ -35,25 +36,35 @@ _CHUNK = 10
 _FEW_ROWS = 40
 
 
-def refusal(dtype: Dtype, features: int, recurrent_dropout: float) -> str | None:
-    """It computes everything (see `flax_imdb.ops.choose`)."""
+def unsupported(dtype: Dtype, features: int, recurrent_dropout: bool) -> str | None:
+    """It computes everything."""
     del dtype, features, recurrent_dropout
     return None
 
 
 def lstm(
     inputs: Float[Array, "batch time in_features"],
-    lengths: Int[Array, " batch"],
+    seq_lengths: Int[Array, " batch"],
     directions: Sequence[Direction],
     *,
-    return_sequences: bool = True,
+    dtype: Dtype,
+    return_sequences: bool,
 ) -> list[Result]:
-    """Run LSTMs over padded rows; see `flax_imdb.ops.Direction`."""
-    return [_one(inputs, lengths, direction, return_sequences) for direction in directions]
+    """See `flax_imdb.ops.lstm`."""
+    # Cast for each by itself, so that their gradients are added in the dtype of the inputs.
+    return [
+        _run(inputs.astype(dtype), seq_lengths, direction, return_sequences)
+        for direction in directions
+    ]
 
 
-def _one(inputs: Any, lengths: Any, direction: Direction, return_sequences: bool) -> Result:
-    (c, h), kernel, recurrent_kernel, bias, input_mask, state_mask, reverse = direction
+def _run(
+    inputs: Float[Array, "batch time in_features"],
+    seq_lengths: Int[Array, " batch"],
+    direction: Direction,
+    return_sequences: bool,
+) -> Result:
+    (c, h), (kernel, recurrent_kernel, bias), (input_mask, state_mask), reverse = direction
     batch, time, in_features = inputs.shape
     features = len(recurrent_kernel)
     weights: tuple[Array, ...] = (jnp.concatenate([kernel, recurrent_kernel]),)
@@ -74,7 +85,7 @@ def _one(inputs: Any, lengths: Any, direction: Direction, return_sequences: bool
     elif input_mask is not None:
         inputs = inputs * input_mask
 
-    steps = (flip(inputs, lengths) if reverse else inputs).transpose(1, 2, 0)
+    steps = (flip(inputs, seq_lengths) if reverse else inputs).transpose(1, 2, 0)
     # Sizes that are not known, as when exporting for any batch, are no ints.
     known = isinstance(batch, int) and isinstance(time, int)
     chunk = min(_CHUNK, max(1, time)) if known and batch <= _FEW_ROWS else 1
@@ -84,16 +95,16 @@ def _one(inputs: Any, lengths: Any, direction: Direction, return_sequences: bool
         functools.partial(_reference, static),
         functools.partial(_forward, static),
         functools.partial(_backward, static),
-        _Fixed(lengths, masks),
+        _Fixed(seq_lengths, masks),
         _Operands(steps, (c.T, h.T), weights, bias),
     )
     carry = (c.T, h.T)
     if outputs is None:
-        return carry, jnp.where((lengths > 0)[:, None], carry[1], 0).astype(inputs.dtype)
+        return carry, jnp.where((seq_lengths > 0)[:, None], carry[1], 0).astype(inputs.dtype)
     outputs = outputs[:time].transpose(2, 0, 1)
     if reverse:
-        outputs = flip(outputs, lengths)
-    valid = padding_mask(lengths, time)
+        outputs = flip(outputs, seq_lengths)
+    valid = padding_mask(seq_lengths, time)
     return carry, jnp.where(valid[..., None], outputs, 0).astype(inputs.dtype)
 
 
@@ -113,12 +124,12 @@ class _Fixed(NamedTuple):
     """What has no gradient.
 
     Attributes:
-      lengths: number of valid steps of each row.
+      seq_lengths: number of valid steps of each row.
       masks: dropout masks of the inputs and the state together, one for each gate; or None. They
         are drawn, not computed from anything that has a gradient.
     """
 
-    lengths: Int[Array, " batch"]
+    seq_lengths: Int[Array, " batch"]
     masks: tuple[Float[Array, " width*batch"], ...] | None
 
 
@@ -167,7 +178,7 @@ def _forward(static: _Static, fixed: _Fixed, operands: _Operands, save: bool) ->
         for state in carry
     )
     gates = jnp.zeros((4 * time if save else 0, carry[0].size), carry[0].dtype)
-    gates, cs, hs = lax.fori_loop(0, _longest(fixed.lengths, time), step, (gates, cs, hs))
+    gates, cs, hs = lax.fori_loop(0, _longest(fixed.seq_lengths, time), step, (gates, cs, hs))
     return _results(static, fixed, cs, hs), (gates, cs, hs)
 
 
@@ -216,9 +227,9 @@ def _gates(transposed: Sequence[Array], fixed: _Fixed, operands: _Operands) -> C
 
 def _results(static: _Static, fixed: _Fixed, cs: Array, hs: Array) -> Any:
     """The final carry and the outputs, of the states before the first step and after each."""
-    (batch,) = fixed.lengths.shape
+    (batch,) = fixed.seq_lengths.shape
     cs, hs = (states.reshape(states.shape[0], -1, batch) for states in (cs, hs))
-    last = fixed.lengths[None, None, :]
+    last = fixed.seq_lengths[None, None, :]
     carry = tuple(jnp.take_along_axis(states, last, axis=0)[0] for states in (cs, hs))
     return carry, hs[1:] if static.return_sequences else None
 
@@ -226,11 +237,11 @@ def _results(static: _Static, fixed: _Fixed, cs: Array, hs: Array) -> Any:
 def _backward(
     static: _Static, fixed: _Fixed, operands: _Operands, residuals: Any, cotangents: Any
 ) -> _Operands:
-    lengths, masks = fixed
+    seq_lengths, masks = fixed
     inputs, _, weights, bias = operands
     gates, cs, hs = residuals
     (final_dc, final_dh), d_outputs = cotangents
-    chunk, (batch,), features = static.chunk, lengths.shape, len(final_dc)
+    chunk, (batch,), features = static.chunk, seq_lengths.shape, len(final_dc)
     time, input_size, _ = inputs.shape
     input_size *= batch
     inputs = inputs.reshape(time, -1)
@@ -239,8 +250,8 @@ def _backward(
     matrices = lax.optimization_barrier([matrix.astype(inputs.dtype) for matrix in weights])
     final_dc, final_dh = final_dc.reshape(-1), final_dh.reshape(-1)
     # The last step of the row that an element of the state belongs to.
-    last = jnp.tile(lengths - 1, features)
-    chunks = (_longest(lengths, time) + chunk - 1) // chunk
+    last = jnp.tile(seq_lengths - 1, features)
+    chunks = (_longest(seq_lengths, time) + chunk - 1) // chunk
 
     def step(first, n, carry):  # type: ignore[no-untyped-def]
         dc, dh, d_inputs, d_gates = carry
@@ -322,12 +333,12 @@ def _backward(
     )
 
 
-def _longest(lengths: Int[Array, " batch"], time: int) -> Int[Array, ""]:
+def _longest(seq_lengths: Int[Array, " batch"], time: int) -> Int[Array, ""]:
     """Number of steps to run; accelerators want to know it when they compile."""
     return lax.platform_dependent(
-        lengths,
-        cpu=lambda lengths: jnp.max(lengths, initial=0),
-        default=lambda lengths: jnp.full((), time, lengths.dtype),
+        seq_lengths,
+        cpu=lambda seq_lengths: jnp.max(seq_lengths, initial=0),
+        default=lambda seq_lengths: jnp.full((), time, seq_lengths.dtype),
     )
 
 

@@ -45,20 +45,20 @@ class CheckpointConfig:
 
     def __post_init__(self) -> None:
         if self.checkpoint_steps is not None:
-            check_between("--checkpoint-steps", self.checkpoint_steps, 1)
+            check_between("checkpoint_steps", self.checkpoint_steps, 1)
         if not 0 < self.checkpoint_minutes < math.inf:
             raise InputError(
-                f"--checkpoint-minutes {self.checkpoint_minutes} makes no sense: "
+                f"`checkpoint_minutes` {self.checkpoint_minutes} makes no sense: "
                 "a finite number above 0 is needed"
             )
-        check_between("--keep-checkpoints", self.keep_checkpoints, 1)
+        check_between("keep_checkpoints", self.keep_checkpoints, 1)
 
 
-class Experiment(NamedTuple):
+class Identity(NamedTuple):
     """What a checkpoint must have in common with the run that reads it.
 
     Attributes:
-      settings: by their flags.
+      settings: by their names.
       fingerprint: of the reviews.
       words: of the vocabulary, in order of id.
       environment: where it is trained (see `flax_imdb.environment.describe`); it may be another
@@ -97,6 +97,8 @@ class Checkpoints:
     files are not those that were written (orbax does not notice), or that another experiment
     made. What is read are numbers and texts; nothing of it is executed.
 
+    `defaults` are the settings that a checkpoint of an older version does not name.
+
     A context manager: leaving it waits for what is being written. Of several processes the first
     alone reads and writes.
 
@@ -107,13 +109,15 @@ class Checkpoints:
     def __init__(
         self,
         directory: Path,
-        experiment: Experiment,
+        identity: Identity,
         config: CheckpointConfig = CheckpointConfig(),
         *,
+        defaults: Mapping[str, Any] = MappingProxyType({}),
         read_only: bool = False,
     ):
         self._directory = directory.absolute()
-        self._experiment = experiment
+        self._identity = identity
+        self._defaults = defaults
         self._config = config
         self._last_save = time.monotonic()
         self._history = History()
@@ -205,7 +209,7 @@ class Checkpoints:
             state=self._ocp.args.StandardSave(_saved(state)),
             history=self._ocp.args.JsonSave(dataclasses.asdict(history)),
             experiment=self._ocp.args.JsonSave(
-                {**self._experiment._asdict(), "environment": dict(self._experiment.environment)}
+                {**self._identity._asdict(), "environment": dict(self._identity.environment)}
             ),
         )
 
@@ -271,7 +275,7 @@ class Checkpoints:
                     raise InputError(
                         f"{self._directory} has no whole checkpoint "
                         f"({next(iter(refused.values()), 'it is empty')}), but {finished} epochs "
-                        "in metrics.jsonl had one: put it back, or begin again with --overwrite"
+                        "in metrics.jsonl had one: put it back, or begin again with `overwrite`"
                     )
             for step in refused:
                 self._move_aside(step)
@@ -313,7 +317,7 @@ class Checkpoints:
                 if len(restored.history.epochs) < finished:
                     raise _RefusedError(
                         f"{self._directory} has no checkpoint of epoch {finished}, which was "
-                        "finished: --resume makes it again"
+                        "finished: `resume` makes it again"
                     )
                 reported = _reported_step(restored.history, newest)
                 if reported not in (None, newest):
@@ -329,7 +333,7 @@ class Checkpoints:
         if finished:
             raise InputError(
                 f"{self._directory} has no checkpoint, but {finished} epochs in metrics.jsonl had "
-                "one: put it back, or train again with --overwrite"
+                "one: put it back, or train again with `overwrite`"
             )
         return None
 
@@ -347,8 +351,8 @@ class Checkpoints:
             described = self._manager.restore(
                 step, args=args.Composite(history=args.JsonRestore(), experiment=args.JsonRestore())
             )
-            experiment = Experiment(**described["experiment"])
-            if other := self._difference(experiment):
+            identity = Identity(**described["experiment"])
+            if other := self._difference(identity):
                 raise _RefusedError(f"{checkpoint} is another run's: {other}")
             shapes = _shapes(self._manager.item_metadata(step)["state"]["params"])
             if shapes != _shapes(state.params):
@@ -360,7 +364,7 @@ class Checkpoints:
             )["state"]
             if int(saved["step"]) != step:
                 raise _RefusedError(f"{checkpoint} is that of step {int(saved['step'])}, renamed")
-            self.elsewhere = difference(experiment.environment, self._experiment.environment)
+            self.elsewhere = difference(identity.environment, self._identity.environment)
             return Restored(state.replace(**saved), _history(described["history"]), [])
         except (InputError, MemoryError):
             raise
@@ -375,14 +379,19 @@ class Checkpoints:
         except OSError as error:
             raise InputError(f"{self._name(step)} cannot be read: {error.strerror}") from error
 
-    def _difference(self, other: Experiment) -> str | None:
+    def _difference(self, other: Identity) -> str | None:
         """How the experiment of a checkpoint is another one."""
-        for flag, value in self._experiment.settings.items():
-            if other.settings.get(flag) != value:
-                return f"{flag} is {other.settings.get(flag)} in it and {value} here"
-        if other.fingerprint != self._experiment.fingerprint:
+        # Version 0.1.0 named settings by their flags.
+        named = {
+            name.lstrip("-").replace("-", "_"): value for name, value in other.settings.items()
+        }
+        settings = {**self._defaults, **named}
+        for name, value in self._identity.settings.items():
+            if settings.get(name) != value:
+                return f"`{name}` is {settings.get(name)} in it and {value} here"
+        if other.fingerprint != self._identity.fingerprint:
             return "it was trained on other reviews"
-        if list(other.words) != list(self._experiment.words):
+        if list(other.words) != list(self._identity.words):
             return "it has another vocabulary"
         return None
 

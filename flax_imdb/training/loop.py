@@ -31,7 +31,7 @@ T = TypeVar("T")
 # Sums of `Metrics`, in double precision on the host.
 _NOTHING = {"loss": 0.0, "correct": 0.0, "examples": 0.0}
 
-_TO_TRY = "in a new run a smaller --learning-rate or --clip-norm may prevent it"
+_TO_TRY = "in a new run a smaller `learning_rate` or `clip_norm` may prevent it"
 
 # With more, the average is the last step's parameters for longer than any run takes.
 MAX_AVERAGING = 10**6
@@ -67,29 +67,29 @@ class TrainConfig:
     seed: int = 7
 
     def __post_init__(self) -> None:
-        check_between("--epochs", self.epochs, 1)
-        check_between("--batch-size", self.batch_size, 1, MAX_BATCH_SIZE)
-        check_between("--microbatches", self.microbatches, 1)
+        check_between("epochs", self.epochs, 1)
+        check_between("batch_size", self.batch_size, 1, MAX_BATCH_SIZE)
+        check_between("microbatches", self.microbatches, 1)
         if self.microbatches > self.batch_size:
             raise InputError(
-                f"--microbatches {self.microbatches} is too large: a batch has "
-                f"--batch-size {self.batch_size} rows"
+                f"`microbatches` {self.microbatches} is too large: a batch has "
+                f"`batch_size` {self.batch_size} rows"
             )
-        check_between("--seed", self.seed, 0, 2**32 - 1)
-        for flag, value in (
-            ("--learning-rate", self.learning_rate),
-            ("--clip-norm", self.clip_norm),
+        check_between("seed", self.seed, 0, 2**32 - 1)
+        for setting, value in (
+            ("learning_rate", self.learning_rate),
+            ("clip_norm", self.clip_norm),
         ):
             # It is going to be a float32, and XLA takes what is nearer to 0 for 0.
             limits = np.finfo(np.float32)
             least, most = float(limits.tiny), float(limits.max)
             if value is not None and not least <= value <= most:
                 raise InputError(
-                    f"{flag} {value} makes no sense: a finite number above 0 is needed"
+                    f"`{setting}` {value} makes no sense: a finite number above 0 is needed"
                 )
         if self.averaging is not None and not 0 <= self.averaging <= MAX_AVERAGING:
             raise InputError(
-                f"--averaging {self.averaging} makes no sense: a number from 0 to "
+                f"`averaging` {self.averaging} makes no sense: a number from 0 to "
                 f"{MAX_AVERAGING} is needed, or None"
             )
 
@@ -291,7 +291,7 @@ class Trainer:
                 finite = run.count(metrics, now - before, compiled - compiled_before)
                 before, compiled_before = now, compiled
                 if not finite and not config.skip_nonfinite:
-                    rows = dataset.train.rows[planned.indices]
+                    rows = dataset.train.ids[planned.indices]
                     raise InputError(_nonfinite(first_step + run.steps, epoch, metrics, rows))
                 recent = statistics.median(run.step_ms[-99:])
                 on_step(Progress(epoch, run.steps, len(plan), *_means(run.sums), recent))
@@ -429,6 +429,6 @@ def _nonfinite(step: int, epoch: int, metrics: StepMetrics, rows: np.ndarray) ->
     loss, norm = (float(metrics[name]) for name in ("loss", "gradient_norm"))
     return (
         f"step {step}, in epoch {epoch}: the loss is {loss} and its gradient has norm {norm}, "
-        f"which is not finite: {_TO_TRY}, and --resume --skip-nonfinite goes on without such "
+        f"which is not finite: {_TO_TRY}, and `resume` with `skip_nonfinite` goes on without such "
         f"steps; its batch has rows {', '.join(map(str, sorted(rows)))} of the training split"
     )

@@ -57,7 +57,7 @@ def sum_gradients(state: TrainState, batch: Batch, microbatches: int = 1) -> tup
             batch["tokens"],
             batch["lengths"],
             deterministic=False,
-            rows=batch["rows"],
+            example_ids=batch["example_ids"],
             rngs={"dropout": key},
         )
         metrics = compute_metrics(logits, batch["labels"], batch["weights"])

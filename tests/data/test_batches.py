@@ -79,7 +79,7 @@ class TestBatch:
             real = len(planned.indices)
             assert batch["tokens"].shape == (rows, planned.time)
             np.testing.assert_array_equal(batch["weights"], np.arange(rows) < real)
-            np.testing.assert_array_equal(batch["rows"][:real], planned.indices)
+            np.testing.assert_array_equal(batch["example_ids"][:real], planned.indices)
             np.testing.assert_array_equal(batch["labels"][:real], planned.indices % 2)
             for index, tokens, length in zip(
                 planned.indices, batch["tokens"], batch["lengths"], strict=False
@@ -94,7 +94,7 @@ class TestBatch:
                     assert length == planned.time == 60
             for name in ("tokens", "lengths", "labels"):
                 np.testing.assert_array_equal(batch[name][real:], 0)  # type: ignore[literal-required]
-            np.testing.assert_array_equal(batch["rows"][real:], -1)
+            np.testing.assert_array_equal(batch["example_ids"][real:], -1)
             dtypes = {name: array.dtype.name for name, array in batch.items()}  # type: ignore[attr-defined]
             assert dtypes.pop("weights") == "float32"
             assert set(dtypes.values()) == {"int32"}

@@ -45,10 +45,10 @@ class TestExamples:
         assert [review(limited, i) for i in range(3)] == [[3, 4], [2, 4], [1, 3]]
         assert limited.tokens.dtype == limited.lengths.dtype == np.int32
 
-    def test_take_remembers_the_row(self) -> None:
+    def test_take_remembers_the_ids(self) -> None:
         taken = encode(FewReviews()).train.take(np.array([2, 0]))
         assert [review(taken, i) for i in range(2)] == [[1, 3], [1, 3, 3, 4]]
-        np.testing.assert_array_equal(taken.rows, [2, 0])
+        np.testing.assert_array_equal(taken.ids, [2, 0])
         np.testing.assert_array_equal(taken.labels, [1, 1])
 
 

@@ -337,14 +337,14 @@ class TestDataDirWithoutReviews:
 
     @pytest.mark.parametrize("dataset", ["auto", "imdb_reviews"])
     def test_is_an_error_and_nothing_is_fetched(self, dataset: str, tmp_path: Path) -> None:
-        with one_line_error(f"--data-dir {tmp_path} holds no reviews; give .*aclImdb"):
+        with one_line_error(f"`data_dir` {tmp_path} holds no reviews; give .*aclImdb"):
             find_reviews(dataset, tmp_path)
         missing = tmp_path / "missing"
-        with one_line_error(f"--data-dir {missing} is not a directory"):
+        with one_line_error(f"`data_dir` {missing} is not a directory"):
             find_reviews(dataset, missing)
         file = tmp_path / "file"
         file.touch()
-        with one_line_error(f"--data-dir {file} is not a directory"):
+        with one_line_error(f"`data_dir` {file} is not a directory"):
             find_reviews(dataset, file)
         assert list(tmp_path.iterdir()) == [file]
 
@@ -359,12 +359,12 @@ class TestUnreadable:
     """What may not be read is neither absent nor damaged."""
 
     @pytest.mark.parametrize("hidden", ["", "imdb_reviews", DATASET, DATASET / TRAIN_SHARD])
-    @pytest.mark.parametrize("by", ["--data-dir", "TFDS_DATA_DIR"])
+    @pytest.mark.parametrize("by", ["`data_dir`", "TFDS_DATA_DIR"])
     def test_tfds_files_that_may_not_be_read_are_an_error(
         self, hidden: str | Path, by: str, tfds_dir: Path, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         monkeypatch.setenv("TFDS_DATA_DIR", str(tfds_dir))
-        data_dir = tfds_dir if by == "--data-dir" else None
+        data_dir = tfds_dir if by == "`data_dir`" else None
         message = f"^{tfds_dir}.* cannot be read: Permission denied$"
         with permissions.denied(tfds_dir / hidden), one_line_error(message):
             find_reviews(data_dir=data_dir)
@@ -438,7 +438,7 @@ class TestDataDirVariable:
         monkeypatch.setenv("TFDS_DATA_DIR", "")
         with one_line_error("TFDS_DATA_DIR is empty: name a directory"):
             find_reviews(dataset)
-        with one_line_error("--data-dir is empty: name a directory"):
+        with one_line_error("`data_dir` is empty: name a directory"):
             find_reviews(dataset, "")
 
 
@@ -450,7 +450,7 @@ class TestDefaultDataDir:
             raise RuntimeError("Could not determine home directory.")
 
         monkeypatch.setattr(Path, "home", no_home)
-        with one_line_error("there is no home directory .* TFDS_DATA_DIR or --data-dir must name"):
+        with one_line_error("there is no home directory .* TFDS_DATA_DIR or `data_dir` must name"):
             find_reviews()
 
     @pytest.mark.parametrize("dataset", ["auto", "imdb_reviews"])
@@ -527,7 +527,7 @@ assert "tensorflow" not in sys.modules
 class TestOffline:
     @pytest.mark.usefixtures("offline")
     def test_imdb_reviews_is_an_error_that_shows_the_ways_out(self, default_dir: Path) -> None:
-        ways_out = "connect to the internet, give .* as --data-dir, or use --dataset synthetic"
+        ways_out = "connect to the internet, give .* as `data_dir`, or use `dataset` synthetic"
         with one_line_error(f"imdb_reviews is not in {default_dir} and cannot .*; {ways_out}"):
             find_reviews("imdb_reviews")
 
@@ -583,12 +583,12 @@ class TestSynthetic:
         assert find_reviews("synthetic").fingerprint != before
 
     def test_a_data_dir_is_refused(self, tmp_path: Path) -> None:
-        with one_line_error(f"--data-dir {tmp_path} is of no use"):
+        with one_line_error(f"`data_dir` {tmp_path} is of no use"):
             find_reviews("synthetic", tmp_path)
 
 
 def test_an_unknown_dataset_is_refused() -> None:
-    with one_line_error("--dataset imdb is unknown: one of auto, imdb_reviews, synthetic"):
+    with one_line_error("`dataset` imdb is unknown: one of auto, imdb_reviews, synthetic"):
         find_reviews("imdb")
 
 

@@ -43,7 +43,9 @@ class TestBidirectional:
 
     def test_directions_have_parameters_and_carries_of_their_own(self) -> None:
         layer = Bidirectional(LSTM(5, return_carry=True))
-        (carries, outputs), variables = layer.init_with_output(jax.random.key(0), inputs(), LENGTHS)
+        (carries, outputs), variables = layer.init_with_output(
+            jax.random.key(0), inputs(), seq_lengths=LENGTHS
+        )
         params = variables["params"]
         assert bool(
             (params["forward"]["cell"]["kernel"] != params["backward"]["cell"]["kernel"]).any()

@@ -4,6 +4,7 @@ import jax
 import jax.numpy as jnp
 import keras
 import numpy as np
+from flax import linen as nn
 
 from flax_imdb.layers import Conv, MaxPool
 
@@ -16,9 +17,9 @@ def inputs() -> jax.Array:
 
 class TestConvolution:
     def test_conv_and_pool_give_what_keras_gives_each_row_alone(self) -> None:
-        conv, pool = Conv(6, 3), MaxPool(2)
-        outputs, variables = conv.init_with_output(jax.random.key(0), inputs(), LENGTHS)
-        pooled = pool.apply({}, outputs, LENGTHS)
+        conv, pool = Conv(6, 3, activation=nn.relu), MaxPool(2)
+        outputs, variables = conv.init_with_output(jax.random.key(0), inputs(), seq_lengths=LENGTHS)
+        pooled = pool.apply({}, outputs, seq_lengths=LENGTHS)
         pooled_lengths = pool.output_lengths(LENGTHS)
         peer = keras.layers.Conv1D(6, 3, padding="same", activation="relu")
         peer.build((None, None, 3))
@@ -46,4 +47,6 @@ class TestConvolution:
 
     def test_infinite_inputs_stay_infinite_when_pooled(self) -> None:
         x = jnp.array([[-jnp.inf, -jnp.inf, 1.0]])[..., None]
-        np.testing.assert_array_equal(MaxPool(2).apply({}, x, [1])[0, :, 0], [-jnp.inf, 0])
+        np.testing.assert_array_equal(
+            MaxPool(2).apply({}, x, seq_lengths=[1])[0, :, 0], [-jnp.inf, 0]
+        )

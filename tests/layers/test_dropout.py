@@ -11,11 +11,11 @@ from flax_imdb.layers import Dropout, dropout_mask
 class TestDropout:
     def test_a_longer_draw_begins_with_the_shorter(self) -> None:
         """Which is what makes a mask independent of padding."""
-        key, rows = jax.random.key(5), jnp.array([3, 11])
-        short, long = (dropout_mask(key, rows, (time, 8), 0.3) for time in (5, 40))
+        key, ids = jax.random.key(5), jnp.array([3, 11])
+        short, long = (dropout_mask(key, ids, (time, 8), 0.3) for time in (5, 40))
         np.testing.assert_array_equal(short, long[:, :5])
 
-    def test_a_row_is_drawn_by_its_number(self) -> None:
+    def test_an_example_is_drawn_by_its_id(self) -> None:
         key = jax.random.key(5)
         together = dropout_mask(key, jnp.array([3, 11, 4]), (20,), 0.5)
         np.testing.assert_array_equal(

@@ -12,7 +12,7 @@ from jax.test_util import check_grads
 from numerics import assert_close
 from small_lstm import FEATURES, LENGTHS, TIME, cell_params, inputs
 
-from flax_imdb.layers import LSTM, Bidirectional, LSTMCell, SequenceLayer
+from flax_imdb.layers import LSTM, RNN, Bidirectional, SequenceLayer
 
 
 def numpy_lstm(
@@ -42,9 +42,15 @@ class TestAgainstNumPy:
         self, reverse: bool, implementation: str
     ) -> None:
         """Each row as if it stood alone and unpadded; zeros beyond its end."""
-        layer = LSTM(FEATURES, implementation=implementation, reverse=reverse, return_carry=True)
+        layer = LSTM(
+            FEATURES,
+            implementation=implementation,
+            reverse=reverse,
+            keep_order=True,
+            return_carry=True,
+        )
         x, params = inputs(), cell_params()
-        carry, outputs = layer.apply({"params": {"cell": params}}, x, LENGTHS)
+        carry, outputs = layer.apply({"params": {"cell": params}}, x, seq_lengths=LENGTHS)
         for row, length in enumerate(LENGTHS):
             c, h, expected = numpy_lstm(x[row, :length], params, reverse=reverse)
             np.testing.assert_allclose(outputs[row, :length], expected, atol=1e-6)
@@ -58,13 +64,19 @@ class TestAgainstNumPy:
             FEATURES, implementation=implementation, reverse=reverse, return_sequences=False
         )
         x, params = inputs(), cell_params()
-        last = layer.apply({"params": {"cell": params}}, x, LENGTHS)
+        last = layer.apply({"params": {"cell": params}}, x, seq_lengths=LENGTHS)
         for row, length in enumerate(LENGTHS):
             _, h, _ = numpy_lstm(x[row, :length], params, reverse=reverse)
             np.testing.assert_allclose(last[row], h, atol=1e-6)
 
     def test_initial_carry_continues_a_sequence(self, reverse: bool, implementation: str) -> None:
-        layer = LSTM(FEATURES, implementation=implementation, reverse=reverse, return_carry=True)
+        layer = LSTM(
+            FEATURES,
+            implementation=implementation,
+            reverse=reverse,
+            keep_order=True,
+            return_carry=True,
+        )
         x, variables = inputs(), {"params": {"cell": cell_params()}}
         carry, outputs = layer.apply(variables, x)
         first, second = (x[:, 4:], x[:, :4]) if reverse else (x[:, :4], x[:, 4:])
@@ -91,7 +103,9 @@ class TestAgainstNumPy:
 
             def loss(params: Any, x: Any) -> jax.Array:
                 params, x = jax.tree.map(jnp.asarray, (params, x))
-                return jnp.sum(layer.apply({"params": {"cell": params}}, x, LENGTHS) ** 2)
+                return jnp.sum(
+                    layer.apply({"params": {"cell": params}}, x, seq_lengths=LENGTHS) ** 2
+                )
 
             check_grads(loss, (params, x), order=1, modes=["rev"])
 
@@ -146,7 +160,9 @@ class TestNumbers:
         spoilt = jnp.where(beyond[..., None], garbage, x)
 
         def loss(params: Any, x: Any) -> jax.Array:
-            return jnp.sum(LSTM(FEATURES).apply({"params": {"cell": params}}, x, lengths) ** 2)
+            return jnp.sum(
+                LSTM(FEATURES).apply({"params": {"cell": params}}, x, seq_lengths=lengths) ** 2
+            )
 
         expected = jax.grad(loss, argnums=(0, 1))(cell_params(), x)
         jax.tree.map(
@@ -181,44 +197,20 @@ class TestNumbers:
         np.testing.assert_allclose(transform(run)(x), expected, atol=1e-6)
 
 
-class TestCells:
-    """Other cells than this project's own."""
-
-    @pytest.mark.parametrize("cell", [nn.OptimizedLSTMCell, nn.LSTMCell, nn.GRUCell, nn.SimpleCell])
-    @pytest.mark.parametrize("reverse", [False, True])
-    def test_flax_cells_give_what_they_give_in_flax_rnn(self, cell: Any, reverse: bool) -> None:
-        layer = LSTM(FEATURES, cell=cell, reverse=reverse)
-        x, lengths = inputs(), LENGTHS
-        variables = layer.init(jax.random.key(0), x)
-        ours = layer.apply(variables, x, lengths)
-        peer = nn.RNN(cell(FEATURES), reverse=reverse, keep_order=True)
-        theirs = peer.apply(variables, x, seq_lengths=lengths)
-        for row, length in enumerate(LENGTHS):
-            np.testing.assert_allclose(ours[row, :length], theirs[row, :length], atol=1e-6)
-
-    def test_a_subclass_of_the_cell_computes_what_it_says(self) -> None:
-        class Doubled(LSTMCell):
-            def __call__(self, carry: Any, inputs: Any, masks: Any = None) -> Any:
-                carry, outputs = super().__call__(carry, inputs, masks)
-                return carry, 2 * outputs
-
-        variables = {"params": {"cell": cell_params()}}
-        doubled = LSTM(FEATURES, cell=Doubled).apply(variables, inputs())
-        np.testing.assert_allclose(
-            doubled, 2 * LSTM(FEATURES).apply(variables, inputs()), atol=1e-6
-        )
-
-
 def values_and_gradients(layer: SequenceLayer, time: int = 23, in_features: int = 4) -> Any:
     """Of a loss that looks at all that comes out, by the parameters and the inputs."""
     rng = np.random.default_rng(0)
     x = jnp.asarray(rng.normal(size=(5, time, in_features)), jnp.float32)
     lengths = jnp.array([time, 0, 1, time // 2, time - 1])
-    variables = layer.init(jax.random.key(0), x, lengths)
+    variables = layer.init(jax.random.key(0), x, seq_lengths=lengths)
 
     def loss(variables: Any, x: Any) -> Any:
         results = layer.apply(
-            variables, x, lengths, deterministic=False, rngs={"dropout": jax.random.key(1)}
+            variables,
+            x,
+            seq_lengths=lengths,
+            deterministic=False,
+            rngs={"dropout": jax.random.key(1)},
         )
         return sum(jnp.sum(jnp.sin(leaf)) for leaf in jax.tree.leaves(results)), results
 
@@ -254,7 +246,7 @@ class TestRemat:
         )
 
     def test_changes_no_number_in_both_directions_and_with_other_cells(self) -> None:
-        layer = LSTM(6, cell=nn.GRUCell, return_sequences=False)
+        layer = RNN(nn.GRUCell(6), return_sequences=False)
         plain, remat = (Bidirectional(one) for one in (layer, layer.clone(remat_steps=4)))
         assert_close(values_and_gradients(remat), values_and_gradients(plain))
 

@@ -7,7 +7,8 @@ import pytest
 from flax import linen as nn
 from small_lstm import FEATURES, cell_params, inputs
 
-from flax_imdb.layers import LSTM, LSTMCell, LSTMMasks
+from flax_imdb.layers import LSTM, LSTMCell
+from flax_imdb.ops import LSTMMasks
 
 
 class TestMasks:

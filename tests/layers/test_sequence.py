@@ -1,4 +1,4 @@
-"""What `lengths` and `rows` may be, in every layer and function that takes them."""
+"""What `seq_lengths` and `example_ids` may be, in every layer and function that takes them."""
 
 import functools
 from collections.abc import Callable
@@ -8,10 +8,12 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from flax import linen as nn
 
 from flax_imdb import models
 from flax_imdb.layers import (
     LSTM,
+    RNN,
     Bidirectional,
     Conv,
     Dropout,
@@ -19,7 +21,7 @@ from flax_imdb.layers import (
     SequenceLayer,
     dropout_mask,
     global_pool,
-    lengths_or_full,
+    normalize_lengths,
     padding_mask,
 )
 
@@ -42,7 +44,9 @@ def given_to(module: Any) -> jax.Array:
 
 
 def of_module(module: Any) -> Callable[[Any], Any]:
-    return lambda lengths: module.apply(variables_of(module), given_to(module), lengths)
+    # The classifier has a call of its own.
+    name = "lengths" if isinstance(module, models.Classifier) else "seq_lengths"
+    return lambda lengths: module.apply(variables_of(module), given_to(module), **{name: lengths})
 
 
 CLASSIFIER = models.Classifier(9, 2, encoder=(MaxPool(2),), pooling="mean")
@@ -66,7 +70,7 @@ def test_lengths_of_any_integer_type_become_int32() -> None:
         *(np.array(LENGTHS, dtype) for dtype in ("int8", "int64", "uint8", "uint64")),
         *(jnp.array(LENGTHS, dtype) for dtype in ("int8", "uint8", "uint16", "uint32")),
     ):
-        normal = lengths_or_full(lengths, BATCH, 300)
+        normal = normalize_lengths(lengths, BATCH, 300)
         assert normal.dtype == jnp.int32
         np.testing.assert_array_equal(normal, LENGTHS)
 
@@ -77,7 +81,7 @@ def test_lengths_beyond_either_end_become_those_of_the_end() -> None:
         np.array([7, 2**40, -1, 7, -(2**40)]),
         jnp.array([7, 2**31 + 1, 0, 2**32 - 1, 0], jnp.uint32),
     ):
-        np.testing.assert_array_equal(lengths_or_full(lengths, BATCH, TIME), [7, 7, 0, 7, 0])
+        np.testing.assert_array_equal(normalize_lengths(lengths, BATCH, TIME), [7, 7, 0, 7, 0])
 
 
 @pytest.mark.parametrize("user", USERS)
@@ -91,11 +95,11 @@ class TestLengths:
     @pytest.mark.parametrize(
         ("lengths", "error", "message"),
         [
-            ([1], ValueError, r"shape \(1,\): \(5,\) is needed, one number per row"),
+            ([1], ValueError, r"shape \(1,\): \(5,\) is needed, one number per example"),
             (np.ones(4, int), ValueError, r"shape \(4,\): \(5,\) is needed"),
             (np.ones((5, 1), int), ValueError, r"shape \(5, 1\): \(5,\) is needed"),
             (3, ValueError, r"shape \(\): \(5,\) is needed"),
-            (np.ones((5, 7), bool), ValueError, r"shape \(5, 7\): .* pass mask.sum\(axis=1\)"),
+            (np.ones((5, 7), bool), ValueError, r"shape \(5, 7\): .* pass mask.sum\(axis=-1\)"),
             (np.ones(5, bool), TypeError, "dtype bool: integers are needed"),
             (jnp.ones(5), TypeError, "dtype float32: integers are needed"),
         ],
@@ -103,7 +107,7 @@ class TestLengths:
     def test_of_another_shape_or_dtype_are_refused(
         self, user: str, lengths: Any, error: type[Exception], message: str
     ) -> None:
-        with pytest.raises(error, match=f"lengths has {message}"):
+        with pytest.raises(error, match=f"seq_lengths has {message}"):
             USERS[user](lengths)
 
 
@@ -113,23 +117,23 @@ def test_lengths_are_checked_where_no_batch_is_known(user: str) -> None:
     expected = call(jnp.array(LENGTHS, jnp.int32))
     for lengths in (LENGTHS, np.array(LENGTHS, np.uint8), jnp.array(LENGTHS, jnp.uint32)):
         np.testing.assert_array_equal(call(lengths), expected)
-    with pytest.raises(ValueError, match=r"lengths has shape \(5, 7\): \[batch\] is needed"):
+    with pytest.raises(ValueError, match=r"seq_lengths has shape \(5, 7\): \[batch\] is needed"):
         call(np.ones((5, 7), bool))
-    with pytest.raises(TypeError, match="lengths has dtype bool"):
+    with pytest.raises(TypeError, match="seq_lengths has dtype bool"):
         call(np.ones(5, bool))
 
 
-def test_rows_are_checked_as_lengths_are() -> None:
-    def drop(rows: Any) -> Any:
+def test_example_ids_are_checked_as_lengths_are() -> None:
+    def drop(example_ids: Any) -> Any:
         call = {"deterministic": False, "rngs": {"dropout": jax.random.key(1)}}
-        return Dropout(0.5).apply({}, inputs(), rows=rows, **call)
+        return Dropout(0.5).apply({}, inputs(), example_ids=example_ids, **call)
 
     np.testing.assert_array_equal(drop([4, 3, 2, 1, 0]), drop(jnp.arange(5)[::-1]))
-    with pytest.raises(ValueError, match=r"rows has shape \(1,\): \(5,\) is needed"):
+    with pytest.raises(ValueError, match=r"example_ids has shape \(1,\): \(5,\) is needed"):
         drop([1])
-    with pytest.raises(TypeError, match="rows has dtype float32"):
+    with pytest.raises(TypeError, match="example_ids has dtype float32"):
         drop(jnp.ones(5))
-    with pytest.raises(ValueError, match=r"rows has shape \(5, 1\)"):
+    with pytest.raises(ValueError, match=r"example_ids has shape \(5, 1\)"):
         dropout_mask(jax.random.key(0), jnp.ones((5, 1), int), (3,), 0.5)
 
 
@@ -140,16 +144,17 @@ def test_rows_are_checked_as_lengths_are() -> None:
         LSTM(2, dropout=0.5, recurrent_dropout=0.5, return_carry=True),
         LSTM(2, reverse=True, return_sequences=False, remat_steps=3),
         LSTM(2, implementation="scan", remat_steps=3),
+        RNN(nn.GRUCell(2), remat_steps=3),
         *LAYERS[1:],
     ],
     ids=lambda layer: type(layer).__name__,
 )
-def test_no_steps_or_no_rows_give_zeros(layer: SequenceLayer, batch: int, time: int) -> None:
+def test_no_steps_or_no_examples_give_zeros(layer: SequenceLayer, batch: int, time: int) -> None:
     rngs = {"params": jax.random.key(0), "dropout": jax.random.key(1)}
     variables = layer.init(rngs, inputs(1))
 
     def loss(variables: Any, x: Any, lengths: Any) -> Any:
-        results = layer.apply(variables, x, lengths, deterministic=False, rngs=rngs)
+        results = layer.apply(variables, x, seq_lengths=lengths, deterministic=False, rngs=rngs)
         return sum(jnp.sum(leaf) for leaf in jax.tree.leaves(results)), results
 
     shapes = jax.eval_shape(loss, variables, inputs(max(batch, 1), max(time, 1)), None)[1]
@@ -182,7 +187,7 @@ class TestDtypesOfPools:
     @pytest.mark.parametrize("dtype", ["int8", "uint8", "float16", "bfloat16"])
     def test_a_maximum_has_that_of_its_inputs(self, dtype: str) -> None:
         x = jnp.array([[3, 7, 100], [2, 1, 100]], dtype)[..., None]
-        for pooled in (global_pool(x, [2, 0]), MaxPool(2).apply({}, x, [2, 0])[:, 0]):
+        for pooled in (global_pool(x, [2, 0]), MaxPool(2).apply({}, x, seq_lengths=[2, 0])[:, 0]):
             assert pooled.dtype == dtype
             np.testing.assert_array_equal(pooled, [[7], [0]])
 

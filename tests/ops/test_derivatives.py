@@ -60,7 +60,7 @@ def _derivative(layer: Any, implementation: str, mode: str) -> jax.Array:
 
     def loss(x: Any) -> jax.Array:
         call = {"deterministic": False, "rngs": keys}
-        return jnp.sum(jnp.sin(layer.apply(variables, x, [3, 1], **call)))
+        return jnp.sum(jnp.sin(layer.apply(variables, x, seq_lengths=[3, 1], **call)))
 
     return jax.jit(lambda x: MODES[mode](loss, x))(x)
 

@@ -134,7 +134,7 @@ def test_an_export_for_any_sizes_gives_the_same(differentiate: bool) -> None:
 
     def outputs(x: Any, lengths: Any) -> Any:
         return LSTM(len(params["recurrent_kernel"]), reverse=True).apply(
-            {"params": {"cell": params}}, x, lengths
+            {"params": {"cell": params}}, x, seq_lengths=lengths
         )
 
     def gradient(x: Any, lengths: Any) -> Any:

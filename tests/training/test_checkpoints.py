@@ -28,12 +28,12 @@ from flax_imdb.training import (
 from flax_imdb.training.checkpoints import (
     CheckpointConfig,
     Checkpoints,
-    Experiment,
+    Identity,
     are_whole,
 )
 from flax_imdb.training.digests import NAME, write_digests
 
-EXPERIMENT = Experiment({"--arch": "lstm", "--seed": 7}, "abc", ["<pad>", "<start>", "<unk>", "a"])
+IDENTITY = Identity({"arch": "lstm", "seed": 7}, "abc", ["<pad>", "<start>", "<unk>", "a"])
 
 
 @pytest.fixture(scope="module")
@@ -49,13 +49,13 @@ def at(template: TrainState, step: int) -> TrainState:
 
 
 def save(directory: Path, template: TrainState, *saved: tuple[int, History], keep: int = 9) -> None:
-    with Checkpoints(directory, EXPERIMENT, CheckpointConfig(keep_checkpoints=keep)) as checkpoints:
+    with Checkpoints(directory, IDENTITY, CheckpointConfig(keep_checkpoints=keep)) as checkpoints:
         for step, history in saved:
             checkpoints.save(at(template, step), history)
 
 
 def resume(directory: Path, template: TrainState, finished: int = 0, **options: Any) -> Any:
-    experiment = options.pop("experiment", EXPERIMENT)
+    experiment = options.pop("identity", IDENTITY)
     with Checkpoints(directory, experiment, **options) as checkpoints:
         return checkpoints.resume(template, finished)
 
@@ -89,7 +89,7 @@ class TestSaving:
         """The step after a save is given the same memory to write to."""
         change = jax.jit(lambda params: jax.tree.map(jnp.negative, params), donate_argnums=0)
         state = at(template, 1)
-        with Checkpoints(tmp_path, EXPERIMENT) as checkpoints:
+        with Checkpoints(tmp_path, IDENTITY) as checkpoints:
             checkpoints.save(state, History())
             jax.block_until_ready(change(state.params))
         assert_is(resume(tmp_path, template).state, template, 1)
@@ -106,7 +106,7 @@ class TestSaving:
             digest(directory)
 
         monkeypatch.setattr(module, "write_digests", when_told)
-        with Checkpoints(tmp_path, EXPERIMENT) as checkpoints:
+        with Checkpoints(tmp_path, IDENTITY) as checkpoints:
             checkpoints.save(at(template, 1), History())
             assert not are_whole(tmp_path, 1)
             go_on.set()
@@ -154,7 +154,7 @@ class TestSaving:
         now = 0.0
         monkeypatch.setattr("time.monotonic", lambda: now)
         config = CheckpointConfig(checkpoint_steps=5, checkpoint_minutes=2)
-        with Checkpoints(tmp_path, EXPERIMENT, config) as checkpoints:
+        with Checkpoints(tmp_path, IDENTITY, config) as checkpoints:
             assert [step for step in range(1, 12) if checkpoints.due(step)] == [5, 10]
             now = 120.0
             assert checkpoints.due(1)
@@ -198,7 +198,7 @@ class TestDamage:
     ) -> None:
         damage(directory / "20" / file)
         with (
-            Checkpoints(directory, EXPERIMENT, read_only=True) as checkpoints,
+            Checkpoints(directory, IDENTITY, read_only=True) as checkpoints,
             pytest.raises(InputError, match=f"checkpoint .*/20 is damaged: .* {reason}") as raised,
         ):
             checkpoints.load(template, 2)
@@ -240,7 +240,7 @@ class TestDamage:
         with permissions.denied(directory / hidden, mode):
             with denied:
                 resume(directory, template, finished=2)
-            with denied, Checkpoints(directory, EXPERIMENT, read_only=True) as checkpoints:
+            with denied, Checkpoints(directory, IDENTITY, read_only=True) as checkpoints:
                 checkpoints.load(template, 2)
             with denied:
                 are_whole(directory, 20)
@@ -261,7 +261,7 @@ class TestDamage:
     @pytest.mark.parametrize(
         ("change", "message"),
         [
-            ({"settings": {"--arch": "lstm", "--seed": 8}}, "--seed is 7 in it and 8 here"),
+            ({"settings": {"arch": "lstm", "seed": 8}}, "`seed` is 7 in it and 8 here"),
             ({"fingerprint": "abd"}, "it was trained on other reviews"),
             ({"words": ["<pad>", "<start>", "<unk>", "b"]}, "it has another vocabulary"),
         ],
@@ -269,21 +269,40 @@ class TestDamage:
     def test_a_checkpoint_of_another_experiment_is_refused(
         self, directory: Path, template: TrainState, change: dict[str, Any], message: str
     ) -> None:
-        experiment = EXPERIMENT._replace(**change)
+        other = IDENTITY._replace(**change)
         with (
-            Checkpoints(directory, experiment, read_only=True) as checkpoints,
+            Checkpoints(directory, other, read_only=True) as checkpoints,
             pytest.raises(InputError, match=f"/20 is another run's: {message}"),
         ):
             checkpoints.load(template, 2)
         with pytest.raises(InputError, match=f"has no whole checkpoint .*{message}"):
-            resume(directory, template, finished=2, experiment=experiment)
+            resume(directory, template, finished=2, identity=other)
         assert kept(directory) == [10, 20]
+
+    def test_settings_by_their_flags_are_those_of_the_same_names(
+        self, template: TrainState, tmp_path: Path
+    ) -> None:
+        """As version 0.1.0 wrote them; one that it did not know has its default."""
+        old = IDENTITY._replace(settings={"--arch": "lstm", "--clip-norm": 1.0})
+        with Checkpoints(tmp_path, old) as checkpoints:
+            checkpoints.save(template, History())
+        now = IDENTITY._replace(settings={"arch": "lstm", "clip_norm": 1.0, "averaging": None})
+        restored = resume(tmp_path, template, identity=now, defaults={"averaging": None})
+        assert restored.refused == []
+        with pytest.raises(InputError, match=r"`averaging` is None in it and 3\.0 here"):
+            resume(
+                tmp_path,
+                template,
+                finished=1,
+                identity=now._replace(settings={**now.settings, "averaging": 3.0}),
+                defaults={"averaging": None},
+            )
 
     def test_a_checkpoint_of_another_model_is_refused(self, directory: Path) -> None:
         config = models.ModelConfig("lstm", embedding_features=4, features=5)
         other = create_state(models.build(config, vocab_size=10), learning_rate=1e-3, seed=0)
         with (
-            Checkpoints(directory, EXPERIMENT, read_only=True) as checkpoints,
+            Checkpoints(directory, IDENTITY, read_only=True) as checkpoints,
             pytest.raises(InputError, match="/20 is another model's: its parameters have other"),
         ):
             checkpoints.load(other, 2)
@@ -301,7 +320,7 @@ class TestDamage:
         assert history == History(ends[:1])
         assert len(refused) == 2
         with (
-            Checkpoints(tmp_path, EXPERIMENT) as checkpoints,
+            Checkpoints(tmp_path, IDENTITY) as checkpoints,
             pytest.raises(InputError, match="/20 is damaged: it has no SHA256SUMS"),
         ):
             checkpoints.reported(template, History(ends))
@@ -309,7 +328,7 @@ class TestDamage:
     def test_another_model_than_the_run_ended_with_is_not_loaded(
         self, directory: Path, template: TrainState
     ) -> None:
-        with Checkpoints(directory, EXPERIMENT, read_only=True) as checkpoints:
+        with Checkpoints(directory, IDENTITY, read_only=True) as checkpoints:
             with pytest.raises(
                 InputError, match="has no checkpoint of epoch 3, which was finished"
             ):
@@ -317,7 +336,7 @@ class TestDamage:
             assert checkpoints.load(template, 2) is not None
         for step in (10, 20):
             shutil.rmtree(directory / str(step))
-        with Checkpoints(directory, EXPERIMENT, read_only=True) as checkpoints:
+        with Checkpoints(directory, IDENTITY, read_only=True) as checkpoints:
             with pytest.raises(
                 InputError, match=r"has no checkpoint, but 2 epochs in metrics.jsonl"
             ):
@@ -366,7 +385,7 @@ class TestDamage:
         unfinished.mkdir()
         (unfinished / "half").write_text("")
         before = {path: path.stat().st_mtime_ns for path in directory.rglob("*")}
-        with Checkpoints(directory, EXPERIMENT, read_only=True) as checkpoints:
+        with Checkpoints(directory, IDENTITY, read_only=True) as checkpoints:
             assert_is(checkpoints.load(template, 2), template, 20)
         assert {path: path.stat().st_mtime_ns for path in directory.rglob("*")} == before
         # A run that goes on tidies up.
@@ -389,7 +408,7 @@ from flax_imdb import models
 from flax_imdb.training import create_state
 config = t.models.ModelConfig("lstm", embedding_features=4, features=4)
 template = create_state(models.build(config, vocab_size=10), learning_rate=1e-3, seed=0)
-with t.Checkpoints(Path(sys.argv[1]), t.EXPERIMENT) as checkpoints:
+with t.Checkpoints(Path(sys.argv[1]), t.IDENTITY) as checkpoints:
     resource.setrlimit(resource.RLIMIT_FSIZE, (200, 200))
     try:
         checkpoints.save(t.at(template, 20), t.History(t.epochs(10, 20)))
@@ -423,7 +442,7 @@ with t.Checkpoints(Path(sys.argv[1]), t.EXPERIMENT) as checkpoints:
         monkeypatch.setattr(module, "write_digests", fail)
 
         def save_and(error: Exception | None) -> None:
-            with Checkpoints(tmp_path, EXPERIMENT) as checkpoints:
+            with Checkpoints(tmp_path, IDENTITY) as checkpoints:
                 checkpoints.save(at(template, 1), History())
                 if error is not None:
                     raise error
@@ -441,10 +460,10 @@ class TestConfig:
     @pytest.mark.parametrize(
         ("setting", "message"),
         [
-            ({"checkpoint_steps": 0}, "--checkpoint-steps 0 is too small: 1 or more"),
-            ({"checkpoint_minutes": 0.0}, "--checkpoint-minutes 0.0 makes no sense"),
-            ({"checkpoint_minutes": float("nan")}, "--checkpoint-minutes nan makes no sense"),
-            ({"keep_checkpoints": 0}, "--keep-checkpoints 0 is too small: 1 or more"),
+            ({"checkpoint_steps": 0}, "`checkpoint_steps` 0 is too small: 1 or more"),
+            ({"checkpoint_minutes": 0.0}, "`checkpoint_minutes` 0.0 makes no sense"),
+            ({"checkpoint_minutes": float("nan")}, "`checkpoint_minutes` nan makes no sense"),
+            ({"keep_checkpoints": 0}, "`keep_checkpoints` 0 is too small: 1 or more"),
         ],
     )
     def test_settings_that_make_no_sense_are_refused(

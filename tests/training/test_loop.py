@@ -83,13 +83,13 @@ class TestNotFinite:
     def test_a_step_ends_the_run_and_its_rows_are_named(self) -> None:
         with pytest.raises(InputError) as raised:
             self.trained((3,))
-        rows = few_reviews().train.rows
+        rows = few_reviews().train.ids
         plan = Batching(8, 12).plan_epoch(few_reviews().train, seed=7, epoch=1)
         named = ", ".join(str(row) for row in sorted(rows[plan[3].indices]))
         assert str(raised.value) == (
             "step 4, in epoch 1: the loss is inf and its gradient has norm nan, which is not "
-            "finite: in a new run a smaller --learning-rate or --clip-norm may prevent it, and "
-            "--resume --skip-nonfinite goes on without such steps; its batch has rows "
+            "finite: in a new run a smaller `learning_rate` or `clip_norm` may prevent it, and "
+            "`resume` with `skip_nonfinite` goes on without such steps; its batch has rows "
             f"{named} of the training split"
         )
 

@@ -37,7 +37,7 @@ class TestTrainStep:
         """Not what stands in it, nor how much there is of it."""
         (batch,) = batches(1, batch_size=8, real=5)
         spoilt: Any = dict(batch)
-        for name, value in {"tokens": 9, "lengths": 12, "labels": 1, "rows": 3}.items():
+        for name, value in {"tokens": 9, "lengths": 12, "labels": 1, "example_ids": 3}.items():
             spoilt[name] = batch[name].copy()  # type: ignore[literal-required]
             spoilt[name][5:] = value
         small: Any = {name: array[:5] for name, array in batch.items()}  # type: ignore[attr-defined]

@@ -23,7 +23,7 @@ def tutorial_size(arch: str, **settings: Any) -> tuple[TrainState, Batch]:
     state = jax.eval_shape(lambda: create_state(model, learning_rate=1e-3, seed=0))
     shapes = {
         "tokens": ((64, 500), jnp.int32),
-        **dict.fromkeys(("lengths", "labels", "rows"), ((64,), jnp.int32)),
+        **dict.fromkeys(("lengths", "labels", "example_ids"), ((64,), jnp.int32)),
         "weights": ((64,), jnp.float32),
     }
     batch: Any = {name: jax.ShapeDtypeStruct(*shape) for name, shape in shapes.items()}

@@ -11,14 +11,14 @@ from flax import nnx
 from small_lstm import BATCH, FEATURES, IN_FEATURES, LENGTHS, TIME, inputs
 
 from flax_imdb import models
-from flax_imdb.layers import LSTM, Bidirectional, Conv, Dropout, LSTMCell, MaxPool
+from flax_imdb.layers import LSTM, RNN, Bidirectional, Conv, Dropout, LSTMCell, MaxPool
 
 
 @pytest.mark.parametrize(
     "module",
     [
         LSTM(FEATURES),
-        LSTM(FEATURES, cell=nn.GRUCell),
+        RNN(nn.GRUCell(FEATURES)),
         Bidirectional(LSTM(FEATURES)),
         Conv(FEATURES, 3),
         MaxPool(2),

@@ -210,9 +210,9 @@ class TestFailures:
         with Job([{}], [arguments]) as job:
             ((status, _, errors),) = job.ends()
         assert status == 2
-        assert errors.startswith("error: --coordinator 127.0.0.1:")
+        assert errors.startswith("error: not all processes met at 127.0.0.1:")
         assert errors.count("\n") == 1
-        assert "within --timeout 2 s" in errors
+        assert "within 2 s" in errors
 
     def test_a_port_that_is_taken_is_refused(self, reviews: Path) -> None:
         with socket.socket(socket.AF_INET6) as taken:

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from lstm_problems import BOTH, assert_same, problem, run
 
 from flax_imdb.layers import LSTM, Bidirectional
-from flax_imdb.ops import pallas
+from flax_imdb.ops.experimental import pallas
 
 
 @pytest.mark.parametrize(
@@ -72,7 +72,11 @@ def test_both_directions_are_one_launch() -> None:
 
     def loss(params: Any, layer: Bidirectional) -> Any:
         outputs = layer.apply(
-            params, x, lengths, deterministic=False, rngs={"dropout": jax.random.key(1)}
+            params,
+            x,
+            seq_lengths=lengths,
+            deterministic=False,
+            rngs={"dropout": jax.random.key(1)},
         )
         return jnp.sum(outputs**2 * jnp.arange(1, outputs.size + 1).reshape(outputs.shape))
 
@@ -138,7 +142,7 @@ class TestRows:
         monkeypatch.setattr(pallas.pl, "program_id", lambda axis: (0, block)[axis])
         monkeypatch.setattr(pallas.triton, "load", load)
         carry = jnp.zeros((1, self.BATCH, self.FEATURES))
-        given = {"lengths": Reference(), "carry": (carry, carry)}
+        given = {"seq_lengths": Reference(), "carry": (carry, carry)}
         return pallas._Rows(pallas._Static((reverse,), True, jnp.float32), self.TIME, given)
 
     def test_each_element_belongs_to_one_instance(self, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -192,9 +196,9 @@ def test_what_fits_depends_on_the_shared_memory_of_the_gpu(monkeypatch: pytest.M
     a100 = SimpleNamespace(shared_memory_per_block_optin=163 * 1024)
     monkeypatch.setattr(jax, "devices", lambda: [a100])
     assert "room for 96 features in float32, not for 100" in str(
-        pallas.refusal(jnp.dtype("float32"), 100, 0.0)
+        pallas.unsupported(jnp.dtype("float32"), 100, False)
     )
-    assert pallas.refusal(jnp.dtype("bfloat16"), 100, 0.0) is None
+    assert pallas.unsupported(jnp.dtype("bfloat16"), 100, False) is None
 
 
 @pytest.mark.parametrize("dtype", ["float32", "bfloat16"])

@@ -4,7 +4,7 @@ A loop of small kernels is mostly launches and trips to memory. Here a program i
 `_ROWS` rows of one direction through all their steps, forward or backward in time, and
 
 - holds the recurrent kernel on chip all the while (Triton keeps what is loaded before the loop, and
-  is an operand of products, in shared memory), which bounds the width: see `refusal`;
+  is an operand of products, in shared memory), which bounds the width: see `unsupported`;
 - stops after its own longest row; rows of one length belong side by side, as batches have them that
   are grouped by length;
 - asks for the next step's inputs before it computes a step.
@@ -33,7 +33,7 @@ from jax.experimental.pallas import triton
 from jaxtyping import Array, Bool, Float, Int
 
 from flax_imdb.ops.masks import mask_of_gate
-from flax_imdb.ops.sequences import Direction, Result
+from flax_imdb.ops.recurrence import Direction, Result
 
 # Rows of an instance: the fewest that Triton multiplies.
 _ROWS = 16
@@ -47,8 +47,8 @@ _SHARED_MEMORY = 227 * 1024
 _SCRATCH = 16 * 1024
 
 
-def refusal(dtype: Dtype, features: int, recurrent_dropout: float) -> str | None:
-    """Why it cannot compute this here; None where it can (see `flax_imdb.ops.choose`)."""
+def unsupported(dtype: Dtype, features: int, recurrent_dropout: bool) -> str | None:
+    """Why it cannot compute this here; None where it can."""
     del recurrent_dropout
     if dtype not in (jnp.float32, jnp.bfloat16):
         return f"computes in float32 and bfloat16, not in {jnp.dtype(dtype)}"
@@ -64,25 +64,27 @@ def refusal(dtype: Dtype, features: int, recurrent_dropout: float) -> str | None
 
 def lstm(
     inputs: Float[Array, "batch time in_features"],
-    lengths: Int[Array, " batch"],
+    seq_lengths: Int[Array, " batch"],
     directions: Sequence[Direction],
     *,
-    return_sequences: bool = True,
+    dtype: Dtype,
+    return_sequences: bool,
 ) -> list[Result]:
-    """Run LSTMs over padded rows; see `flax_imdb.ops.Direction`. All directions are one launch."""
+    """See `flax_imdb.ops.lstm`. All directions are one launch."""
+    inputs = inputs.astype(dtype)
     in_features = inputs.shape[-1]
-    features = len(directions[0].recurrent_kernel)
+    features = len(directions[0].weights.recurrent_kernel)
 
     def stack(values: Any) -> Any:
         return jax.tree.map(lambda *of_directions: jnp.stack(of_directions), *values)
 
     steps = inputs.swapaxes(0, 1)
-    kernels = stack([d.kernel for d in directions]).reshape(-1, in_features, 4, features)
+    kernels = stack([d.weights.kernel for d in directions]).reshape(-1, in_features, 4, features)
     kernels = kernels.astype(inputs.dtype)
     product = functools.partial(jnp.einsum, preferred_element_type=jnp.float32)
-    gates = max(1 if d.input_mask is None else d.input_mask.shape[1] for d in directions)
+    gates = max(1 if d.masks.inputs is None else d.masks.inputs.shape[1] for d in directions)
     rows = [
-        steps if d.input_mask is None else steps * mask_of_gate(d.input_mask, gate)[None]
+        steps if d.masks.inputs is None else steps * mask_of_gate(d.masks.inputs, gate)[None]
         for d in directions
         for gate in range(gates)
     ]
@@ -91,14 +93,14 @@ def lstm(
     else:
         of_gates = jnp.stack(rows).reshape(len(directions), gates, *steps.shape)
         z = product("dgtbi,digf->dtbgf", of_gates, kernels)
-    bias = stack([d.bias for d in directions]).reshape(-1, 1, 1, 4, features)
+    bias = stack([d.weights.bias for d in directions]).reshape(-1, 1, 1, 4, features)
     masks = None
-    if any(d.state_mask is not None for d in directions):
+    if any(d.masks.state is not None for d in directions):
         masks = jnp.stack(
             [
-                jnp.ones((len(lengths), 4, features), inputs.dtype)
-                if d.state_mask is None
-                else d.state_mask
+                jnp.ones((len(seq_lengths), 4, features), inputs.dtype)
+                if d.masks.state is None
+                else d.masks.state
                 for d in directions
             ]
         )
@@ -106,14 +108,14 @@ def lstm(
     (c, h), outputs = _run(
         static,
         z + bias.astype(z.dtype),
-        lengths,
+        seq_lengths,
         # In the dtype of the sums, whatever they are carried in.
         jax.tree.map(lambda state: state.astype(z.dtype), stack([d.carry for d in directions])),
-        stack([d.recurrent_kernel for d in directions]),
+        stack([d.weights.recurrent_kernel for d in directions]),
         masks,
     )
     if outputs is None:
-        outputs = jnp.where((lengths > 0)[:, None], h, 0).astype(inputs.dtype)
+        outputs = jnp.where((seq_lengths > 0)[:, None], h, 0).astype(inputs.dtype)
     else:
         outputs = outputs.swapaxes(1, 2)
     results: list[Result] = []
@@ -141,7 +143,7 @@ class _Static(NamedTuple):
 def _run(
     static: _Static,
     z: Float[Array, "directions time batch 4 features"],
-    lengths: Int[Array, " batch"],
+    seq_lengths: Int[Array, " batch"],
     carry: Any,
     recurrent_kernel: Float[Array, "directions features gates_features"],
     masks: Float[Array, "directions batch 4 features"] | None,
@@ -151,12 +153,12 @@ def _run(
     `z` is what the gates' activations are of, but for the part that comes from the state. Carries
     are pairs (c, h) of [directions, batch, features].
     """
-    return _forward(static, z, lengths, carry, recurrent_kernel, masks, save=False)[0]
+    return _forward(static, z, seq_lengths, carry, recurrent_kernel, masks, save=False)[0]
 
 
-def _forward(static, z, lengths, carry, recurrent_kernel, masks, save=True):  # type: ignore[no-untyped-def]
+def _forward(static, z, seq_lengths, carry, recurrent_kernel, masks, save=True):  # type: ignore[no-untyped-def]
     shape = (*z.shape[:3], z.shape[-1])
-    given = {"lengths": lengths, "carry": carry, "kernel": recurrent_kernel, "masks": masks}
+    given = {"seq_lengths": seq_lengths, "carry": carry, "kernel": recurrent_kernel, "masks": masks}
     wanted = {
         "carry": jax.tree.map(_shape_of, carry),
         "outputs": jax.ShapeDtypeStruct(shape, static.dtype),
@@ -167,7 +169,7 @@ def _forward(static, z, lengths, carry, recurrent_kernel, masks, save=True):  # 
     kernel = functools.partial(_forward_kernel, static)
     gates, results = _launch(kernel, z, given, wanted, overwrite=save)
     outputs = results.get("outputs")
-    residuals = (lengths, carry, recurrent_kernel, masks, outputs, gates, results["cs"])
+    residuals = (seq_lengths, carry, recurrent_kernel, masks, outputs, gates, results["cs"])
     return (results["carry"], outputs if static.return_sequences else None), residuals
 
 
@@ -216,10 +218,10 @@ def _forward_kernel(static, z, given, gates, results):  # type: ignore[no-untype
 
 
 def _backward(static, residuals, gradients):  # type: ignore[no-untyped-def]
-    lengths, carry, recurrent_kernel, masks, outputs, gates, cs = residuals
+    seq_lengths, carry, recurrent_kernel, masks, outputs, gates, cs = residuals
     d_carry, d_outputs = gradients
     given = {
-        "lengths": lengths,
+        "seq_lengths": seq_lengths,
         "carry": carry,
         "kernel": recurrent_kernel,
         "masks": masks,
@@ -231,7 +233,7 @@ def _backward(static, residuals, gradients):  # type: ignore[no-untyped-def]
     kernel = functools.partial(_backward_kernel, static)
     d_z, results = _launch(kernel, gates, given, wanted, overwrite=True)
 
-    before = _states_before(static, outputs, lengths, carry[1])
+    before = _states_before(static, outputs, seq_lengths, carry[1])
     product = functools.partial(jnp.einsum, preferred_element_type=jnp.float32)
     of_gates = d_z.astype(static.dtype)
     if masks is None:
@@ -316,15 +318,17 @@ class _Rows:
     """
 
     def __init__(self, static: _Static, time: int, given: dict[str, Any]):
-        lengths, c = given["lengths"], given["carry"][0]
+        seq_lengths, c = given["seq_lengths"], given["carry"][0]
         _, self._batch, self._features = c.shape
         self._static, self._time, self._given = static, time, given
         self._direction = pl.program_id(0)
         self._rows = pl.program_id(1) * _ROWS + jnp.arange(_ROWS)
         sizes = _parts(self._features, static.dtype)
         self._parts = [sum(sizes[:n]) + jnp.arange(size) for n, size in enumerate(sizes)]
-        self._lengths = triton.load(lengths.at[self._rows], mask=self._rows < self._batch, other=0)
-        self.steps = jnp.max(self._lengths)
+        self._seq_lengths = triton.load(
+            seq_lengths.at[self._rows], mask=self._rows < self._batch, other=0
+        )
+        self.steps = jnp.max(self._seq_lengths)
 
     def time(self, step: Any) -> Any:
         """The position that the direction reads at this step: the last one first in reverse."""
@@ -337,7 +341,7 @@ class _Rows:
 
     def valid(self, time: Any) -> Bool[Array, "rows 1"]:
         """Which rows have a step at this position."""
-        return (time < self._lengths)[:, None]
+        return (time < self._seq_lengths)[:, None]
 
     def load(self, ref: Any, time: Any = None, gate: int | None = None) -> list[Array]:
         """Blocks of [directions, batch, features], with a time axis and one of gates if given."""
@@ -453,7 +457,7 @@ def _shape_of(array: Array) -> jax.ShapeDtypeStruct:
 def _states_before(
     static: _Static,
     outputs: Float[Array, "directions time batch features"],
-    lengths: Int[Array, " batch"],
+    seq_lengths: Int[Array, " batch"],
     h: Float[Array, "directions batch features"],
 ) -> Float[Array, "directions time batch features"]:
     """The state before each valid step, given the one after it and the first."""
@@ -461,7 +465,7 @@ def _states_before(
     for reverse, of_steps, first in zip(static.reverse, outputs, h, strict=True):
         if reverse:
             shifted = jnp.pad(of_steps[1:], ((0, 1), (0, 0), (0, 0)))
-            at_first = jnp.arange(len(of_steps))[:, None] == lengths - 1
+            at_first = jnp.arange(len(of_steps))[:, None] == seq_lengths - 1
             before = jnp.where(at_first[..., None], first.astype(shifted.dtype), shifted)
         else:
             before = jnp.concatenate([first.astype(of_steps.dtype)[None], of_steps[:-1]])

@@ -1,0 +1,1 @@
+"""Implementations that have not yet run on the hardware they are written for."""

@@ -1,0 +1,96 @@
+"""The recurrence as a scan over one step: what every other implementation is tested against."""
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+from flax.typing import Dtype
+from jax import lax
+from jaxtyping import Array, Float, Int
+
+from flax_imdb.ops.masks import masked_product
+from flax_imdb.ops.recurrence import Carry, Direction, LSTMMasks, LSTMWeights, Result
+from flax_imdb.ops.sequences import padding_mask, select_step
+
+Activation = Callable[[Array], Array]
+
+
+def unsupported(dtype: Dtype, features: int, recurrent_dropout: bool) -> str | None:
+    """It computes everything."""
+    del dtype, features, recurrent_dropout
+    return None
+
+
+def step(
+    carry: Carry,
+    inputs: Float[Array, "batch in_features"],
+    weights: LSTMWeights,
+    masks: LSTMMasks,
+    gate_fn: Activation = jax.nn.sigmoid,
+    activation_fn: Activation = jnp.tanh,
+) -> tuple[Carry, Float[Array, "batch features"]]:
+    """One time step of a long short-term memory (Hochreiter and Schmidhuber 1997), as Keras's.
+
+    With ``*`` elementwise and the columns of the kernels in gate order i, f, g, o (Keras calls the
+    candidate ``c``)::
+
+        i, f, g, o = split(x @ kernel + h @ recurrent_kernel + bias, 4)
+        c' = sigmoid(f) * c + sigmoid(i) * tanh(g)
+        h' = sigmoid(o) * tanh(c')
+
+    Returns:
+      The carry (c', h') in the dtype of `carry`, and h' in the dtype of the inputs.
+    """
+    c, h = carry
+    kernel, recurrent_kernel, bias = (leaf.astype(inputs.dtype) for leaf in weights)
+    gates = (
+        masked_product(inputs, kernel, masks.inputs)
+        + masked_product(h.astype(inputs.dtype), recurrent_kernel, masks.state)
+        + bias.reshape((1,) * (inputs.ndim - 1) + (-1,))
+    )
+    i, f, g, o = jnp.split(gates.astype(c.dtype), 4, axis=-1)
+    c = gate_fn(f) * c + gate_fn(i) * activation_fn(g)
+    h = gate_fn(o) * activation_fn(c)
+    return (c, h), h.astype(inputs.dtype)
+
+
+def lstm(
+    inputs: Float[Array, "batch time in_features"],
+    seq_lengths: Int[Array, " batch"],
+    directions: Sequence[Direction],
+    *,
+    dtype: Dtype,
+    return_sequences: bool,
+) -> list[Result]:
+    """See `flax_imdb.ops.lstm`."""
+    # Cast for each by itself, so that their gradients are added in the dtype of the inputs.
+    return [
+        _run(inputs.astype(dtype), seq_lengths, direction, return_sequences)
+        for direction in directions
+    ]
+
+
+def _run(
+    inputs: Float[Array, "batch time in_features"],
+    seq_lengths: Int[Array, " batch"],
+    direction: Direction,
+    return_sequences: bool,
+) -> Result:
+    def scanned(carry: Carry, at_step: Any) -> tuple[Carry, Array]:
+        step_inputs, valid = at_step
+        new_carry, outputs = step(carry, step_inputs, direction.weights, direction.masks)
+        carry = jax.tree.map(lambda new, old: jnp.where(valid, new, old), new_carry, carry)
+        return carry, jnp.where(valid, outputs, 0)
+
+    valid = padding_mask(seq_lengths, inputs.shape[1])
+    carry, outputs = lax.scan(
+        scanned,
+        direction.carry,
+        (inputs.swapaxes(0, 1), valid.T[..., None]),
+        reverse=direction.reverse,
+    )
+    outputs = outputs.swapaxes(0, 1)
+    if return_sequences:
+        return carry, outputs
+    return carry, select_step(outputs, seq_lengths, direction.reverse)
