@@ -145,6 +145,26 @@ def accuracies() -> list[str]:
     return markdown(["", *heads], rows)
 
 
+def below() -> str:
+    """A sentence that names the means below a figure that they are compared with."""
+    keras = results("keras")
+    lines = []
+    for arch, ours in results(releases()[0]).items():
+        mean = 100 * statistics.mean(ours["test_accuracies"])
+        figures = {"the printed figure": PRINTED[arch][0]}
+        if arch in keras:
+            theirs = 100 * statistics.mean(keras[arch]["test_accuracies"])
+            figures["Keras's mean"] = f"{theirs:.2f}"
+        lines += [
+            f"`{arch}` is {float(figure) - mean:.2f} points below {name}"
+            for name, figure in figures.items()
+            if figure and mean < float(figure)
+        ]
+    if not lines:
+        return "No mean is below a figure that it is compared with."
+    return f"Of the means here {'; '.join(lines)}; no other is below a figure beside it."
+
+
 def other_releases() -> list[str]:
     """The same with other versions of jax, which round differently."""
     lines = []
@@ -192,6 +212,8 @@ def page() -> str:
         + ".",
         "",
         *accuracies(),
+        below(),
+        "",
         f"Here with {versions(first)}.",
         "",
         *([f"Not trained yet with several seeds: {', '.join(missing)}.", ""] if missing else []),
