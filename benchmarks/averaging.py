@@ -15,7 +15,7 @@ from typing import Any
 
 import jax
 
-from flax_imdb import run
+from flax_imdb import environment
 from flax_imdb.config import ExperimentConfig
 from flax_imdb.data import DataConfig, Dataset, load_dataset
 from flax_imdb.devices import make_mesh, select_devices, tune_process
@@ -45,9 +45,8 @@ def validate(config: ExperimentConfig, dataset: Dataset) -> list[dict[str, Any]]
     records = []
     for epoch in range(1, config.training.epochs + 1):
         plan = trainer.batching.plan_epoch(dataset.train, seed=config.training.seed, epoch=epoch)
-        for stepped, _ in trainer.steps(state, dataset.train, plan, wanted=lambda: True):
-            assert stepped is not None
-            state = stepped
+        steps = trainer.steps(state, dataset.train, plan)
+        for state, _ in steps:
             kept = average(kept, state.params)
         of_epoch = {"last": trainer.evaluate(state, dataset.validation)[1]}
         for power in POWERS:
@@ -74,7 +73,7 @@ def main() -> None:
                 model=ModelConfig(arch), data=data, training=TrainConfig(seed=seed, averaging=None)
             )
             rows += [{"arch": arch, "seed": seed, **record} for record in validate(config, dataset)]
-            content = {"rows": rows, "cpus": os.cpu_count(), "versions": run.versions()}
+            content = {"rows": rows, "cpus": os.cpu_count(), "versions": environment.versions()}
             options.json.write_text(json.dumps(content, indent=2) + "\n")
 
 

@@ -25,7 +25,7 @@ from flax_imdb.data import Batching, Examples
 from flax_imdb.devices import by_row, make_mesh, replicated, select_devices, tune_process
 from flax_imdb.models import ModelConfig, build
 from flax_imdb.training import Trainer, create_state
-from flax_imdb.training.loop import on_each_device
+from flax_imdb.training.parallel import on_each_device
 from flax_imdb.training.step import sum_gradients
 
 BATCH, TIME, IN_FEATURES, FEATURES, VOCAB = 64, 500, 32, 100, 5000
@@ -92,8 +92,7 @@ def parts() -> dict[str, Callable[[], Any]]:
 
     def step() -> Any:
         nonlocal state
-        ((after, metrics),) = trainer.steps(state, examples, plan)
-        state = after or state
+        ((state, metrics),) = trainer.steps(state, examples, plan)
         return metrics
 
     copy = jax.tree.map(jnp.copy, state)  # Steps donate their state.

@@ -22,7 +22,7 @@ import tempfile
 from pathlib import Path
 from typing import Any, Literal
 
-from flax_imdb import run
+from flax_imdb import environment
 
 ROOT = Path(__file__).parents[1]
 
@@ -532,7 +532,7 @@ class Bench:
             "SMALL": SMALL,
             "TERM": "xterm",
             "TRAIN": f"{sys.executable} {ROOT / 'train.py'}",
-            "VERSION": run.versions()["flax_imdb"],
+            "VERSION": environment.versions()["flax_imdb"],
         }
         self._losses = {"plain": self._train("one", 1), "two": self._train("two", 2)}
 
@@ -644,7 +644,7 @@ def main() -> int:
     wrong = sum(not row["right"] for row in rows)
     print(f"{len(rows)} environments, {wrong} wrong")
     if args.json:
-        results = {"cpus": os.cpu_count(), "versions": run.versions(), "rows": rows}
+        results = {"cpus": os.cpu_count(), "versions": environment.versions(), "rows": rows}
         args.json.write_text(json.dumps(results, indent=2, ensure_ascii=False) + "\n")
     return 1 if wrong else 0
 

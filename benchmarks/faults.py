@@ -34,15 +34,17 @@ import jax
 import numpy as np
 from rich.console import Console
 
-from flax_imdb import run
+from flax_imdb import environment
 from flax_imdb.config import ExperimentConfig, identity, settings
 from flax_imdb.data import DataConfig, Vocabulary, split_words, synthetic
 from flax_imdb.data.reviews import LABELS, SPLITS
 from flax_imdb.devices import tune_process
 from flax_imdb.errors import InputError
+from flax_imdb.experiment import train
 from flax_imdb.models import ModelConfig
 from flax_imdb.predict import load, unreadable
-from flax_imdb.training import TrainConfig, TrainState, digests
+from flax_imdb.results import Result
+from flax_imdb.training import TrainConfig, TrainState, checksums
 from flax_imdb.training.checkpoints import CheckpointConfig, Checkpoints, Identity
 from flax_imdb.workdir import Workdir
 
@@ -77,9 +79,11 @@ def experiment(reviews: Path, *, seed: int = 7, epochs: int = EPOCHS) -> Experim
     )
 
 
-def train_in_process(config: ExperimentConfig, workdir: Path, **options: Any) -> dict[str, Any]:
+def train_in_process(config: ExperimentConfig, workdir: Path, **options: Any) -> Result:
     """Train here, and say nothing."""
-    return run.train(config, workdir, device="cpu", console=Console(quiet=True), **options)
+    result = train(config, workdir, device="cpu", console=Console(quiet=True), **options)
+    assert isinstance(result, Result)
+    return result
 
 
 def command(config: ExperimentConfig, workdir: Path, checkpoint_steps: int = 1) -> list[str]:
@@ -112,7 +116,7 @@ def untimed(workdir: Path) -> list[dict[str, Any]]:
 def ending(workdir: Path) -> tuple[str, list[Any], float]:
     """All that a finished run came to but the times: bits, metrics of the epochs, loss."""
     result = json.loads((workdir / "result.json").read_text())
-    return digest(load(workdir, "cpu").state), untimed(workdir), result["test_loss"]
+    return digest(load(workdir, "cpu").state), untimed(workdir), result.test_loss
 
 
 def phase(workdir: Path) -> str:
@@ -122,7 +126,7 @@ def phase(workdir: Path) -> str:
     if not (workdir / "vocabulary.json").exists():
         return "starting"
     left = list((workdir / "checkpoints").iterdir())
-    if any(not path.name.isdecimal() or not (path / digests.NAME).exists() for path in left):
+    if any(not path.name.isdecimal() or not (path / checksums.NAME).exists() for path in left):
         return "saving"
     return "training"
 
@@ -460,9 +464,10 @@ def damages(count: int, seed: int = 0) -> dict[str, Any]:
             except InputError as error:
                 outcome["refused"] += str(newest) in str(error) and "\n" not in str(error)
             with Checkpoints(workdir / "checkpoints", same) as checkpoints:
-                state, _, refused = checkpoints.resume(template, EPOCHS)
+                restored = checkpoints.resume(template, EPOCHS)
+            state = restored.state
             older = int(state.step) < newest and digest(state) == true[int(state.step)]
-            outcome["resumed from an older one"] += older and len(refused) == 1
+            outcome["resumed from an older one"] += older and len(restored.refused) == 1
             shutil.rmtree(workdir)
     return {"count": count, "kinds": {name: dict(outcome) for name, outcome in kinds.items()}}
 
@@ -524,7 +529,7 @@ def texts(count: int, seed: int = 0) -> dict[str, Any]:
         result = train_in_process(experiment(reviews, epochs=1), base / "run")
         model = load(base / "run", "cpu")
         evaluated = {model.evaluate() for _ in range(2)}
-        evaluated.add((result["test_loss"], result["test_accuracy"]))
+        evaluated.add((result.test_loss, result.test_accuracy))
 
         reasons = [unreadable(text) for text in made]
         readable = [text for text, why in zip(made, reasons, strict=True) if why is None]
@@ -698,7 +703,7 @@ def main() -> int:
         "seed": options.seed,
         "cpus": os.cpu_count(),
         "platform": platform.platform(),
-        "versions": run.versions(),
+        "versions": environment.versions(),
     }
     if options.json:
         options.json.write_text(json.dumps(results, indent=2) + "\n")

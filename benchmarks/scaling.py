@@ -63,8 +63,9 @@ def serve(configuration: Configuration, process_id: int, coordinator: str) -> No
 
     from flax_imdb import models
     from flax_imdb.data import Batching
-    from flax_imdb.devices import Processes, join, make_mesh, select_devices, tune_process
-    from flax_imdb.training import Trainer, create_state
+    from flax_imdb.devices import make_mesh, select_devices, tune_process
+    from flax_imdb.distributed import Processes, join
+    from flax_imdb.training import Trainer, create_state, one_late
 
     if configuration.processes > 1:
         join(Processes(False, coordinator, configuration.processes, process_id))
@@ -81,8 +82,8 @@ def serve(configuration: Configuration, process_id: int, coordinator: str) -> No
     print(MARK, parameters, flush=True)
     for line in sys.stdin:
         start = time.perf_counter()
-        for after, metrics in trainer.steps(state, examples, plan[: int(line)]):
-            state = after or state
+        steps = trainer.steps(state, examples, plan[: int(line)])
+        for state, metrics in one_late(steps):  # noqa: B007
             jax.device_get(metrics)
         print(MARK, time.perf_counter() - start, flush=True)
 

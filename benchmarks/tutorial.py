@@ -11,6 +11,7 @@ benchmarks/results/tutorial, flax_imdb's by the version of jax.
 """
 
 import argparse
+import dataclasses
 import json
 import os
 import statistics
@@ -54,7 +55,8 @@ def train(arch: str, seeds: list[int], workdir: Path) -> None:
     )
     release = ".".join(jax.__version__.split(".")[:2])
     summary = flax_imdb.train(config, workdir / f"jax-{release}" / arch, resume=True)
-    write(RESULTS / f"jax-{release}" / f"{arch}.json", {**summary, "cpus": os.cpu_count()})
+    content = {**dataclasses.asdict(summary), "cpus": os.cpu_count()}
+    write(RESULTS / f"jax-{release}" / f"{arch}.json", content)
 
 
 def train_keras(arch: str, seeds: list[int]) -> None:

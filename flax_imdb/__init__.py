@@ -12,7 +12,7 @@ _LAZY = {
     "ModelConfig": "flax_imdb.models",
     "TrainConfig": "flax_imdb.training",
     "load": "flax_imdb.predict",
-    "train": "flax_imdb.run",
+    "train": "flax_imdb.experiment",
 }
 
 __all__ = [

@@ -18,15 +18,9 @@ import tyro
 
 import flax_imdb
 from flax_imdb.config import ExperimentConfig
-from flax_imdb.devices import (
-    DeviceName,
-    Processes,
-    is_one_of_several,
-    join,
-    leave,
-    tune_process,
-)
-from flax_imdb.errors import InputError, Interrupted, as_flags
+from flax_imdb.devices import DeviceName, tune_process
+from flax_imdb.distributed import Processes, is_one_of_several, join, leave
+from flax_imdb.errors import InputError, Preempted, as_flags
 from flax_imdb.training.checkpoints import CheckpointConfig
 from flax_imdb.watch import loss, take_last_word
 from flax_imdb.workdir import Workdir
@@ -71,7 +65,7 @@ def train(args: list[str], prog: str) -> int:
         workdir = Workdir(Path("runs", f"{options.experiment.model.arch}-{now}"), new=True)
     else:
         workdir = Workdir(options.workdir)
-    from flax_imdb.run import train
+    from flax_imdb.experiment import train
 
     join(options.processes)
     try:
@@ -83,7 +77,7 @@ def train(args: list[str], prog: str) -> int:
             overwrite=options.overwrite,
             checkpoints=options.checkpoints,
         )
-    except Interrupted as stop:
+    except Preempted as stop:
         _say(f"{stop}: continue with --resume --workdir {workdir.path}")
         return 128 + stop.signal
     except KeyboardInterrupt:

@@ -32,7 +32,7 @@ class UnsupportedError(ValueError):
         return f"implementation {self.implementation!r} {self.reason}: 'auto' takes another"
 
 
-class Interrupted(KeyboardInterrupt):
+class Preempted(KeyboardInterrupt):
     """A signal asked a run to stop, and it has: what it had done is saved.
 
     The commands exit with status 128 and the signal's number, as shells do: 130 after SIGINT, 143

@@ -1,10 +1,10 @@
-"""What a person sees of a run: the table before, the bar during, the curves after."""
+"""What a person sees of a run: a table before, a bar during, curves after."""
 
 import contextlib
 import io
 import math
 import time
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import jax
@@ -14,7 +14,13 @@ from rich.progress import BarColumn, TextColumn, TimeRemainingColumn
 from rich.progress import Progress as ProgressBar
 from rich.table import Table
 
-from flax_imdb.training import EpochRecord, Progress
+from flax_imdb.config import ExperimentConfig
+from flax_imdb.data import Dataset
+from flax_imdb.errors import warn
+from flax_imdb.results import Result, Summary
+from flax_imdb.training import EpochRecord, Progress, TrainState
+from flax_imdb.training.checkpoints import Restored
+from flax_imdb.workdir import Workdir
 
 # A notebook's output is not changed more often.
 _NOTEBOOK_SECONDS = 0.25
@@ -44,6 +50,88 @@ class ProgramConsole(Console):
     def on_broken_pipe(self) -> None:
         """Called where a BrokenPipeError is handled; rich would exit with status 1."""
         raise
+
+
+class Report:
+    """What a run prints. Of several processes, all but the first have a quiet console."""
+
+    def __init__(self, console: Console):
+        self._console = console
+        self._bar: TrainingReport | None = None
+
+    def say(self, line: str) -> None:
+        """Print a line as it is, however long."""
+        self._console.print(line, highlight=False, markup=False, soft_wrap=True)
+
+    def note(self, note: str) -> None:
+        """Print a warning that belongs beside every figure, if there is one."""
+        if note:
+            self._console.print(
+                note, style="bold red", highlight=False, markup=False, soft_wrap=True
+            )
+
+    def seed(self, seed: int) -> None:
+        """Say which of several runs begins."""
+        self._console.print(f"seed {seed}", style="bold")
+
+    def start(
+        self,
+        config: ExperimentConfig,
+        dataset: Dataset,
+        devices: Sequence[jax.Device],
+        state: TrainState,
+        workdir: Workdir,
+    ) -> None:
+        """Print the parameters, and what they are trained on."""
+        self._console.print(parameter_table(state.params, title=config.model.arch))
+        self.say(
+            f"{len(dataset.train):,} reviews to train on, {len(dataset.validation):,} to validate, "
+            f"{len(dataset.test):,} to test ({dataset.name}); {len(devices)} x "
+            f"{devices[0].device_kind}; {workdir.path}"
+        )
+
+    def resumed(self, restored: Restored) -> None:
+        """Say where a run goes on, and what was not taken."""
+        if not self._console.quiet:
+            for line in (*restored.refused, *filter(None, [restored.elsewhere])):
+                warn(line)
+        step, history = int(restored.state.step), restored.history
+        if step and history.unfinished is None:
+            where = f"resumed after step {step}, the end of epoch {len(history.epochs)}"
+        elif step:
+            where = f"resumed after step {step}, in epoch {len(history.epochs) + 1}"
+        elif restored.refused:
+            where = "no checkpoint is left, and no epoch was finished: starting afresh"
+        else:
+            return
+        self._console.print(where, highlight=False)
+
+    @contextlib.contextmanager
+    def epochs(self, count: int) -> Iterator[None]:
+        """Show a bar while in it; `step` and `epoch` are for here."""
+        with TrainingReport(self._console, count) as self._bar:
+            yield
+
+    def step(self, progress: Progress) -> None:
+        """Move the bar."""
+        assert self._bar is not None
+        self._bar.step(progress)
+
+    def epoch(self, record: EpochRecord) -> None:
+        """Print the line of an epoch."""
+        assert self._bar is not None
+        self._bar.epoch(record)
+
+    def result(self, result: Result | Summary) -> None:
+        """Print the accuracy."""
+        self.note(result.note)
+        if isinstance(result, Summary):
+            self.say(
+                f"{result.runs} runs: "
+                + ", ".join(f"{accuracy:.2%}" for accuracy in result.test_accuracies)
+                + f"; standard deviation {100 * result.test_accuracy_std:.2f} points; mean:"
+            )
+        self._console.print(f"Accuracy: {result.test_accuracy:.2%}", highlight=False)
 
 
 class TrainingReport:
@@ -105,13 +193,13 @@ class TrainingReport:
 
     def epoch(self, record: EpochRecord) -> None:
         """Print the line of an epoch."""
-        skipped = record["skipped_steps"]
+        skipped = record.skipped_steps
         self._console.print(
-            f"epoch {record['epoch']}/{self._epochs}  {record['seconds']:.1f} s  "
-            f"{record['step_ms_median']:.1f} ms/step  "
-            f"train loss {record['train_loss']:.4f} accuracy {record['train_accuracy']:.2%}  "
-            f"{record['eval_split']} loss {record['eval_loss']:.4f} "
-            f"accuracy {record['eval_accuracy']:.2%}"
+            f"epoch {record.epoch}/{self._epochs}  {record.seconds:.1f} s  "
+            f"{record.step_ms_median:.1f} ms/step  "
+            f"train loss {record.train_loss:.4f} accuracy {record.train_accuracy:.2%}  "
+            f"{record.eval_split} loss {record.eval_loss:.4f} "
+            f"accuracy {record.eval_accuracy:.2%}"
             + (f"  {skipped} steps skipped, not finite" if skipped else ""),
             highlight=False,
             soft_wrap=True,
@@ -161,15 +249,15 @@ def _draw_curves(history: list[EpochRecord], title: str) -> bytes:
     from matplotlib.figure import Figure
     from matplotlib.ticker import MaxNLocator, PercentFormatter
 
-    epochs = [record["epoch"] for record in history]
-    split = history[-1]["eval_split"]
+    epochs = [record.epoch for record in history]
+    split = history[-1].eval_split
     figure = Figure(figsize=(9, 3.6), layout="constrained")
     canvas = FigureCanvasAgg(figure)
     figure.suptitle(title, fontsize="medium")
     loss_axes, accuracy_axes = figure.subplots(1, 2)
     for axes, quantity in ((loss_axes, "loss"), (accuracy_axes, "accuracy")):
-        train = [record[f"train_{quantity}"] for record in history]  # type: ignore[literal-required]
-        evaluated = [record[f"eval_{quantity}"] for record in history]  # type: ignore[literal-required]
+        train = [getattr(record, f"train_{quantity}") for record in history]
+        evaluated = [getattr(record, f"eval_{quantity}") for record in history]
         axes.plot(epochs, train, "o-", label="train")
         axes.plot(epochs, evaluated, "s-", label=split)
         axes.set(xlabel="epoch", ylabel=quantity)

@@ -5,19 +5,21 @@ import fnmatch
 import glob
 import itertools
 import json
-import math
 import os
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
-from typing import IO, Any
+from typing import IO
 
 from filelock import lock_descriptor
 
 from flax_imdb.config import ExperimentConfig, load_config
 from flax_imdb.data import Vocabulary
+from flax_imdb.distributed import on_main
 from flax_imdb.errors import InputError
 from flax_imdb.paths import check_utf8, exists, local_path, unreadable
+from flax_imdb.results import Result, Summary
+from flax_imdb.training import EpochRecord
 
 # What a run leaves; with --runs there is a folder seed-N for each.
 _LEFT_BY_A_RUN = (
@@ -32,16 +34,8 @@ _LEFT_BY_A_RUN = (
 )
 
 
-# What is read again of results, and what it must be.
-_RESULT = {"epochs": int, "note": str, "test_accuracy": float, "reported_step": int}
-_SUMMARY = {
-    **{"epochs": int, "note": str, "test_accuracy": float, "runs": int},
-    **{"test_accuracies": list, "test_accuracy_std": float},
-}
-
-
 class Workdir:
-    """The files of one run.
+    """The files of one run, which the first of several processes reads and writes for all.
 
     Attributes:
       path: the directory.
@@ -67,43 +61,42 @@ class Workdir:
         """Where the checkpoints are."""
         return self.path / "checkpoints"
 
+    @on_main
     def config(self) -> ExperimentConfig | None:
         """The experiment; None where none was started."""
         path = self.path / "config.json"
         return load_config(path) if exists(path) else None
 
+    @on_main
     def vocabulary(self) -> tuple[Vocabulary, str] | None:
         """The vocabulary and the fingerprint of its reviews; None where there is none yet."""
         path = self.path / "vocabulary.json"
         return Vocabulary.load(path) if exists(path) else None
 
-    def result(self, config: ExperimentConfig) -> dict[str, Any] | None:
-        """What a finished run of `config` came to; None where it has not finished."""
-        path = self.path / ("result.json" if config.runs == 1 else "summary.json")
-        try:
-            result: dict[str, Any] = json.loads(path.read_text())
-            kinds = _RESULT if config.runs == 1 else _SUMMARY
-            if not all(isinstance(result[name], kind) for name, kind in kinds.items()):
-                return None
-            if not math.isfinite(result["test_accuracy"]):
-                return None
-        except FileNotFoundError:
-            return None
-        except OSError as error:
-            raise unreadable(path, error) from None
-        except (ArithmeticError, LookupError, ValueError, TypeError, RecursionError):
-            return None  # It is made again from the checkpoints.
-        return result if result["epochs"] == config.training.epochs else None
+    @on_main
+    def result(self) -> Result | None:
+        """What the run came to; None where it has not finished, or what it left is damaged."""
+        text = self._read("result.json")
+        return None if text is None else Result.parse(text)
 
+    @on_main
+    def summary(self) -> Summary | None:
+        """What several runs came to; None as with `result`."""
+        text = self._read("summary.json")
+        return None if text is None else Summary.parse(text)
+
+    @on_main
+    def records(self) -> list[EpochRecord]:
+        """The lines of ``metrics.jsonl``."""
+        lines = (self._read("metrics.jsonl") or "").splitlines()
+        return [EpochRecord(**json.loads(line)) for line in lines]
+
+    @on_main
     def finished_epochs(self) -> int:
         """How many epochs ``metrics.jsonl`` has."""
-        try:
-            return len((self.path / "metrics.jsonl").read_bytes().splitlines())
-        except FileNotFoundError:
-            return 0
-        except OSError as error:
-            raise self._problem("read", error) from None
+        return len((self._read("metrics.jsonl") or "").splitlines())
 
+    @on_main
     def check_free(self) -> None:
         """Raise InputError where there is a run."""
         if not self._new and (left := self._left_by_a_run()):
@@ -112,11 +105,13 @@ class Workdir:
                 "it, `overwrite` deletes it"
             )
 
+    @on_main
     def check_own(self) -> None:
         """Raise InputError where what a run would have left is not a run's."""
         if self._left_by_a_run():
             load_config(self.path / "config.json")
 
+    @on_main
     def clear(self) -> None:
         """Delete what a run has left, and nothing else.
 
@@ -130,6 +125,7 @@ class Workdir:
         except OSError as error:
             raise self._problem("cleared", error) from None
 
+    @on_main
     def write(self, name: str, content: str | bytes) -> None:
         """Write a file, all of it or nothing.
 
@@ -155,6 +151,17 @@ class Workdir:
         Raises:
           InputError: it cannot be written, or another run holds it.
         """
+        with contextlib.ExitStack() as stack:
+            self.path = self._hold(stack)
+            yield
+
+    @on_main
+    def _hold(self, stack: contextlib.ExitStack) -> Path:
+        stack.enter_context(self._locked())
+        return self.path
+
+    @contextlib.contextmanager
+    def _locked(self) -> Iterator[None]:
         try:
             if self._new:
                 self.path = _make_new(self.path)
@@ -195,6 +202,15 @@ class Workdir:
             raise self._problem("written", error) from None
         if not there:
             raise InputError(f"`workdir` {self.path} was removed while the run wrote to it")
+
+    def _read(self, name: str) -> str | None:
+        """The text of a file, of which what is not UTF-8 is replaced; None where there is none."""
+        try:
+            return (self.path / name).read_bytes().decode(errors="replace")
+        except FileNotFoundError:
+            return None
+        except OSError as error:
+            raise unreadable(self.path / name, error) from None
 
     def _left_by_a_run(self) -> list[Path]:
         try:

@@ -1,18 +1,22 @@
 """Records of epochs that nothing was trained in."""
 
+from typing import Any
+
 from flax_imdb.training import EpochRecord
 
 
 def epochs(*steps: int, accuracies: tuple[float, ...] = ()) -> list[EpochRecord]:
     """Records of epochs that ended with these steps; accuracies are of validation rows."""
-    names = EpochRecord.__annotations__
+    zeros: dict[str, Any] = dict.fromkeys(EpochRecord.__annotations__, 0)
     return [
-        {  # type: ignore[misc]
-            **dict.fromkeys(names, 0),
-            "epoch": number + 1,
-            "step": step,
-            "eval_split": "validation" if accuracies else "test",
-            "eval_accuracy": accuracies[number] if accuracies else 0.5,
-        }
+        EpochRecord(
+            **{
+                **zeros,
+                "epoch": number + 1,
+                "step": step,
+                "eval_split": "validation" if accuracies else "test",
+                "eval_accuracy": accuracies[number] if accuracies else 0.5,
+            }
+        )
         for number, step in enumerate(steps)
     ]

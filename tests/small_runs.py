@@ -1,5 +1,6 @@
 """Runs on the tiny dataset of `fake_reviews`, which take a moment."""
 
+import dataclasses
 import io
 from pathlib import Path
 from typing import Any
@@ -10,8 +11,8 @@ import numpy as np
 from faults import untimed
 from rich.console import Console
 
-from flax_imdb import run
 from flax_imdb.config import ExperimentConfig
+from flax_imdb.experiment import train
 from flax_imdb.models import ModelConfig
 from flax_imdb.predict import load
 from flax_imdb.training import TrainConfig
@@ -38,8 +39,8 @@ def experiment(
 def quiet_train(config: ExperimentConfig, workdir: Path, **options: Any) -> tuple[dict, str]:
     """The result of training, and what was printed."""
     output = io.StringIO()
-    result = run.train(config, workdir, console=Console(file=output, width=200), **options)
-    return result, output.getvalue()
+    result = train(config, workdir, console=Console(file=output, width=200), **options)
+    return dataclasses.asdict(result), output.getvalue()
 
 
 def assert_same_run(workdir: Path, other: Path) -> None:

@@ -312,7 +312,7 @@ class TestSurroundings:
                 workdir.write("config.json", "{}")
                 started.append(workdir.path)
 
-        monkeypatch.setattr("flax_imdb.run.train", train)
+        monkeypatch.setattr("flax_imdb.experiment.train", train)
         for _ in range(3):
             assert cli.run(cli.train, ["--data-dir", str(reviews)], "train.py") == 0
         name = "runs/lstm-20000101-120000"
@@ -461,7 +461,7 @@ class TestBadInput:
         def interrupted(*args: object, **options: object) -> None:
             raise KeyboardInterrupt
 
-        monkeypatch.setattr("flax_imdb.run.train", interrupted)
+        monkeypatch.setattr("flax_imdb.experiment.train", interrupted)
         assert cli.run(cli.train, ["--workdir", "new"], "train.py") == 130
         said = capsys.readouterr().err
         assert said == "stopped by SIGINT before there was anything new to save\n"

@@ -15,7 +15,7 @@ import permissions
 import pytest
 
 from flax_imdb import devices
-from flax_imdb.devices import Processes, exchange, in_all, in_first, select_devices
+from flax_imdb.devices import select_devices
 from flax_imdb.errors import InputError
 
 HITS = """
@@ -173,36 +173,3 @@ def test_no_device_at_all_is_an_error_with_jaxs_reason(monkeypatch: pytest.Monke
     monkeypatch.setattr(jax, "devices", unknown)
     with pytest.raises(InputError, match="finds no device: Unable to initialize backend 'abacus'"):
         select_devices("auto")
-
-
-@pytest.mark.parametrize(
-    ("settings", "complaint"),
-    [
-        ({"coordinator": "host:1"}, "go together: `num_processes` is missing"),
-        ({"num_processes": 2, "process_id": 0}, "go together: `coordinator` is missing"),
-        ({"coordinator": "host", "num_processes": 2, "process_id": 0}, "host is no address"),
-        ({"coordinator": ":80", "num_processes": 2, "process_id": 0}, ":80 is no address"),
-        ({"coordinator": "a:99999", "num_processes": 2, "process_id": 0}, "a:99999 is no address"),
-        ({"coordinator": "a:1", "num_processes": 0, "process_id": 0}, "`num_processes` 0 is too"),
-        ({"coordinator": "a:1", "num_processes": 2, "process_id": -1}, "`process_id` -1 is too"),
-        ({"coordinator": "a:1", "num_processes": 2, "process_id": 2}, "counted from 0 to 1"),
-        ({"timeout": 0}, "`timeout` 0 is too small: 1 or more is needed"),
-        ({"timeout": 86_401}, "`timeout` 86401 is too large"),
-    ],
-)
-def test_flags_of_processes_that_make_no_sense_are_refused(
-    settings: dict[str, Any], complaint: str
-) -> None:
-    with pytest.raises(InputError, match=complaint):
-        Processes(**settings)
-
-
-def test_a_process_alone_exchanges_with_itself() -> None:
-    assert exchange({"a": (1, 2)}) == [{"a": (1, 2)}]
-    assert in_first(lambda: 3) == 3
-
-    def fail() -> None:
-        raise InputError("no")
-
-    with pytest.raises(InputError, match="no"):
-        in_all(fail)

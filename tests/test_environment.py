@@ -80,7 +80,8 @@ def test_a_run_that_goes_on_where_roundings_differ_says_so(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     shutil.copytree(finished, tmp_path, dirs_exist_ok=True)
-    monkeypatch.setattr(environment, "versions", lambda: {"jax": "0.99"})
+    versions = {**environment.versions(), "jax": "0.99"}
+    monkeypatch.setattr(environment, "versions", lambda: versions)
     quiet_train(experiment(reviews, epochs=2), tmp_path, resume=True)
     assert capsys.readouterr().err == (
         "warning: the run goes on in another environment, and rounds differently from here on: "

@@ -8,6 +8,7 @@ from typing import Any
 
 import matplotlib
 import pytest
+from epochs import epochs
 from rich.console import Console
 
 from flax_imdb import report
@@ -105,13 +106,7 @@ class TestNotebook:
         assert displayed == []
 
 
-RECORDS: Any = [
-    {
-        **{"epoch": epoch, "eval_split": "test", "train_loss": 0.5, "train_accuracy": 0.8},
-        **{"eval_loss": 0.6, "eval_accuracy": 0.7},
-    }
-    for epoch in (1, 2)
-]
+RECORDS = epochs(12, 24)
 
 
 class TestDrawCurves:

@@ -1,6 +1,5 @@
 """The directory of a run: who may write to it, and what happens when nobody can."""
 
-import json
 import os
 import shutil
 import subprocess
@@ -12,9 +11,7 @@ import fake_reviews
 import permissions
 import pytest
 
-from flax_imdb.config import ExperimentConfig
 from flax_imdb.errors import InputError
-from flax_imdb.training import TrainConfig
 from flax_imdb.workdir import Workdir
 
 HOLD = """
@@ -67,7 +64,7 @@ class TestUnreadable:
     READS = (
         ("config.json", Workdir.config),
         ("vocabulary.json", Workdir.vocabulary),
-        ("result.json", lambda workdir: workdir.result(ExperimentConfig())),
+        ("result.json", Workdir.result),
         ("metrics.jsonl", Workdir.finished_epochs),
     )
 
@@ -128,28 +125,6 @@ class TestWrite:
     def test_without_holding_it_is_refused(self, tmp_path: Path) -> None:
         with pytest.raises(RuntimeError, match="is written to and not held"):
             Workdir(tmp_path).write("result.json", "{}")
-
-
-class TestResult:
-    @pytest.mark.parametrize(
-        "content",
-        [
-            *("", "[]", "{}", "nan", '{"epochs": 3}', "\x00", '{"epochs": 2, "note": ""}'),
-            '{"epochs": 3, "note": "", "reported_step": 36, "test_accuracy": "much"}',
-            '{"epochs": 3, "note": "", "reported_step": 36, "test_accuracy": NaN}',
-            '{"epochs": 3, "note": "", "reported_step": [36], "test_accuracy": 0.5}',
-        ],
-    )
-    def test_a_damaged_one_is_none(self, tmp_path: Path, content: str) -> None:
-        (tmp_path / "result.json").write_text(content)
-        assert Workdir(tmp_path).result(ExperimentConfig()) is None
-
-    def test_of_fewer_epochs_is_none(self, tmp_path: Path) -> None:
-        result = {"epochs": 3, "note": "", "reported_step": 36, "test_accuracy": 0.5}
-        (tmp_path / "result.json").write_text(json.dumps(result))
-        assert Workdir(tmp_path).result(ExperimentConfig()) == result
-        more = ExperimentConfig(training=TrainConfig(epochs=4))
-        assert Workdir(tmp_path).result(more) is None
 
 
 READ_ONLY = """

@@ -12,7 +12,7 @@ import flax_imdb
 from flax_imdb import models
 from flax_imdb.data import Batching, Examples, Planned
 from flax_imdb.devices import make_mesh, select_devices, tune_process
-from flax_imdb.training import TrainConfig, Trainer, create_state
+from flax_imdb.training import TrainConfig, Trainer, create_state, one_late
 from peers import LEARNING_RATE, Contestant, Task
 
 
@@ -67,9 +67,8 @@ class FlaxImdb(Contestant):
     def train(self) -> None:
         """Train one step on each batch, as the command does."""
         steps = self._trainer.steps(self._state, self._examples, self._plan)
-        for state, metrics in steps:
+        for self._state, metrics in one_late(steps):
             jax.device_get(metrics)
-            self._state = state or self._state  # The last step's: earlier ones are consumed.
 
     def device_kind(self) -> str:
         """The name of the hardware, and how many of it."""

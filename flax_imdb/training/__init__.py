@@ -1,24 +1,19 @@
-"""Training: the state, the step, the loop over epochs, the checkpoints."""
+"""Training: the state, the step, epochs of steps, and what is kept of them."""
 
-from flax_imdb.training.interruption import Interruption, catch_signals
-from flax_imdb.training.loop import (
-    EpochRecord,
-    History,
-    Progress,
-    TrainConfig,
-    Trainer,
-    UnfinishedEpoch,
-    reported_epoch,
-)
+from flax_imdb.training.config import TrainConfig
+from flax_imdb.training.history import EpochRecord, History, UnfinishedEpoch
 from flax_imdb.training.metrics import Metrics, StepMetrics, compute_metrics, predict_labels
+from flax_imdb.training.preemption import Preemption, catch_signals
 from flax_imdb.training.state import TrainState, average_params, averaged, create_state
 from flax_imdb.training.step import apply_gradients, eval_step, sum_gradients, train_step
+from flax_imdb.training.trainer import Hook, Progress, Trainer, one_late
 
 __all__ = [
     "EpochRecord",
     "History",
-    "Interruption",
+    "Hook",
     "Metrics",
+    "Preemption",
     "Progress",
     "StepMetrics",
     "TrainConfig",
@@ -32,8 +27,8 @@ __all__ = [
     "compute_metrics",
     "create_state",
     "eval_step",
+    "one_late",
     "predict_labels",
-    "reported_epoch",
     "sum_gradients",
     "train_step",
 ]

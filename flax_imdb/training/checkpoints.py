@@ -1,4 +1,4 @@
-"""Checkpoints of a run: all that it takes to go on, kept with orbax, with digests of their own."""
+"""Checkpoints of a run: all that it takes to continue, kept with orbax, with checksums."""
 
 import dataclasses
 import logging
@@ -15,12 +15,12 @@ import jax
 import numpy as np
 from flax.traverse_util import flatten_dict
 
-from flax_imdb.devices import in_first, is_first
+from flax_imdb.distributed import is_main, on_main
 from flax_imdb.environment import difference
 from flax_imdb.errors import InputError, check_between
 from flax_imdb.paths import unreadable
-from flax_imdb.training.digests import check_digests, write_digests
-from flax_imdb.training.loop import History, UnfinishedEpoch, reported_epoch
+from flax_imdb.training.checksums import check_checksums, write_checksums
+from flax_imdb.training.history import History
 from flax_imdb.training.state import TrainState
 
 T = TypeVar("T")
@@ -79,15 +79,25 @@ class Restored(NamedTuple):
     """What `Checkpoints` read.
 
     Attributes:
-      state: in NumPy arrays: `Trainer.place` puts it where it belongs, and gives that of the first
-        process to the others, where it is the one that was given.
-      history: how it came about.
+      state: in NumPy arrays: `Trainer.place` puts it where it belongs.
+      history: of the training before it.
       refused: newer checkpoints that were not taken, and why, a line for each.
+      elsewhere: how the environment differs in which it was trained; None where it does not.
     """
 
     state: TrainState
     history: History
     refused: list[str]
+    elsewhere: str | None
+
+
+class _Read(NamedTuple):
+    """`Restored`, with what was saved of the state, which can be sent to other processes."""
+
+    saved: dict[str, Any]
+    history: History
+    refused: list[str]
+    elsewhere: str | None
 
 
 class Checkpoints:
@@ -100,10 +110,7 @@ class Checkpoints:
     `defaults` are the settings that a checkpoint of an older version does not name.
 
     A context manager: leaving it waits for what is being written. Of several processes the first
-    alone reads and writes.
-
-    Attributes:
-      elsewhere: how the environment differs in which the state that `resume` returned was trained.
+    alone reads and writes, and all get what it reads.
     """
 
     def __init__(
@@ -121,9 +128,9 @@ class Checkpoints:
         self._config = config
         self._last_save = time.monotonic()
         self._history = History()
-        self.elsewhere: str | None = None
-        in_first(lambda: self._open(read_only))
+        self._open(read_only)
 
+    @on_main
     def _open(self, read_only: bool) -> None:
         import orbax.checkpoint as ocp
 
@@ -163,7 +170,7 @@ class Checkpoints:
         """What was to be replaced when a process died, unless what replaces it is whole."""
         for replaced in self._directory.glob(f"{_REPLACED}*"):
             target = self._directory / replaced.name.removeprefix(_REPLACED)
-            if _is_whole(target):
+            if _is_intact(target):
                 shutil.rmtree(replaced)
             else:
                 shutil.rmtree(target, ignore_errors=True)
@@ -173,7 +180,7 @@ class Checkpoints:
         return self
 
     def __exit__(self, kind: type | None, *exception: object) -> None:
-        if not is_first():
+        if not is_main():
             return
         try:
             self._writing(self._manager.close)
@@ -184,13 +191,14 @@ class Checkpoints:
     def should_preserve(self, checkpoints: Sequence[Any], *, context: Any) -> list[bool]:
         """Which to keep, for orbax: the newest, and what the run stood for at each of them."""
         newest = [checkpoint.step for checkpoint in checkpoints][-self._config.keep_checkpoints :]
-        kept = {*newest, *(_reported_step(self._history, step) for step in newest)}
+        bests = (self._history.best(step) for step in newest)
+        kept = {*newest, *(best.step for best in bests if best is not None)}
         return [checkpoint.step in kept for checkpoint in checkpoints]
 
     def due(self, step: int) -> bool:
         """Whether it is time to save, after so many steps."""
         every, minutes = self._config.checkpoint_steps, self._config.checkpoint_minutes
-        return is_first() and (
+        return is_main() and (
             (every is not None and step % every == 0)
             or time.monotonic() - self._last_save >= 60 * minutes
         )
@@ -201,10 +209,10 @@ class Checkpoints:
         Raises:
           InputError: this, or the earlier one, cannot be written. Those before it are intact.
         """
-        if not is_first():
+        if not is_main():
             return
         step = int(state.step)
-        self._history = history
+        self._history = dataclasses.replace(history, epochs=list(history.epochs))
         args = self._ocp.args.Composite(
             state=self._ocp.args.StandardSave(_saved(state)),
             history=self._ocp.args.JsonSave(dataclasses.asdict(history)),
@@ -229,10 +237,10 @@ class Checkpoints:
         self._writing(save)
         self._last_save = time.monotonic()
 
+    @on_main
     def wait(self) -> None:
         """Wait until what was saved is on the disk; see `save`."""
-        if is_first():
-            self._writing(self._manager.wait_until_finished)
+        self._writing(self._manager.wait_until_finished)
 
     def _writing(self, function: Callable[[], T]) -> T:
         try:
@@ -256,48 +264,40 @@ class Checkpoints:
           InputError: there is none, although an epoch was finished; or other random numbers were
             drawn for it than are drawn here.
         """
-        restored = Restored(state, History(), [])
+        return _rebuilt(state, self._resume(state, finished))
 
-        def find() -> dict[str, Any]:
-            nonlocal restored
-            refused: dict[int, str] = {}
-            for step in reversed(self._manager.all_steps()):
-                try:
-                    restored = self._read(step, state)
-                    if (reported := _reported_step(restored.history, step)) not in (None, step):
-                        self._check(reported)
-                    break
-                except _RefusedError as error:
-                    refused[step] = str(error)
-            else:
-                restored, self.elsewhere = Restored(state, History(), []), None
-                if finished:
-                    raise InputError(
-                        f"{self._directory} has no whole checkpoint "
-                        f"({next(iter(refused.values()), 'it is empty')}), but {finished} epochs "
-                        "in metrics.jsonl had one: put it back, or begin again with `overwrite`"
-                    )
-            for step in refused:
-                self._move_aside(step)
-            return {
-                "history": dataclasses.asdict(restored.history),
-                "refused": list(refused.values()),
-            }
+    @on_main
+    def _resume(self, state: TrainState, finished: int) -> "_Read":
+        read = _Read({}, History(), [], None)
+        refused: dict[int, str] = {}
+        for step in reversed(self._manager.all_steps()):
+            try:
+                newest = self._read(step, state)
+                best = newest.history.best()
+                if best is not None and best.step != step:
+                    self._check(best.step)
+                read = newest
+                break
+            except _RefusedError as error:
+                refused[step] = str(error)
+        else:
+            if finished:
+                raise InputError(
+                    f"{self._directory} has no whole checkpoint "
+                    f"({next(iter(refused.values()), 'it is empty')}), but {finished} epochs "
+                    "in metrics.jsonl had one: put it back, or begin again with `overwrite`"
+                )
+        for step in refused:
+            self._move_aside(step)
+        return read._replace(refused=list(refused.values()))
 
-        # The history and what was refused are known to all processes, the state to the first.
-        found = in_first(find)
-        return Restored(restored.state, _history(found["history"]), found["refused"])
+    def restore(self, state: TrainState, step: int) -> Restored:
+        """The checkpoint of a step; see `resume`."""
+        return _rebuilt(state, self._restore(state, step))
 
-    def reported(self, state: TrainState, history: History) -> TrainState:
-        """The state of the epoch that a run stands for; see `Restored` and `load`."""
-        restored = state
-
-        def read() -> None:
-            nonlocal restored
-            restored = self._read(reported_epoch(history.epochs)["step"], state).state
-
-        in_first(read)
-        return restored
+    @on_main
+    def _restore(self, state: TrainState, step: int) -> "_Read":
+        return self._read(step, state)
 
     def load(self, state: TrainState, finished: int) -> TrainState | None:
         """The state of the epoch that the run stands for so far; None before the first one.
@@ -313,16 +313,16 @@ class Checkpoints:
         refused: dict[int, int] = {}
         while (newest := self._manager.latest_step()) is not None:
             try:
-                restored = self._read(newest, state)
-                if len(restored.history.epochs) < finished:
+                read = self._read(newest, state)
+                if len(read.history.epochs) < finished:
                     raise _RefusedError(
                         f"{self._directory} has no checkpoint of epoch {finished}, which was "
                         "finished: `resume` makes it again"
                     )
-                reported = _reported_step(restored.history, newest)
-                if reported not in (None, newest):
-                    restored = self._read(reported, state)
-                return None if reported is None else restored.state
+                best = read.history.best()
+                if best is not None and best.step != newest:
+                    read = self._read(best.step, state)
+                return None if best is None else _rebuilt(state, read).state
             except _RefusedError:
                 # A run that is under way may be about to write what is missing.
                 refused[newest] = refused.get(newest, 0) + 1
@@ -337,7 +337,7 @@ class Checkpoints:
             )
         return None
 
-    def _read(self, step: int, state: TrainState) -> Restored:
+    def _read(self, step: int, state: TrainState) -> "_Read":
         """Read a checkpoint that is whole.
 
         Raises:
@@ -364,8 +364,8 @@ class Checkpoints:
             )["state"]
             if int(saved["step"]) != step:
                 raise _RefusedError(f"{checkpoint} is that of step {int(saved['step'])}, renamed")
-            self.elsewhere = difference(identity.environment, self._identity.environment)
-            return Restored(state.replace(**saved), _history(described["history"]), [])
+            elsewhere = difference(identity.environment, self._identity.environment)
+            return _Read(saved, History.from_dict(described["history"]), [], elsewhere)
         except (InputError, MemoryError):
             raise
         except Exception as error:  # Not of its content, which is what was written.
@@ -373,7 +373,7 @@ class Checkpoints:
 
     def _check(self, step: int) -> None:
         try:
-            check_digests(self._directory / str(step))
+            check_checksums(self._directory / str(step))
         except InputError as error:
             raise _RefusedError(f"{self._name(step)} is damaged: {error}") from error
         except OSError as error:
@@ -411,14 +411,14 @@ class Checkpoints:
         self._manager.reload()
 
 
-def are_whole(directory: Path, reported: int) -> bool:
+def are_intact(directory: Path, reported: int) -> bool:
     """Whether the checkpoints that `Checkpoints.load` reads are as they were written.
 
     Raises:
       InputError: they cannot be read.
     """
     steps = [int(name) for name in _names(directory) if name.isdecimal()]
-    return all(_is_whole(directory / str(step)) for step in {reported, max(steps, default=-1)})
+    return all(_is_intact(directory / str(step)) for step in {reported, max(steps, default=-1)})
 
 
 def _names(directory: Path) -> list[str]:
@@ -431,9 +431,9 @@ def _names(directory: Path) -> list[str]:
         raise unreadable(directory, error) from None
 
 
-def _is_whole(checkpoint: Path) -> bool:
+def _is_intact(checkpoint: Path) -> bool:
     try:
-        check_digests(checkpoint)
+        check_checksums(checkpoint)
     except InputError:
         return False
     except OSError as error:
@@ -456,16 +456,20 @@ def _manager_class() -> Any:
 def _temporary_path_class() -> Any:
     from orbax.checkpoint.path import atomicity
 
-    class Digested(atomicity.AtomicRenameTemporaryPath):
-        """A checkpoint being written, under another name; then digested before others go."""
+    class Summed(atomicity.AtomicRenameTemporaryPath):
+        """A checkpoint being written, under another name; then summed before others go."""
 
         async def finalize(self) -> None:
             await super().finalize()
             path = Path(self.get_final())
             if path.name.isdecimal():  # Parts of a checkpoint are finalized in this way, too.
-                write_digests(path)
+                write_checksums(path)
 
-    return Digested
+    return Summed
+
+
+def _rebuilt(state: TrainState, read: _Read) -> Restored:
+    return Restored(state.replace(**read.saved) if read.saved else state, *read[1:])
 
 
 def _saved(state: TrainState) -> dict[str, Any]:
@@ -473,17 +477,6 @@ def _saved(state: TrainState) -> dict[str, Any]:
     saved = {"step": state.step, "params": state.params, "opt_state": state.opt_state}
     # A copy, since NumPy would look into memory that the next step writes to.
     return jax.tree.map(np.array, saved)
-
-
-def _reported_step(history: History, step: int) -> int | None:
-    """The step of the epoch that a run stood for at a `step`; None in its first epoch."""
-    epochs = [record for record in history.epochs if record["step"] <= step]
-    return reported_epoch(epochs)["step"] if epochs else None
-
-
-def _history(content: Mapping[str, Any]) -> History:
-    unfinished = content["unfinished"]
-    return History(content["epochs"], UnfinishedEpoch(**unfinished) if unfinished else None)
 
 
 def _shapes(params: Mapping[str, Any]) -> dict[tuple[str, ...], tuple[int, ...]]:

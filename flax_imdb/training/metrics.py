@@ -1,8 +1,11 @@
 """Loss and accuracy as weighted sums, which add up over batches and devices."""
 
-from typing import TypedDict
+import math
+from collections.abc import Mapping
+from typing import Any, TypedDict
 
 import jax.numpy as jnp
+import numpy as np
 import optax
 from jax.typing import ArrayLike
 from jaxtyping import Array, Float, Int
@@ -55,3 +58,14 @@ def compute_metrics(
         "correct": jnp.sum((predict_labels(logits) == labels).astype(jnp.float32) * weights),
         "examples": jnp.sum(weights),
     }
+
+
+def merge(sums: Mapping[str, Any], part: Mapping[str, Any]) -> dict[str, float]:
+    """The sums over both, in double precision on the host."""
+    return {name: sums[name] + float(np.sum(part[name], dtype=np.float64)) for name in sums}
+
+
+def compute(sums: Mapping[str, Any]) -> tuple[float, float]:
+    """Mean loss in nats, and accuracy."""
+    examples = float(sums["examples"]) or math.nan
+    return float(sums["loss"]) / examples, float(sums["correct"]) / examples

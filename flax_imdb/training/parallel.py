@@ -23,8 +23,8 @@ Tree = TypeVar("Tree")
 def make_train_step(mesh: Mesh, microbatches: int = 1) -> "SplitTrainStep | ShardedTrainStep":
     """`train_step` on a mesh, as is best there.
 
-    It is called with a state that lives in `home` (see `place`) and with this process's share of
-    the batch's rows, and returns what `train_step` does.
+    It is called with a state laid out as its `sharding` says (see `place`) and with this process's
+    share of the batch's rows, and returns what `train_step` does.
     """
     if on_cpus(mesh):
         return SplitTrainStep(mesh, microbatches)
@@ -35,13 +35,13 @@ class ShardedTrainStep:
     """`train_step` as one program on all devices, which adds their gradients up.
 
     Attributes:
-      home: how a state is laid out.
+      sharding: how a state is laid out.
       mapped: the step as a function of the state and the whole batch.
     """
 
     def __init__(self, mesh: Mesh, microbatches: int):
         self._mesh = mesh
-        self.home = replicated(mesh)
+        self.sharding = replicated(mesh)
         # Mapped by hand: asked to divide the recurrence by itself, XLA computes all of it on each
         # device, since the rows are not the leading axis there.
         self.mapped = jax.shard_map(
@@ -72,17 +72,17 @@ class SplitTrainStep:
     them, adds up what they have.
 
     Attributes:
-      home: how a state is laid out.
+      sharding: how a state is laid out.
     """
 
     def __init__(self, mesh: Mesh, microbatches: int):
         self._local = mesh.local_mesh
         self._firsts = first_of_each(mesh)
-        self.home = replicated(self._firsts)
+        self.sharding = replicated(self._firsts)
         gradients = partial(sum_gradients, microbatches=microbatches)
         self._gradients = Compiled(jax.jit(on_each_device(gradients, self._local)))
         self._update = Compiled(
-            jax.jit(self._apply, donate_argnums=0, out_shardings=(self.home, self.home))
+            jax.jit(self._apply, donate_argnums=0, out_shardings=(self.sharding, self.sharding))
         )
 
     @property
@@ -172,14 +172,14 @@ def on_each_device(function: Callable[..., Any], mesh: Mesh) -> Callable[..., An
     )
 
 
-def place(state: TrainState, home: NamedSharding) -> TrainState:
+def place(state: TrainState, sharding: NamedSharding) -> TrainState:
     """Lay a state out; where there are several processes, the first one's in all of them."""
     if jax.process_count() == 1:
-        return jax.device_put(state, home)
+        return jax.device_put(state, sharding)
     # Keys of random numbers travel as the integers that they are made of.
     raw = state.replace(dropout_key=jax.random.key_data(state.dropout_key))
     raw = multihost_utils.broadcast_one_to_all(jax.tree.map(np.asarray, raw))
-    raw = jax.device_put(raw, home)
+    raw = jax.device_put(raw, sharding)
     implementation = jax.random.key_impl(state.dropout_key)
     return raw.replace(dropout_key=jax.random.wrap_key_data(raw.dropout_key, impl=implementation))
 

@@ -29,9 +29,9 @@ from flax_imdb.training.checkpoints import (
     CheckpointConfig,
     Checkpoints,
     Identity,
-    are_whole,
+    are_intact,
 )
-from flax_imdb.training.digests import NAME, write_digests
+from flax_imdb.training.checksums import NAME, write_checksums
 
 IDENTITY = Identity({"arch": "lstm", "seed": 7}, "abc", ["<pad>", "<start>", "<unk>", "a"])
 
@@ -77,7 +77,7 @@ class TestSaving:
         run.step_ms.append(1 / 7)
         history = History(epochs(12, 24), run)
         save(tmp_path, template, (24, History(history.epochs)), (27, history))
-        state, restored, refused = resume(tmp_path, template)
+        state, restored, refused, _ = resume(tmp_path, template)
         assert_is(state, template, 27)
         jax.tree.map(np.testing.assert_array_equal, state.opt_state, template.opt_state)
         assert restored == history
@@ -99,19 +99,19 @@ class TestSaving:
     ) -> None:
         from flax_imdb.training import checkpoints as module
 
-        go_on, digest = threading.Event(), write_digests
+        go_on, digest = threading.Event(), write_checksums
 
         def when_told(directory: Path) -> None:
             assert go_on.wait(60)
             digest(directory)
 
-        monkeypatch.setattr(module, "write_digests", when_told)
+        monkeypatch.setattr(module, "write_checksums", when_told)
         with Checkpoints(tmp_path, IDENTITY) as checkpoints:
             checkpoints.save(at(template, 1), History())
-            assert not are_whole(tmp_path, 1)
+            assert not are_intact(tmp_path, 1)
             go_on.set()
             checkpoints.wait()
-            assert are_whole(tmp_path, 1)
+            assert are_intact(tmp_path, 1)
 
     def test_the_newest_and_what_the_run_stood_for_at_each_are_kept(
         self, template: TrainState, tmp_path: Path
@@ -203,7 +203,7 @@ class TestDamage:
         ):
             checkpoints.load(template, 2)
         assert "\n" not in str(raised.value)
-        state, history, (refused,) = resume(directory, template, finished=2)
+        state, history, (refused,), _ = resume(directory, template, finished=2)
         assert_is(state, template, 10)
         assert history == History(epochs(10))
         assert reason in refused
@@ -213,15 +213,15 @@ class TestDamage:
         assert_is(resume(directory, template).state, template, 20)
 
     @pytest.mark.parametrize("content", [None, "", "nonsense\n", "\udcff"])
-    def test_damaged_digests_are_refused_and_the_one_before_is_resumed(
+    def test_damaged_checksums_are_refused_and_the_one_before_is_resumed(
         self, directory: Path, template: TrainState, content: str | None
     ) -> None:
-        """A process killed between the checkpoint and its digests leaves it without them."""
+        """A process killed between the checkpoint and its checksums leaves it without them."""
         if content is None:
             (directory / "20" / NAME).unlink()
         else:
             (directory / "20" / NAME).write_bytes(os.fsencode(content))
-        state, _, (refused,) = resume(directory, template, finished=2)
+        state, _, (refused,), _ = resume(directory, template, finished=2)
         assert_is(state, template, 10)
         assert "/20 is damaged: it" in refused
 
@@ -243,7 +243,7 @@ class TestDamage:
             with denied, Checkpoints(directory, IDENTITY, read_only=True) as checkpoints:
                 checkpoints.load(template, 2)
             with denied:
-                are_whole(directory, 20)
+                are_intact(directory, 20)
         assert sorted(os.listdir(directory)) == ["10", "20"]
         shutil.copytree(directory / "20", directory / "replaced-20")
         with permissions.denied(directory / "20" / NAME), denied:
@@ -254,7 +254,7 @@ class TestDamage:
         self, directory: Path, template: TrainState
     ) -> None:
         (directory / "10").rename(directory / "30")
-        state, _, (refused,) = resume(directory, template, finished=2)
+        state, _, (refused,), _ = resume(directory, template, finished=2)
         assert_is(state, template, 20)
         assert refused.endswith("/30 is that of step 10, renamed")
 
@@ -315,7 +315,7 @@ class TestDamage:
         saved = [(10, History(ends[:1])), (20, History(ends)), (25, History(ends))]
         save(tmp_path, template, *saved)
         flip(tmp_path / "20" / "state" / "manifest.ocdbt")
-        state, history, refused = resume(tmp_path, template, finished=2)
+        state, history, refused, _ = resume(tmp_path, template, finished=2)
         assert_is(state, template, 10)
         assert history == History(ends[:1])
         assert len(refused) == 2
@@ -323,7 +323,7 @@ class TestDamage:
             Checkpoints(tmp_path, IDENTITY) as checkpoints,
             pytest.raises(InputError, match="/20 is damaged: it has no SHA256SUMS"),
         ):
-            checkpoints.reported(template, History(ends))
+            checkpoints.restore(template, 20)
 
     def test_another_model_than_the_run_ended_with_is_not_loaded(
         self, directory: Path, template: TrainState
@@ -352,7 +352,7 @@ class TestDamage:
             raise OSError(24, "Too many open files")
 
         with monkeypatch.context() as patch:
-            patch.setattr("flax_imdb.training.checkpoints.check_digests", fail)
+            patch.setattr("flax_imdb.training.checkpoints.check_checksums", fail)
             with pytest.raises(InputError, match=r"/20 cannot be read: Too many open files"):
                 resume(directory, template, finished=2)
         assert_is(resume(directory, template, finished=2).state, template, 20)
@@ -374,7 +374,7 @@ class TestDamage:
     ) -> None:
         for step in (10, 20):
             (directory / str(step) / NAME).unlink()
-        state, history, refused = resume(directory, template, finished=0)
+        state, history, refused, _ = resume(directory, template, finished=0)
         assert state is template
         assert history == History()
         assert len(refused) == 2
@@ -439,7 +439,7 @@ with t.Checkpoints(Path(sys.argv[1]), t.IDENTITY) as checkpoints:
         def fail(directory: Path) -> None:
             raise OSError(28, "No space left on device")
 
-        monkeypatch.setattr(module, "write_digests", fail)
+        monkeypatch.setattr(module, "write_checksums", fail)
 
         def save_and(error: Exception | None) -> None:
             with Checkpoints(tmp_path, IDENTITY) as checkpoints:
@@ -449,7 +449,7 @@ with t.Checkpoints(Path(sys.argv[1]), t.IDENTITY) as checkpoints:
 
         with pytest.raises(ZeroDivisionError):
             save_and(ZeroDivisionError())
-        monkeypatch.setattr(module, "write_digests", fail)
+        monkeypatch.setattr(module, "write_checksums", fail)
         for path in tmp_path.iterdir():
             path.rename(path.with_name("x"))
         with pytest.raises(InputError, match="No space left on device; the earlier ones are"):

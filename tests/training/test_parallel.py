@@ -97,12 +97,12 @@ def sharded_by_jit(state: TrainState, shown: list[Batch]) -> tuple[Any, list[Any
 
 def as_on_accelerators(state: TrainState, shown: list[Batch]) -> tuple[Any, list[Any]]:
     step = ShardedTrainStep(make_mesh(jax.devices()[:DEVICES]), microbatches=2)
-    return run(step, place(state, step.home), shown)
+    return run(step, place(state, step.sharding), shown)
 
 
 def as_on_cpus(state: TrainState, shown: list[Batch]) -> tuple[Any, list[Any]]:
     step = SplitTrainStep(make_mesh(jax.devices()[:DEVICES]), microbatches=2)
-    return run(step, place(state, step.home), shown)
+    return run(step, place(state, step.sharding), shown)
 
 
 @functools.cache
@@ -147,7 +147,7 @@ def test_each_accelerator_computes_its_share_alone(arch: str) -> None:
     mesh = make_mesh(jax.devices()[:DEVICES])
     step = ShardedTrainStep(mesh, microbatches=1)
     batch, state = batches()[0], new_state(arch)
-    compiled = jax.jit(step.mapped).lower(place(state, step.home), batch).compile()
+    compiled = jax.jit(step.mapped).lower(place(state, step.sharding), batch).compile()
     collectives = re.findall(r" (all-\w+|collective-\w+|reduce-scatter)\(", compiled.as_text())
     assert set(collectives) == {"all-reduce"}
     rows = len(batch["labels"]) // DEVICES
@@ -159,7 +159,8 @@ def test_each_accelerator_computes_its_share_alone(arch: str) -> None:
 ON_SEVERAL_HOSTS = """
 import json, sys
 import jax, numpy as np
-from flax_imdb.devices import Processes, join, make_mesh, select_devices
+from flax_imdb.devices import make_mesh, select_devices
+from flax_imdb.distributed import Processes, join
 join(Processes(coordinator=sys.argv[1], num_processes=2, process_id=int(sys.argv[2]), timeout=60))
 devices = select_devices("cpu")
 import test_parallel as here
@@ -170,7 +171,7 @@ shares = [
     {name: rows.reshape(2, -1, *rows.shape[1:])[part] for name, rows in batch.items()}
     for batch in here.batches()
 ]
-params, history = here.run(step, place(here.new_state(sys.argv[3]), step.home), shares)
+params, history = here.run(step, place(here.new_state(sys.argv[3]), step.sharding), shares)
 np.savez(sys.argv[4], *jax.tree.leaves((params, history)))
 """
 

@@ -12,7 +12,15 @@ from types import SimpleNamespace
 
 import pytest
 
-from flax_imdb import DataConfig, ExperimentConfig, ModelConfig, TrainConfig, models, predict, run
+from flax_imdb import (
+    DataConfig,
+    ExperimentConfig,
+    ModelConfig,
+    TrainConfig,
+    experiment,
+    models,
+    predict,
+)
 
 ROOT = Path(__file__).parents[2]
 PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").glob("*.md"))]
@@ -48,11 +56,11 @@ def test_the_example_of_training_from_python_trains_what_it_says(
 ) -> None:
     trained: list[ExperimentConfig] = []
 
-    def train(config: ExperimentConfig, workdir: str, device: str) -> dict[str, float]:
+    def train(config: ExperimentConfig, workdir: str, device: str) -> SimpleNamespace:
         trained.append(config)
-        return {"test_accuracy": 0.5}
+        return SimpleNamespace(test_accuracy=0.5)
 
-    monkeypatch.setattr(run, "train", train)
+    monkeypatch.setattr(experiment, "train", train)
     monkeypatch.setattr(predict, "load", lambda workdir: SimpleNamespace(predict=list))
     example, *_ = code("docs/training.md")
     exec(example, {"__name__": "example"})

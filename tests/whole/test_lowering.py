@@ -70,8 +70,8 @@ def test_the_commands_step_with_all_options_is_translated_for_eight_devices(plat
     step = ShardedTrainStep(mesh, microbatches=2)  # type: ignore[arg-type]
     compiled = jax.jit(
         step.mapped,
-        in_shardings=(step.home, NamedSharding(mesh, PartitionSpec("batch"))),
-        out_shardings=step.home,
+        in_shardings=(step.sharding, NamedSharding(mesh, PartitionSpec("batch"))),
+        out_shardings=step.sharding,
     )
     exported = jax.export.export(compiled, platforms=[platform])(state, batch)
     assert exported.nr_devices == 8

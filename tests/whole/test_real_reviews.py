@@ -10,9 +10,9 @@ from rich.console import Console
 
 from flax_imdb.config import ExperimentConfig
 from flax_imdb.data import Batching, DataConfig, load_dataset
+from flax_imdb.experiment import train
 from flax_imdb.models import ModelConfig
 from flax_imdb.predict import load
-from flax_imdb.run import train
 from flax_imdb.training import TrainConfig
 
 
@@ -49,11 +49,11 @@ def test_a_run_learns_and_its_model_evaluates_and_predicts(
         training=TrainConfig(epochs=3, learning_rate=5e-3),
     )
     result = train(config, tmp_path, console=Console(file=io.StringIO()))
-    assert result["dataset"] == "imdb_reviews"
+    assert result.dataset == "imdb_reviews"
     losses = [json.loads(line)["train_loss"] for line in (tmp_path / "metrics.jsonl").open()]
     assert losses[-1] < 0.9 * losses[0]
-    assert result["test_accuracy"] > 0.6
+    assert result.test_accuracy > 0.6
     model = load(tmp_path)
-    assert model.evaluate() == (result["test_loss"], result["test_accuracy"])
+    assert model.evaluate() == (result.test_loss, result.test_accuracy)
     good, bad = model.predict(["wonderful, one of the best", "the worst, a terrible waste of time"])
     assert good.probability > bad.probability

@@ -17,7 +17,7 @@ from flax_imdb.config import load_config
 from flax_imdb.errors import InputError
 from flax_imdb.predict import load
 from flax_imdb.report import TrainingReport
-from flax_imdb.training import Progress
+from flax_imdb.training import Progress, Trainer
 from flax_imdb.training.checkpoints import CheckpointConfig
 
 RESULT_KEYS = {
@@ -340,6 +340,14 @@ class TestRefusals:
         assert result["epochs"] == 1
 
 
+def test_a_loss_that_is_not_finite_in_an_evaluation_ends_the_run(
+    reviews: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(Trainer, "evaluate", lambda *args: (float("nan"), 0.5))
+    with pytest.raises(InputError, match="the loss on the test split after epoch 1 is nan: in a"):
+        quiet_train(experiment(reviews), tmp_path)
+
+
 class TestSynthetic:
     def test_every_file_says_that_the_reviews_are_synthetic(
         self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
@@ -383,7 +391,7 @@ class TestCheckpoints:
         monkeypatch.undo()
         steps = {int(p.name) for p in (tmp_path / "checkpoints").glob("[0-9]*")}
         assert steps == {STEPS, 15, 20}
-        # A process that is killed between a checkpoint and its digests leaves such a one.
+        # A process that is killed between a checkpoint and its checksums leaves such a one.
         (tmp_path / "checkpoints" / "20" / "SHA256SUMS").unlink()
         _, console = quiet_train(experiment(reviews, epochs=3), tmp_path, resume=True)
         said = capsys.readouterr().err

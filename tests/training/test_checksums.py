@@ -1,4 +1,4 @@
-"""The digests of a checkpoint's files."""
+"""The checksums of a checkpoint's files."""
 
 import subprocess
 from pathlib import Path
@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from flax_imdb.errors import InputError
-from flax_imdb.training.digests import NAME, check_digests, write_digests
+from flax_imdb.training.checksums import NAME, check_checksums, write_checksums
 
 
 class TestDigests:
@@ -14,8 +14,8 @@ class TestDigests:
         (tmp_path / "b").mkdir()
         for name in ("a", "b/a file"):
             (tmp_path / name).write_text(name)
-        write_digests(tmp_path)
-        check_digests(tmp_path)
+        write_checksums(tmp_path)
+        check_checksums(tmp_path)
         done = subprocess.run(
             ["sha256sum", "-c", NAME], cwd=tmp_path, capture_output=True, check=True
         )
@@ -23,8 +23,8 @@ class TestDigests:
 
     def test_a_directory_in_the_place_of_a_file_is_refused(self, tmp_path: Path) -> None:
         (tmp_path / "a").write_text("a")
-        write_digests(tmp_path)
+        write_checksums(tmp_path)
         (tmp_path / "a").unlink()
         (tmp_path / "a").mkdir()
         with pytest.raises(InputError, match="its file a is missing"):
-            check_digests(tmp_path)
+            check_checksums(tmp_path)

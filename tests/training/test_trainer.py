@@ -12,7 +12,7 @@ from flax_imdb import models
 from flax_imdb.data import Batch, Batching, Dataset, Examples, Planned, Vocabulary
 from flax_imdb.devices import make_mesh
 from flax_imdb.errors import InputError
-from flax_imdb.training import History, TrainConfig, Trainer, averaged, create_state, reported_epoch
+from flax_imdb.training import History, TrainConfig, Trainer, averaged, create_state
 
 
 def few_reviews() -> Dataset:
@@ -32,18 +32,19 @@ def few_reviews() -> Dataset:
 
 
 def trained(arch: str, devices: int) -> tuple[Any, list[Any], np.ndarray]:
-    """Parameters, records and predictions after two epochs; the last batch is half empty."""
+    """Parameters, metrics and predictions after two epochs; the last batch is half empty."""
     model_config = models.ModelConfig(arch=arch, embedding_features=4, features=6)
     state = create_state(models.build(model_config, vocab_size=30), learning_rate=1e-2, seed=0)
     trainer = Trainer(make_mesh(jax.devices()[:devices]), Batching(8, 12, multiple_of=devices))
     state = trainer.place(state)
-    dataset, records = few_reviews(), []
-    config = TrainConfig(epochs=2, batch_size=8)
-    states = trainer.train(state, dataset, config, History())
-    for state, history in states:
-        records.append(history.epochs[-1])
-        params, predictions = jax.device_get(state.params), trainer.predict(state, dataset.test)
-    return params, records, predictions
+    dataset, metrics = few_reviews(), []
+    for number in range(2):
+        history = History(epochs(*range(number)))
+        state = trainer.train_epoch(state, dataset.train, history, TrainConfig(batch_size=8))
+        assert history.unfinished is not None
+        metrics.append((*history.unfinished.means, *trainer.evaluate(state, dataset.test)))
+    predictions = trainer.predict(state, dataset.test)
+    return jax.device_get((state.params, state.step)), metrics, predictions
 
 
 class Poisoned(Batching):
@@ -77,8 +78,9 @@ class TestNotFinite:
         model = models.build(models.ModelConfig(embedding_features=4, features=6), vocab_size=30)
         state = trainer.place(create_state(model, learning_rate=1e-2, seed=0))
         config = TrainConfig(epochs=1, batch_size=8, **settings)
-        *_, (state, history) = trainer.train(state, few_reviews(), config, History())
-        return jax.device_get(state.params), history.epochs[0]
+        history = History()
+        state = trainer.train_epoch(state, few_reviews().train, history, config)
+        return jax.device_get(state.params), history.unfinished
 
     def test_a_step_ends_the_run_and_its_rows_are_named(self) -> None:
         with pytest.raises(InputError) as raised:
@@ -95,39 +97,25 @@ class TestNotFinite:
 
     @pytest.mark.parametrize("devices", [1, 2])
     def test_a_step_is_skipped_and_counted_where_that_is_asked_for(self, devices: int) -> None:
-        params, record = self.trained((0, 3), devices, skip_nonfinite=True)
-        assert (record["step"], record["skipped_steps"]) == (7, 2)
-        assert np.isfinite(record["train_loss"])
-        assert 0 <= record["train_accuracy"] <= 1
+        params, epoch = self.trained((0, 3), devices, skip_nonfinite=True)
+        assert (epoch.steps, epoch.skipped_steps) == (7, 2)
+        loss, accuracy = epoch.means
+        assert np.isfinite(loss)
+        assert 0 <= accuracy <= 1
         assert all(np.isfinite(leaf).all() for leaf in jax.tree.leaves(params))
 
     def test_an_epoch_of_no_other_steps_ends_the_run(self) -> None:
         with pytest.raises(InputError, match="epoch 1 had no step with a finite loss"):
             self.trained(tuple(range(7)), skip_nonfinite=True)
 
-    def test_an_evaluation_ends_the_run(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        monkeypatch.setattr(Trainer, "evaluate", lambda *args: (float("nan"), 0.5))
-        with pytest.raises(
-            InputError, match="the loss on the test split after epoch 1 is nan: in a"
-        ):
-            self.trained(())
-
-
-def test_a_plan_of_no_batches_is_no_step() -> None:
-    model = models.build(models.ModelConfig(embedding_features=4, features=6), vocab_size=30)
-    trainer = Trainer(make_mesh(jax.devices()[:1]), Batching(8, 12))
-    state = trainer.place(create_state(model, learning_rate=1e-2, seed=0))
-    assert list(trainer.steps(state, few_reviews().train, [])) == []
-
 
 def test_the_averaged_parameters_are_evaluated_and_predict() -> None:
     model = models.build(models.ModelConfig(embedding_features=4, features=6), vocab_size=30)
     trainer, dataset = Trainer(make_mesh(jax.devices()[:2]), Batching(8, 12)), few_reviews()
     first = create_state(model, learning_rate=1e-2, seed=0, averaging=3)
-    states = trainer.train(trainer.place(first), dataset, TrainConfig(epochs=1), History())
-    ((state, history),) = states
+    state = trainer.train_epoch(trainer.place(first), dataset.train, History(), TrainConfig())
     last, average = (each.replace(opt_state=()) for each in (state, averaged(state)))
-    evaluated = tuple(history.epochs[0][name] for name in ("eval_loss", "eval_accuracy"))
+    evaluated = trainer.evaluate(state, dataset.test)
     assert evaluated == trainer.evaluate(average, dataset.test)
     assert evaluated != trainer.evaluate(last, dataset.test)
     predicted, expected = (trainer.predict(each, dataset.test) for each in (state, average))
@@ -135,16 +123,38 @@ def test_the_averaged_parameters_are_evaluated_and_predict() -> None:
 
 
 def test_epochs_on_several_devices_are_those_on_one() -> None:
-    params, records, predictions = trained("lstm_dropout", devices=1)
-    others, other_records, other_predictions = trained("lstm_dropout", devices=4)
+    params, metrics, predictions = trained("lstm_dropout", devices=1)
+    others, other_metrics, other_predictions = trained("lstm_dropout", devices=4)
     jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, atol=1e-5), others, params)
     np.testing.assert_allclose(other_predictions, predictions, atol=1e-5)
-    for ours, theirs in zip(records, other_records, strict=True):
-        assert ours["step"] == theirs["step"]
-        for name in ("train_loss", "train_accuracy", "eval_loss", "eval_accuracy"):
-            np.testing.assert_allclose(theirs[name], ours[name], rtol=1e-5)  # type: ignore[literal-required]
+    np.testing.assert_allclose(other_metrics, metrics, rtol=1e-5)
 
 
-def test_the_first_of_the_best_epochs_is_reported() -> None:
-    assert reported_epoch(epochs(1, 2, 3, accuracies=(0.5, 0.9, 0.9)))["epoch"] == 2
-    assert reported_epoch(epochs(1, 2, 3))["epoch"] == 3
+class Recorded:
+    """A hook that is due after some steps, and notes what it is called with."""
+
+    def __init__(self, *steps: int):
+        self.steps = steps
+        self.asked: list[int] = []
+        self.called: list[tuple[int, int]] = []
+
+    def due(self, step: int) -> bool:
+        self.asked.append(step)
+        return step in self.steps
+
+    def __call__(self, state: Any, history: History) -> None:
+        assert history.unfinished is not None
+        self.called.append((int(state.step), history.unfinished.steps))
+
+
+def test_a_hook_is_asked_after_every_step_and_sees_state_and_history_of_the_one_it_is_due_at() -> (
+    None
+):
+    """Not after the last one of an epoch, whose evaluation comes first."""
+    model = models.build(models.ModelConfig(embedding_features=4, features=6), vocab_size=30)
+    trainer = Trainer(make_mesh(jax.devices()[:1]), Batching(8, 12))
+    state = trainer.place(create_state(model, learning_rate=1e-2, seed=0))
+    hook = Recorded(2, 3, 7)
+    trainer.train_epoch(state, few_reviews().train, History(), TrainConfig(), hooks=[hook])
+    assert hook.asked == [1, 2, 3, 4, 5, 6, 7]
+    assert hook.called == [(2, 2), (3, 3)]

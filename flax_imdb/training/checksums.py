@@ -1,4 +1,4 @@
-"""Digests of the files of a directory, by which damage is noticed."""
+"""Checksums of the files of a directory, by which damage is noticed."""
 
 import hashlib
 import os
@@ -9,17 +9,17 @@ from flax_imdb.errors import InputError
 NAME = "SHA256SUMS"
 
 
-def write_digests(directory: Path) -> None:
+def write_checksums(directory: Path) -> None:
     """Write the SHA-256 of each file below `directory`, as coreutils's ``sha256sum`` does."""
     lines = [f"{_digest(directory / name)}  {name}\n" for name in sorted(_files(directory))]
     (directory / NAME).write_text("".join(lines))
 
 
-def check_digests(directory: Path) -> None:
-    """Compare the files below `directory` with what `write_digests` wrote.
+def check_checksums(directory: Path) -> None:
+    """Compare the files below `directory` with what `write_checksums` wrote.
 
     Raises:
-      InputError: a file has other bytes, is missing, or has come since; or there are no digests.
+      InputError: a file has other bytes, is missing, or has come since; or there are no checksums.
       OSError: they cannot be read now, which says nothing of what they are.
     """
     try:

@@ -13,7 +13,7 @@ from types import FrameType
 import jax
 from jax.experimental import multihost_utils
 
-from flax_imdb.errors import Interrupted
+from flax_imdb.errors import Preempted
 
 # Those that there are: Windows has no SIGHUP.
 _SIGNALS = tuple(
@@ -23,7 +23,7 @@ _SIGNALS = tuple(
 )
 
 
-class Interruption:
+class Preemption:
     """Whether a signal has asked this run to stop; made by `catch_signals`.
 
     Of several processes it is enough that one is asked: all of them stop at the same step, by
@@ -60,9 +60,9 @@ class Interruption:
         return [each for each in self._signals if not (self.several and each == signal.SIGTERM)]
 
     def check(self) -> None:
-        """Raise Interrupted if it is time to stop."""
+        """Raise Preempted if it is time to stop."""
         if self.requested():
-            raise Interrupted(self._signal)
+            raise Preempted(self._signal)
 
     def receive(self, number: int, frame: FrameType | None) -> None:
         """The signals' handler."""
@@ -78,19 +78,19 @@ class Interruption:
 
 
 @contextlib.contextmanager
-def catch_signals() -> Iterator[Interruption]:
+def catch_signals() -> Iterator[Preemption]:
     """While in it, SIGTERM, SIGINT and SIGHUP are noted for the run to stop when it can.
 
     The second one ends the process at once. One that is ignored stays ignored. In a thread that is
     not the main one, which gets no signals, nothing is caught.
     """
-    interruption = Interruption()
+    preemption = Preemption()
     if threading.current_thread() is not threading.main_thread():
-        yield interruption
+        yield preemption
         return
-    before = {number: signal.signal(number, interruption.receive) for number in interruption.caught}
+    before = {number: signal.signal(number, preemption.receive) for number in preemption.caught}
     try:
-        yield interruption
+        yield preemption
     finally:
         _restore(before)
 

@@ -15,7 +15,7 @@ import pytest
 from faults import untimed
 from small_runs import STEPS, assert_same_run, experiment, quiet_train
 
-from flax_imdb.errors import Interrupted
+from flax_imdb.errors import Preempted
 from flax_imdb.predict import load
 from flax_imdb.report import TrainingReport
 from flax_imdb.training import Progress, Trainer, catch_signals
@@ -77,7 +77,7 @@ class TestSignals:
         """
         interrupt(number, step)
         handlers = [signal.getsignal(each) for each in CAUGHT]
-        with pytest.raises(Interrupted) as raised:
+        with pytest.raises(Preempted) as raised:
             quiet_train(experiment(reviews, epochs=3), tmp_path)
         assert raised.value.signal == number
         assert str(raised.value) == f"stopped by {number.name}"
@@ -102,13 +102,13 @@ class TestSignals:
         )
         evaluate = Trainer.evaluate
 
-        def evaluate_test(self: Trainer, state: Any, examples: Any, interruption: Any) -> Any:
+        def evaluate_test(self: Trainer, state: Any, examples: Any, after_batch: Any) -> Any:
             if len(examples) == 40:
                 os.kill(os.getpid(), signal.SIGTERM)
-            return evaluate(self, state, examples, interruption)
+            return evaluate(self, state, examples, after_batch)
 
         monkeypatch.setattr(Trainer, "evaluate", evaluate_test)
-        with pytest.raises(Interrupted):
+        with pytest.raises(Preempted):
             quiet_train(config, tmp_path)
         assert not (tmp_path / "result.json").exists()
         monkeypatch.undo()
@@ -128,7 +128,7 @@ class TestSignals:
         config = experiment(reviews, epochs=1)
         quiet_train(config, tmp_path / "one")
         interrupt(signal.SIGTERM, 5)
-        with pytest.raises(Interrupted):
+        with pytest.raises(Preempted):
             quiet_train(config, tmp_path / "both")
         monkeypatch.undo()
         monkeypatch.setattr(devices, "_ROWS_PER_CPU", 2)
@@ -143,9 +143,9 @@ class TestSignals:
         code = """
 import os, signal
 from flax_imdb.training import catch_signals
-with catch_signals() as interruption:
+with catch_signals() as preemption:
     os.kill(os.getpid(), signal.SIGINT)
-    assert interruption.requested()
+    assert preemption.requested()
     print("first", flush=True)
     os.kill(os.getpid(), signal.SIGTERM)
     print("second")
@@ -163,9 +163,9 @@ with catch_signals() as interruption:
 import os, signal
 from flax_imdb.training import catch_signals
 os.dup2(os.open("/dev/full", os.O_WRONLY), 2)
-with catch_signals() as interruption:
+with catch_signals() as preemption:
     os.kill(os.getpid(), signal.SIGINT)
-    assert interruption.requested()
+    assert preemption.requested()
 """
         subprocess.run([sys.executable, "-c", code], check=True)
 
@@ -174,12 +174,12 @@ with catch_signals() as interruption:
         """As SIGHUP is under nohup, and SIGINT in a shell script's `command &`."""
         before = signal.signal(number, signal.SIG_IGN)
         try:
-            with catch_signals() as interruption:
+            with catch_signals() as preemption:
                 os.kill(os.getpid(), number)
-                assert not interruption.requested()
+                assert not preemption.requested()
                 assert signal.getsignal(number) == signal.SIG_IGN
                 os.kill(os.getpid(), next(each for each in CAUGHT if each != number))
-                assert interruption.requested()
+                assert preemption.requested()
                 assert signal.getsignal(number) == signal.SIG_IGN
         finally:
             signal.signal(number, before)
@@ -188,8 +188,8 @@ with catch_signals() as interruption:
         requested: list[bool] = []
 
         def in_thread() -> None:
-            with catch_signals() as interruption:
-                requested.append(interruption.requested())
+            with catch_signals() as preemption:
+                requested.append(preemption.requested())
 
         handler = signal.getsignal(signal.SIGTERM)
         thread = threading.Thread(target=in_thread)

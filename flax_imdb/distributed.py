@@ -1,0 +1,270 @@
+"""The one place that knows that a run may have several processes.
+
+Each process runs the same code. What the first one alone does is marked `on_main`, and every
+process gets its result, or its error.
+"""
+
+import contextlib
+import contextvars
+import dataclasses
+import functools
+import os
+import pickle
+import socket
+import sys
+import threading
+from collections.abc import Callable
+from typing import Any, ParamSpec, TypeVar
+
+import jax
+import numpy as np
+from jax._src.clusters import ClusterEnv
+from jax.experimental import multihost_utils
+
+from flax_imdb.errors import InputError, check_between
+from flax_imdb.watch import Watch
+
+# Whether the caller is already in the first process alone.
+_alone: contextvars.ContextVar[bool] = contextvars.ContextVar("alone", default=False)
+
+P = ParamSpec("P")
+T = TypeVar("T")
+
+# More than any cluster runs.
+MAX_PROCESSES = 2**20
+
+
+@dataclasses.dataclass(frozen=True)
+class Processes:
+    """Which of several processes this one is, where a run has more than one.
+
+    Attributes:
+      distributed: Be one of the processes of a job on Slurm, Open MPI, GKE or a TPU pod, which says
+        how many there are and which one this is.
+      coordinator: HOST:PORT of process 0, which all can reach, where no such job says so.
+      num_processes: Number of processes, with `coordinator`.
+      process_id: Which of them this is, from 0, with `coordinator`.
+      timeout: Seconds to wait for the other processes to start, and for one that stops answering,
+        for which it is 10 at least.
+    """
+
+    distributed: bool = False
+    coordinator: str | None = None
+    num_processes: int | None = None
+    process_id: int | None = None
+    timeout: int = 120
+
+    def __post_init__(self) -> None:
+        check_between("timeout", self.timeout, 1, 86_400)
+        by_hand = {
+            "`coordinator`": self.coordinator,
+            "`num_processes`": self.num_processes,
+            "`process_id`": self.process_id,
+        }
+        missing = [name for name, value in by_hand.items() if value is None]
+        if missing and len(missing) < len(by_hand):
+            raise InputError(f"{', '.join(by_hand)} go together: {missing[0]} is missing")
+        if self.coordinator is None or self.num_processes is None or self.process_id is None:
+            return
+        host, _, port = self.coordinator.rpartition(":")
+        if not host or not port.isdecimal() or not 0 < int(port) < 2**16:
+            raise InputError(
+                f"`coordinator` {self.coordinator} is no address: HOST:PORT is needed, such as "
+                "10.0.0.1:1234"
+            )
+        check_between("num_processes", self.num_processes, 1, MAX_PROCESSES)
+        check_between("process_id", self.process_id, 0)
+        if self.process_id >= self.num_processes:
+            raise InputError(
+                f"`process_id` {self.process_id} is too large: the {self.num_processes} processes "
+                f"are counted from 0 to {self.num_processes - 1}"
+            )
+
+
+_watch: Watch | None = None
+
+
+def join(processes: Processes) -> None:
+    """Meet the other processes of a run, if it has any; before JAX has started.
+
+    From then on `jax.devices` has the devices of all of them. Where the others do not come within
+    the timeout this process ends with a line that says so, and status 2: JAX's own way is to abort.
+    Where one of them is lost later, it ends with a line and status 1 (see `flax_imdb.watch`).
+
+    Raises:
+      InputError: it cannot be told who the others are.
+    """
+    global _watch
+    if not processes.distributed and processes.coordinator is None:
+        return
+    if processes.process_id == 0:
+        _check_free_port(str(processes.coordinator))
+
+    where = processes.coordinator or "the coordinator of the cluster"
+
+    def give_up() -> None:
+        print(
+            f"error: not all processes met at {where} within {processes.timeout} s: each must be "
+            "started, name the same coordinator and reach it",
+            file=sys.stderr,
+            flush=True,
+        )
+        os._exit(2)
+
+    jax.config.update("jax_enable_preemption_service", True)  # See `flax_imdb.training.Preemption`.
+    timer = threading.Timer(processes.timeout, give_up)
+    timer.daemon = True
+    timer.start()
+    try:
+        coordinator, count, number = _find(processes)
+        watch = Watch(processes.timeout)
+        # JAX's own timeouts come after ours, since it aborts; it checks at half of this one.
+        late = 3 * processes.timeout + 60
+        jax.distributed.initialize(
+            watch.relay(coordinator) if number else coordinator,
+            count,
+            number,
+            initialization_timeout=late,
+            heartbeat_timeout_seconds=late,
+            shutdown_timeout_seconds=late,
+        )
+    finally:
+        timer.cancel()
+    watch.start()
+    _watch = watch
+
+
+def leave() -> None:
+    """Part from the other processes, if there are any; for a program whose work is done.
+
+    One that is lost from here on is none of its business.
+    """
+    if _watch is not None and is_one_of_several():
+        _watch.leave()
+        # An error is of another process, too.
+        with contextlib.suppress(Exception):
+            jax.distributed.shutdown()
+
+
+def _find(processes: Processes) -> tuple[str, int, int]:
+    """The coordinator's address, how many processes there are, and which one this is.
+
+    Raises:
+      InputError: it cannot be told.
+    """
+    coordinator = processes.coordinator or os.environ.get("JAX_COORDINATOR_ADDRESS")
+    count, number = processes.num_processes, processes.process_id
+    problem = "none is there"
+    if processes.distributed:
+        try:
+            # What `jax.distributed.initialize` does first, and has no public name for.
+            coordinator, count, number, _ = ClusterEnv.auto_detect_unset_distributed_params(
+                coordinator, count, number, None, None, processes.timeout
+            )
+        except ValueError as error:
+            problem = str(error)
+    if coordinator is None or count is None or number is None:
+        raise InputError(
+            f"`distributed` finds no cluster that it knows ({problem}): "
+            "give `coordinator`, `num_processes` and `process_id`"
+        )
+    return coordinator, count, number
+
+
+def _check_free_port(coordinator: str) -> None:
+    """Raise InputError where another program has the port, of which JAX would die."""
+    port = int(coordinator.rpartition(":")[2])
+    with socket.socket(socket.AF_INET6 if socket.has_ipv6 else socket.AF_INET) as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind(("", port))
+        except OSError as error:
+            raise InputError(
+                f"`coordinator` {coordinator} cannot be used: {error.strerror}"
+            ) from None
+
+
+def is_one_of_several() -> bool:
+    """Whether this process has met others; does not start JAX."""
+    return jax.distributed.is_initialized()
+
+
+def is_main() -> bool:
+    """Whether this is the process that writes files and speaks to the user."""
+    return jax.process_index() == 0
+
+
+def all_gather(value: T) -> list[T]:
+    """The `value` of every process, in their order; anything that can be pickled.
+
+    All processes must call it, and no step may be under way.
+    """
+    if jax.process_count() == 1:
+        return [value]
+    data = np.frombuffer(pickle.dumps(value), np.uint8)
+    sizes = multihost_utils.process_allgather(np.int32(len(data)))
+    padded = np.pad(data, (0, int(sizes.max()) - len(data)))
+    gathered = multihost_utils.process_allgather(padded)
+    return [pickle.loads(bytes(one[:size])) for one, size in zip(gathered, sizes, strict=True)]
+
+
+def everywhere(function: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
+    """Call a function in every process; the InputError of one is raised in all.
+
+    See `all_gather`.
+    """
+    if jax.process_count() == 1:
+        return function(*args, **kwargs)
+    error = None
+    try:
+        result = function(*args, **kwargs)
+    except InputError as raised:
+        error = raised
+    messages = all_gather(None if error is None else str(error))
+    if error is not None:
+        raise error
+    for process, message in enumerate(messages):
+        if message is not None:
+            raise InputError(f"in process {process}: {message}")
+    return result
+
+
+def on_main(function: Callable[P, T]) -> Callable[P, T]:
+    """Decorator: the function runs in the first process alone, and all return what it returns.
+
+    An InputError is raised in all of them. It may call others of its kind. See `all_gather`.
+    """
+
+    @functools.wraps(function)
+    def call(*args: P.args, **kwargs: P.kwargs) -> T:
+        if _alone.get() or not is_one_of_several():
+            return function(*args, **kwargs)
+        result, error = None, None
+        if is_main():
+            token = _alone.set(True)
+            try:
+                result = function(*args, **kwargs)
+            except InputError as raised:
+                error = raised
+            finally:
+                _alone.reset(token)
+        result, message = all_gather((result, None if error is None else str(error)))[0]
+        if error is not None:
+            raise error
+        if message is not None:
+            raise InputError(message)
+        return result  # type: ignore[return-value]
+
+    return call
+
+
+def check_agreement(values: dict[str, Any]) -> None:
+    """Raise InputError where the processes have different values; names are for the message."""
+    first, *others = all_gather(values)
+    for process, theirs in enumerate(others, start=1):
+        for name, value in first.items():
+            if theirs.get(name) != value:
+                raise InputError(
+                    f"the processes disagree: {name} is {value} in process 0 and "
+                    f"{theirs.get(name)} in process {process}"
+                )

@@ -1,0 +1,429 @@
+"""An experiment from its configuration to its result, in a workdir of its own."""
+
+import dataclasses
+import json
+import math
+import os
+import statistics
+from collections.abc import Iterator
+
+import jax
+from rich.console import Console
+
+from flax_imdb import distributed, environment
+from flax_imdb.config import (
+    MAY_CHANGE,
+    ExperimentConfig,
+    dump_config,
+    identity,
+    identity_of_old,
+    settings,
+)
+from flax_imdb.data import Dataset, load_dataset
+from flax_imdb.devices import DeviceName, kind, make_mesh, select_devices
+from flax_imdb.errors import InputError, Preempted, warn
+from flax_imdb.report import ProgramConsole, Report, count_parameters, draw_curves
+from flax_imdb.results import Result, Summary
+from flax_imdb.training import (
+    EpochRecord,
+    History,
+    Preemption,
+    Trainer,
+    TrainState,
+    catch_signals,
+)
+from flax_imdb.training.checkpoints import CheckpointConfig, Checkpoints, Identity, are_intact
+from flax_imdb.training.trainer import ADVICE
+from flax_imdb.workdir import Workdir
+
+
+@environment.fixed_settings()
+def train(
+    config: ExperimentConfig,
+    workdir: str | os.PathLike[str] | Workdir,
+    *,
+    device: DeviceName = "auto",
+    resume: bool = False,
+    overwrite: bool = False,
+    checkpoints: CheckpointConfig = CheckpointConfig(),
+    console: Console | None = None,
+) -> Result | Summary:
+    """Train an experiment and leave its files in `workdir`.
+
+    While it trains, SIGTERM, SIGINT and SIGHUP make it save and stop, if this is the main thread.
+
+    Args:
+      config: the experiment.
+      workdir: where the files go; created if need be.
+      device: which devices to train on, all there are of that kind. After
+        `flax_imdb.distributed.join` those of all processes, each of which makes this same call.
+      resume: continue the run in `workdir` after its newest intact checkpoint; start it where there
+        is none. Its settings must be those of `config`, but for `flax_imdb.config.MAY_CHANGE`.
+      overwrite: delete the run in `workdir` first.
+      checkpoints: when to save, and what to keep.
+      console: where progress is shown (default: standard output).
+
+    Returns:
+      What ``result.json`` says, or with several runs ``summary.json``.
+
+    Raises:
+      InputError: something of this cannot be done, or goes wrong. Checkpoints are kept then.
+      Preempted: a signal asked it to stop; `resume` continues it.
+    """
+    files = workdir if isinstance(workdir, Workdir) else Workdir(workdir)
+    devices = select_devices(device, config.training.batch_size)
+    report = Report(console or ProgramConsole(quiet=not distributed.is_main()))
+    _check_agreement(config, resume=resume, overwrite=overwrite)
+    config = _settle(config, files, report, resume=resume, overwrite=overwrite)
+    if resume and (finished := _finished(files, config)) is not None:
+        report.result(finished)
+        return finished
+    distributed.everywhere(_check, config, devices)  # Before anything is written.
+    dataset = distributed.everywhere(load_dataset, config.data)
+    distributed.check_agreement(
+        {"`dataset`": dataset.name, "the reviews' fingerprint": dataset.fingerprint}
+    )
+    report.note(dataset.note)
+    config = _found(config, dataset)
+    with files.hold():
+        if overwrite:
+            files.clear()
+        elif not resume:
+            files.check_free()  # Again: another run may have come and gone meanwhile.
+        train_it = _train_once if config.runs == 1 else _train_several
+        result = train_it(config, dataset, devices, files, checkpoints, report)
+        report.result(result)
+        if isinstance(result, Result):
+            _draw(files, result)
+    return result
+
+
+def _train_once(
+    config: ExperimentConfig,
+    dataset: Dataset,
+    devices: list[jax.Device],
+    workdir: Workdir,
+    checkpoint_config: CheckpointConfig,
+    report: Report,
+) -> Result:
+    training = config.training
+    trainer = Trainer(make_mesh(devices), config.batching(len(devices)), training.microbatches)
+    state = config.create_state()
+    report.start(config, dataset, devices, state, workdir)
+    _begin(workdir, config, dataset)
+    of_run = Identity(
+        identity(config),
+        dataset.fingerprint,
+        dataset.vocabulary.words,
+        environment.describe(devices),
+    )
+    with (
+        catch_signals() as preemption,
+        Checkpoints(
+            workdir.checkpoints, of_run, checkpoint_config, defaults=identity_of_old()
+        ) as checkpoints,
+        report.epochs(training.epochs),
+    ):
+        state, history, *_ = restored = checkpoints.resume(state, workdir.finished_epochs())
+        state = trainer.place(state)
+        report.resumed(restored)
+        _go_on(workdir, config, dataset, history)
+        saving = _Saving(checkpoints, workdir, preemption)
+        while len(history.epochs) < training.epochs:
+            state = trainer.train_epoch(
+                state, dataset.train, history, training, hooks=[saving], on_step=report.step
+            )
+            record = _evaluate_epoch(trainer, state, dataset, history, saving)
+            history = History([*history.epochs, record])
+            saving.save(state, history)
+            checkpoints.wait()
+            workdir.write("metrics.jsonl", _lines(history.epochs))
+            report.epoch(record)
+            preemption.check()
+        best = history.best()
+        assert best is not None
+        if best is not history.epochs[-1]:
+            state = trainer.place(checkpoints.restore(state, best.step).state)
+        test = best.eval_loss, best.eval_accuracy
+        if best.eval_split != "test":
+            test = trainer.evaluate(state, dataset.test, preemption.check)
+    preemption.check()  # Another seed may be next.
+    result = _result(config, dataset, devices, state, history, test)
+    workdir.write("result.json", result.dump())
+    return result
+
+
+class _Saving:
+    """Saves the state between two steps: from time to time, and before a preemption."""
+
+    def __init__(self, checkpoints: Checkpoints, workdir: Workdir, preemption: Preemption):
+        self._checkpoints = checkpoints
+        self._workdir = workdir
+        self.preemption = preemption
+
+    def due(self, step: int) -> bool:
+        """Whether to save; asked alike in all processes, which agree on a preemption."""
+        stop = self.preemption.requested()
+        return self._checkpoints.due(step) or stop
+
+    def __call__(self, state: TrainState, history: History) -> None:
+        """Save, and stop if that was asked for."""
+        self.save(state, history)
+        self.preemption.check()
+
+    def save(self, state: TrainState, history: History) -> None:
+        """Save, unless the directory is no longer this run's."""
+        if distributed.is_main():
+            self._workdir.check_held()
+        self._checkpoints.save(state, history)
+
+
+def _evaluate_epoch(
+    trainer: Trainer, state: TrainState, dataset: Dataset, history: History, saving: _Saving
+) -> EpochRecord:
+    """The record of the epoch that has been trained."""
+    validate = len(dataset.validation) > 0
+    split = "validation" if validate else "test"
+    examples = dataset.validation if validate else dataset.test
+    try:
+        loss, accuracy = trainer.evaluate(state, examples, saving.preemption.check)
+    except Preempted:
+        saving.save(state, history)
+        raise
+    number, trained = len(history.epochs) + 1, history.unfinished
+    assert trained is not None
+    if not math.isfinite(loss):
+        raise InputError(f"the loss on the {split} split after epoch {number} is {loss}: {ADVICE}")
+    train_loss, train_accuracy = trained.means
+    return EpochRecord(
+        dataset=dataset.name,
+        epoch=number,
+        step=int(state.step),
+        skipped_steps=trained.skipped_steps,
+        train_loss=train_loss,
+        train_accuracy=train_accuracy,
+        eval_split=split,
+        eval_loss=loss,
+        eval_accuracy=accuracy,
+        seconds=trained.seconds,
+        compile_seconds=trained.compile_seconds,
+        step_ms_median=statistics.median(trained.step_ms),
+        examples_per_second=len(dataset.train) / (trained.seconds - trained.compile_seconds),
+    )
+
+
+def _train_several(
+    config: ExperimentConfig,
+    dataset: Dataset,
+    devices: list[jax.Device],
+    workdir: Workdir,
+    checkpoints: CheckpointConfig,
+    report: Report,
+) -> Summary:
+    for _, directory in _seeds(config, workdir):
+        _check_reviews(directory, dataset)
+    workdir.write("config.json", dump_config(config))
+    results = []
+    for once, directory in _seeds(config, workdir):
+        with directory.hold():
+            result = _finished(directory, once)
+            if result is None:
+                report.seed(once.training.seed)
+                result = _train_once(once, dataset, devices, directory, checkpoints, report)
+                _draw(directory, result)
+        assert isinstance(result, Result)
+        results.append(result)
+    accuracies = [result.test_accuracy for result in results]
+    same = ("arch", "dataset", "note", "device", "devices", "epochs", "padding", "precision")
+    summary = Summary(
+        **{name: getattr(results[0], name) for name in same},
+        runs=config.runs,
+        seeds=[result.seed for result in results],
+        test_accuracy=statistics.mean(accuracies),
+        test_accuracy_std=statistics.stdev(accuracies),
+        test_accuracies=accuracies,
+        test_losses=[result.test_loss for result in results],
+        train_seconds=[result.train_seconds for result in results],
+        step_ms_median=statistics.median(result.step_ms_median for result in results),
+        versions=results[0].versions,
+    )
+    workdir.write("summary.json", summary.dump())
+    return summary
+
+
+def _seeds(
+    config: ExperimentConfig, workdir: Workdir
+) -> Iterator[tuple[ExperimentConfig, Workdir]]:
+    """The experiment of each seed of several runs, and where it is."""
+    for seed in range(config.training.seed, config.training.seed + config.runs):
+        training = dataclasses.replace(config.training, seed=seed)
+        once = dataclasses.replace(config, training=training, runs=1)
+        yield once, Workdir(workdir.path / f"seed-{seed}")
+
+
+def _check_agreement(config: ExperimentConfig, **options: bool) -> None:
+    """Raise InputError where the processes differ; the reviews may be elsewhere in each."""
+    here = environment.versions()
+    by_name = settings(config) | options
+    del by_name["data_dir"]
+    distributed.check_agreement(
+        # The versions first: another one may have other settings.
+        {f"the version of {name}": here[name] for name in ("flax_imdb", "jax")}
+        | {f"`{name}`": value for name, value in by_name.items()}
+    )
+
+
+def _settle(
+    config: ExperimentConfig, workdir: Workdir, report: Report, *, resume: bool, overwrite: bool
+) -> ExperimentConfig:
+    """The experiment to train: a run's that is resumed, with what may change of `config`.
+
+    Raises:
+      InputError: `workdir` does not allow it.
+    """
+    if resume and overwrite:
+        raise InputError("`resume` keeps the run and `overwrite` deletes it: give one of them")
+    if overwrite:
+        workdir.check_own()
+    elif not resume:
+        workdir.check_free()
+    elif (started := workdir.config()) is not None:
+        return _continued(config, started)
+    else:
+        report.say(f"no run in {workdir.path} yet: starting one, with the settings that are given")
+    return config
+
+
+def _continued(config: ExperimentConfig, saved: ExperimentConfig) -> ExperimentConfig:
+    """The experiment to continue: `saved`, but for what `config` may have another value of."""
+    if config.training.epochs < saved.training.epochs:
+        raise InputError(
+            f"`epochs` {config.training.epochs} is fewer than the run has: "
+            f"{saved.training.epochs} or more is needed to `resume` it"
+        )
+    data = config.data
+    if data.dataset == "auto":
+        data = dataclasses.replace(data, dataset=saved.data.dataset)
+    if data.data_dir is None:
+        data = dataclasses.replace(data, data_dir=saved.data.data_dir)
+    config = dataclasses.replace(config, data=data)
+    theirs = identity(saved)
+    for name, value in identity(config).items():
+        if value != theirs[name]:
+            may_change = ", ".join(f"`{name}`" for name in MAY_CHANGE)
+            raise InputError(
+                f"`{name}` {value} is not what the run was started with ({theirs[name]}): `resume` "
+                f"may only change {may_change}, `device` and how checkpoints are kept"
+            )
+    return config
+
+
+def _check(config: ExperimentConfig, devices: list[jax.Device]) -> None:
+    """Raise InputError unless the experiment can be computed on these devices."""
+    if len(devices) > config.training.batch_size:
+        raise InputError(
+            f"`batch_size` {config.training.batch_size} is too small for {len(devices)} devices: "
+            "each needs a row"
+        )
+    with jax.default_device(devices[0]):
+        jax.eval_shape(config.create_state)
+
+
+def _found(config: ExperimentConfig, dataset: Dataset) -> ExperimentConfig:
+    """The experiment on the reviews that were found, whatever "auto" would find later."""
+    location = os.path.abspath(dataset.location) if dataset.location else None
+    data = dataclasses.replace(config.data, dataset=dataset.name, data_dir=location)
+    return dataclasses.replace(config, data=data)
+
+
+def _check_reviews(workdir: Workdir, dataset: Dataset) -> None:
+    """Raise InputError where a run in `workdir` was started on other reviews."""
+    if (vocabulary := workdir.vocabulary()) is not None:
+        dataset.check_same(vocabulary[1])
+
+
+def _begin(workdir: Workdir, config: ExperimentConfig, dataset: Dataset) -> None:
+    _check_reviews(workdir, dataset)
+    if workdir.config() is None:
+        # At once: a run that dies from here on is resumed with these settings.
+        workdir.write("config.json", dump_config(config))
+
+
+def _go_on(workdir: Workdir, config: ExperimentConfig, dataset: Dataset, history: History) -> None:
+    # Not before: a run that cannot be continued is left as it was.
+    workdir.write("config.json", dump_config(config))
+    vocabulary = dataset.vocabulary.dump(dataset=dataset.name, fingerprint=dataset.fingerprint)
+    workdir.write("vocabulary.json", vocabulary)
+    workdir.write("metrics.jsonl", _lines(history.epochs))
+
+
+def _finished(workdir: Workdir, config: ExperimentConfig) -> Result | Summary | None:
+    """What a run came to; None where it has not finished, or what it left is damaged."""
+    result = workdir.result() if config.runs == 1 else workdir.summary()
+    if result is None or result.epochs != config.training.epochs:
+        return None
+    if isinstance(result, Summary):
+        intact = all(_finished(directory, once) for once, directory in _seeds(config, workdir))
+    else:
+        intact = workdir.vocabulary() is not None and distributed.on_main(are_intact)(
+            workdir.checkpoints, result.reported_step
+        )
+    return result if intact else None
+
+
+def _result(
+    config: ExperimentConfig,
+    dataset: Dataset,
+    devices: list[jax.Device],
+    state: TrainState,
+    history: History,
+    test: tuple[float, float],
+) -> Result:
+    best, epochs = history.best(), history.epochs
+    assert best is not None
+    test_loss, test_accuracy = test
+    return Result(
+        arch=config.model.arch,
+        dataset=dataset.name,
+        note=dataset.note,
+        device=kind(devices[0]),
+        device_kind=devices[0].device_kind,
+        devices=len(devices),
+        processes=jax.process_count(),
+        cpus=os.cpu_count(),
+        epochs=config.training.epochs,
+        reported_epoch=best.epoch,
+        reported_step=best.step,
+        skipped_steps=sum(record.skipped_steps for record in epochs),
+        seed=config.training.seed,
+        padding=config.data.padding,
+        precision=config.model.precision,
+        batch_size=config.training.batch_size,
+        train_examples=len(dataset.train),
+        validation_examples=len(dataset.validation),
+        test_examples=len(dataset.test),
+        parameters=count_parameters(state.params),
+        test_accuracy=test_accuracy,
+        test_loss=test_loss,
+        validation_accuracy=best.eval_accuracy if best.eval_split == "validation" else None,
+        train_seconds=sum(record.seconds for record in epochs),
+        compile_seconds=sum(record.compile_seconds for record in epochs),
+        step_ms_median=statistics.median(record.step_ms_median for record in epochs),
+        versions=environment.versions(),
+    )
+
+
+@distributed.on_main
+def _draw(workdir: Workdir, result: Result) -> None:
+    """Leave the picture of a finished run, if it can be drawn: the result does not depend on it."""
+    title = f"{result.arch} on {result.dataset}: test accuracy {result.test_accuracy:.2%}"
+    if result.note:
+        title += "\nSYNTHETIC REVIEWS: accuracy means nothing for IMDB"
+    try:
+        workdir.write("curves.png", draw_curves(workdir.records(), title))
+    except Exception as error:  # Of matplotlib's, any.
+        warn(f"no curves.png in {workdir.path}: {type(error).__name__}: {error}")
+
+
+def _lines(epochs: list[EpochRecord]) -> str:
+    return "".join(json.dumps(dataclasses.asdict(record)) + "\n" for record in epochs)

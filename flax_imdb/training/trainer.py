@@ -1,0 +1,235 @@
+"""Epochs of training steps, evaluations and predictions on the devices of a mesh."""
+
+import statistics
+import time
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any, NamedTuple, Protocol, TypeVar
+
+import jax
+import numpy as np
+from jax.sharding import Mesh
+
+from flax_imdb.data import Batch, Batching, Examples, Planned
+from flax_imdb.devices import by_row, replicated
+from flax_imdb.distributed import all_gather
+from flax_imdb.errors import InputError
+from flax_imdb.training.config import TrainConfig
+from flax_imdb.training.history import History, UnfinishedEpoch
+from flax_imdb.training.metrics import Metrics, StepMetrics, compute, merge
+from flax_imdb.training.parallel import (
+    Compiled,
+    local_copy,
+    make_train_step,
+    on_each_device,
+    place,
+)
+from flax_imdb.training.state import TrainState, averaged
+from flax_imdb.training.step import eval_step, predict_step
+
+T = TypeVar("T")
+
+ADVICE = "in a new run a smaller `learning_rate` or `clip_norm` may prevent it"
+"""What to say of a loss or gradient that is not finite."""
+
+
+class Hook(Protocol):
+    """What is to happen between two training steps."""
+
+    def due(self, step: int) -> bool:
+        """Whether to be called after so many steps of the run; asked after every step."""
+
+    def __call__(self, state: TrainState, history: History) -> None:
+        """Look at the newest state, whose buffers are donated to the next step."""
+
+
+class Progress(NamedTuple):
+    """Where an epoch stands.
+
+    Attributes:
+      epoch: its number, from 1.
+      step: steps done of this epoch.
+      steps: steps of this epoch.
+      loss: mean over the epoch so far.
+      accuracy: mean over the epoch so far.
+      step_ms: median time of a step so far, in milliseconds.
+    """
+
+    epoch: int
+    step: int
+    steps: int
+    loss: float
+    accuracy: float
+    step_ms: float
+
+
+class Trainer:
+    """Trains and evaluates states of one model on the devices of a mesh.
+
+    Where those are of several processes, each has a trainer and calls the same methods in the same
+    order.
+
+    Attributes:
+      mesh: the devices.
+      batching: how examples become batches.
+    """
+
+    def __init__(self, mesh: Mesh, batching: Batching, microbatches: int = 1):
+        self.mesh = mesh
+        self.batching = batching
+        self._local = mesh.local_mesh
+        self._train_step = make_train_step(mesh, microbatches)
+        self._eval_step = Compiled(jax.jit(on_each_device(eval_step, self._local)))
+        self._predict_step = Compiled(jax.jit(predict_step, out_shardings=by_row(self._local)))
+
+    def place(self, state: TrainState) -> TrainState:
+        """Put a state where the steps look for it; that of the first process in all of them."""
+        return place(state, self._train_step.sharding)
+
+    def steps(
+        self, state: TrainState, examples: Examples, plan: Sequence[Planned]
+    ) -> Iterator[tuple[TrainState, StepMetrics]]:
+        """Start a training step on each planned batch, and yield what it will come to.
+
+        `state` comes from `place`. Each state is donated to the step after it.
+        """
+        for planned in plan:
+            state, metrics = self._train_step(state, self._share(examples, planned))
+            yield state, metrics
+
+    def train_epoch(
+        self,
+        state: TrainState,
+        examples: Examples,
+        history: History,
+        config: TrainConfig,
+        *,
+        hooks: Sequence[Hook] = (),
+        on_step: Callable[[Progress], None] = lambda progress: None,
+    ) -> TrainState:
+        """Train the epoch after those of `history`, or what is left of it, and note it there.
+
+        Args:
+          state: where to start; its buffers are donated to the first step.
+          examples: what to train on.
+          history: what `state` has behind it; its unfinished epoch is updated.
+          config: for the seed of the order, and what to do with steps that are not finite.
+          hooks: what to do between steps.
+          on_step: called after each step.
+
+        Returns:
+          The state after the epoch, which is yet to be evaluated.
+
+        Raises:
+          InputError: a loss or gradient is not finite.
+        """
+        number = len(history.epochs) + 1
+        plan = self.batching.plan_epoch(examples, seed=config.seed, epoch=number)
+        epoch = history.unfinished = history.unfinished or UnfinishedEpoch()
+        steps_before = int(state.step) - epoch.steps
+        clock = _Clock(self._train_step)
+
+        def count(planned: Planned, metrics: StepMetrics) -> None:
+            metrics = jax.device_get(metrics)  # Waits for the step.
+            finite = epoch.count(metrics, *clock.lap())
+            if not finite and not config.skip_nonfinite:
+                step, rows = steps_before + epoch.steps, examples.ids[planned.indices]
+                raise InputError(_nonfinite(step, number, metrics, rows))
+            recent = statistics.median(epoch.step_ms[-99:])
+            on_step(Progress(number, epoch.steps, len(plan), *epoch.means, recent))
+
+        waiting: tuple[Planned, StepMetrics] | None = None
+        left = plan[epoch.steps :]
+        steps = zip(left, self.steps(state, examples, left), strict=True)
+        for step, (planned, (state, metrics)) in enumerate(steps, start=epoch.steps + 1):
+            if waiting is not None:  # One step late, so that no device waits for the host.
+                count(*waiting)
+            waiting = planned, metrics
+            due = [hook for hook in hooks if hook.due(steps_before + step)]
+            if due or step == len(plan):
+                count(*waiting)
+                waiting = None
+            if step < len(plan):
+                for hook in due:
+                    hook(state, history)
+        if epoch.skipped_steps == len(plan):
+            raise InputError(f"epoch {number} had no step with a finite loss and gradient")
+        return state
+
+    def evaluate(
+        self,
+        state: TrainState,
+        examples: Examples,
+        after_batch: Callable[[], None] = lambda: None,
+    ) -> tuple[float, float]:
+        """Mean loss in nats and accuracy of `state` on `examples`.
+
+        `after_batch` is called after each batch; what it raises ends the evaluation.
+        """
+        sums = dict.fromkeys(Metrics.__annotations__, 0.0)
+        plan = self.batching.plan_evaluation(examples)
+        for metrics in one_late(self._on_each(self._eval_step, state, examples, plan)):
+            after_batch()
+            sums = merge(sums, jax.device_get(metrics))  # Over this process's devices.
+        total = dict.fromkeys(sums, 0.0)
+        for part in all_gather(sums):
+            total = merge(total, part)
+        return compute(total)
+
+    def predict(self, state: TrainState, examples: Examples) -> np.ndarray:
+        """Probabilities float32 [examples, classes]; with one logit, that of label 1.
+
+        For one process alone.
+        """
+        plan = self.batching.plan_evaluation(examples)
+        batches = one_late(self._on_each(self._predict_step, state, examples, plan))
+        probabilities = [
+            np.asarray(batch)[: len(planned.indices)]
+            for planned, batch in zip(plan, batches, strict=True)
+        ]
+        order = np.concatenate([planned.indices for planned in plan])
+        return np.concatenate(probabilities)[np.argsort(order)]
+
+    def _on_each(
+        self, step: Compiled, state: TrainState, examples: Examples, plan: list[Planned]
+    ) -> Iterator[Any]:
+        """Start a step on each planned batch of `examples`; its results follow in that order."""
+        state = local_copy(averaged(state).replace(opt_state=()))
+        state = jax.device_put(state, replicated(self._local))
+        for planned in plan:
+            yield step(state, jax.device_put(self._share(examples, planned), by_row(self._local)))
+
+    def _share(self, examples: Examples, planned: Planned) -> Batch:
+        """This process's rows of a batch."""
+        return self.batching.make(examples, planned, (jax.process_index(), jax.process_count()))
+
+
+class _Clock:
+    """Times steps, and how much of each was compilation."""
+
+    def __init__(self, step: Any):
+        self._step = step
+        self._time, self._compiled = time.perf_counter(), step.compile_seconds
+
+    def lap(self) -> tuple[float, float]:
+        """Seconds since the last lap, and the part of them that went into compilation."""
+        before = self._time, self._compiled
+        self._time, self._compiled = time.perf_counter(), self._step.compile_seconds
+        return self._time - before[0], self._compiled - before[1]
+
+
+def one_late(started: Iterator[T]) -> Iterator[T]:
+    """Each result once the next has been started, so that no device waits for the host."""
+    waiting: list[T] = []
+    for result in started:
+        yield from waiting
+        waiting = [result]
+    yield from waiting
+
+
+def _nonfinite(step: int, epoch: int, metrics: StepMetrics, rows: np.ndarray) -> str:
+    loss, norm = float(metrics["loss"]), float(metrics["gradient_norm"])
+    return (
+        f"step {step}, in epoch {epoch}: the loss is {loss} and its gradient has norm {norm}, "
+        f"which is not finite: {ADVICE}, and `resume` with `skip_nonfinite` goes on without such "
+        f"steps; its batch has rows {', '.join(map(str, sorted(rows)))} of the training split"
+    )

@@ -1,0 +1,50 @@
+"""What is written of a finished run, and read again."""
+
+import dataclasses
+import json
+from typing import Any
+
+import pytest
+
+from flax_imdb.results import Result, Summary
+
+VALUES: dict[Any, Any] = {
+    **{str: "lstm", int: 3, float: 0.5, int | None: 2, float | None: None},
+    **{dict[str, str]: {"jax": "1"}, list[int]: [1, 2], list[float]: [0.5, 0.25]},
+}
+
+
+def example(of: type) -> Any:
+    return of(**{field.name: VALUES[field.type] for field in dataclasses.fields(of)})
+
+
+@pytest.mark.parametrize("of", [Result, Summary])
+class TestParse:
+    def test_gives_what_was_written(self, of: Any) -> None:
+        assert of.parse(example(of).dump()) == example(of)
+
+    @pytest.mark.parametrize("content", ["", "[]", "{}", "nan", "\x00", '{"epochs": 3}'])
+    def test_gives_none_of_what_is_no_result(self, of: Any, content: str) -> None:
+        assert of.parse(content) is None
+
+    @pytest.mark.parametrize(
+        ("name", "value"),
+        [
+            ("epochs", "much"),
+            ("epochs", 1.5),
+            ("note", None),
+            ("test_accuracy", float("nan")),
+            ("test_accuracy", [0.5]),
+            ("versions", []),
+        ],
+    )
+    def test_gives_none_where_a_value_is_of_another_kind(
+        self, of: Any, name: str, value: Any
+    ) -> None:
+        content = {**dataclasses.asdict(example(of)), name: value}
+        assert of.parse(json.dumps(content)) is None
+
+    def test_gives_none_where_one_is_missing(self, of: Any) -> None:
+        content = dataclasses.asdict(example(of))
+        del content["test_accuracy"]
+        assert of.parse(json.dumps(content)) is None
