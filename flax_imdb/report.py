@@ -16,6 +16,7 @@ from rich.table import Table
 
 from flax_imdb.config import ExperimentConfig
 from flax_imdb.data import Dataset
+from flax_imdb.distributed import is_main
 from flax_imdb.errors import warn
 from flax_imdb.results import Result, Summary
 from flax_imdb.training import EpochRecord, Progress, TrainState
@@ -92,7 +93,7 @@ class Report:
 
     def resumed(self, restored: Restored) -> None:
         """Say where a run goes on, and what was not taken."""
-        if not self._console.quiet:
+        if is_main():
             for line in (*restored.refused, *filter(None, [restored.elsewhere])):
                 warn(line)
         step, history = int(restored.state.step), restored.history
