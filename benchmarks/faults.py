@@ -116,7 +116,7 @@ def untimed(workdir: Path) -> list[dict[str, Any]]:
 def ending(workdir: Path) -> tuple[str, list[Any], float]:
     """All that a finished run came to but the times: bits, metrics of the epochs, loss."""
     result = json.loads((workdir / "result.json").read_text())
-    return digest(load(workdir, "cpu").state), untimed(workdir), result.test_loss
+    return digest(load(workdir, "cpu").state), untimed(workdir), result["test_loss"]
 
 
 def phase(workdir: Path) -> str:
