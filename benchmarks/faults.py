@@ -620,7 +620,7 @@ def _resident_megabytes(
 def failures(results: dict[str, Any]) -> list[str]:
     """What did not go as it must."""
     problems = []
-    for killed in results["kills"]:
+    for killed in results.get("kills", []):
         problems += [
             f"{killed['signal']}: {killed[name]} of {killed['count']} {name}"
             for name in ("resumed", "equal")
@@ -628,21 +628,30 @@ def failures(results: dict[str, Any]) -> list[str]:
         ]
         if killed["tracebacks"]:
             problems.append(f"{killed['signal']}: {killed['tracebacks']} tracebacks")
-    for job in results["jobs"]:
+    for job in results.get("jobs", []):
         problems += job["wrong"]
         problems += [
             f"{job['signal']}, {job['processes']} processes: {job[name]} of {job['count']} {name}"
             for name in ("resumed", "same")
             if job[name] != job["count"]
         ]
-    for kind, outcome in results["damages"]["kinds"].items():
+    for kind, outcome in results.get("damages", {"kinds": {}})["kinds"].items():
         problems += [
             f"{kind}: {outcome.get(name, 0)} of {outcome['count']} {name}"
             for name in ("refused", "resumed from an older one")
             if outcome.get(name, 0) != outcome.get("count", 0)
         ]
-    made = results["texts"]
+    problems += _wrong_answers(results["texts"]) if "texts" in results else []
     problems += [
+        f"a run of {long['steps']} steps ended with status {long['status']}"
+        for long in results.get("memory", [])
+        if long["status"]
+    ]
+    return problems
+
+
+def _wrong_answers(made: dict[str, Any]) -> list[str]:
+    problems = [
         f"texts: not {name}"
         for name in (
             *("same ids after saving", "evaluated alike", "predicted alike", "probabilities"),
@@ -652,11 +661,6 @@ def failures(results: dict[str, Any]) -> list[str]:
     ]
     if made["lines answered"] != made["lines"] or made["tracebacks"]:
         problems.append(f"texts: {made['lines answered']} of {made['lines']} lines answered")
-    problems += [
-        f"a run of {long['steps']} steps ended with status {long['status']}"
-        for long in results["memory"]
-        if long["status"]
-    ]
     return problems
 
 

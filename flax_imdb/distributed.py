@@ -208,6 +208,14 @@ def all_gather(value: T) -> list[T]:
     return [pickle.loads(bytes(one[:size])) for one, size in zip(gathered, sizes, strict=True)]
 
 
+def _from_main(value: T) -> T:
+    """The `value` of the first process; anything that can be pickled. See `all_gather`."""
+    data = np.frombuffer(pickle.dumps(value) if is_main() else b"", np.uint8)
+    size = int(multihost_utils.broadcast_one_to_all(np.int32(len(data))))
+    padded = np.pad(data, (0, size - len(data)))
+    return pickle.loads(bytes(multihost_utils.broadcast_one_to_all(padded)))
+
+
 def everywhere(function: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
     """Call a function in every process; the InputError of one is raised in all.
 
@@ -248,7 +256,7 @@ def on_main(function: Callable[P, T]) -> Callable[P, T]:
                 error = raised
             finally:
                 _alone.reset(token)
-        result, message = all_gather((result, None if error is None else str(error)))[0]
+        result, message = _from_main((result, None if error is None else str(error)))
         if error is not None:
             raise error
         if message is not None:
