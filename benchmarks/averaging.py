@@ -18,9 +18,10 @@ import jax
 from flax_imdb import environment
 from flax_imdb.config import ExperimentConfig
 from flax_imdb.data import DataConfig, Dataset, load_dataset
-from flax_imdb.devices import make_mesh, select_devices, tune_process
+from flax_imdb.devices import make_mesh, select_devices
 from flax_imdb.models import ModelConfig
 from flax_imdb.training import TrainConfig, Trainer, average_params
+from flax_imdb.tuning import tune_process
 
 VALIDATION_EXAMPLES = 5_000
 POWERS = (0.0, 1.0, 3.0, 8.0, 16.0)

@@ -22,11 +22,12 @@ from peers.ours import FlaxImdb
 
 from flax_imdb import ops
 from flax_imdb.data import Batching, Examples
-from flax_imdb.devices import by_row, make_mesh, replicated, select_devices, tune_process
+from flax_imdb.devices import by_row, make_mesh, replicated, select_devices
 from flax_imdb.models import ModelConfig, build
 from flax_imdb.training import Trainer, create_state
 from flax_imdb.training.parallel import on_each_device
 from flax_imdb.training.step import sum_gradients
+from flax_imdb.tuning import tune_process
 
 BATCH, TIME, IN_FEATURES, FEATURES, VOCAB = 64, 500, 32, 100, 5000
 CHUNK = 10  # steps, as the fused implementation takes of 32 rows

@@ -36,9 +36,8 @@ from rich.console import Console
 
 from flax_imdb import environment
 from flax_imdb.config import ExperimentConfig, identity, settings
-from flax_imdb.data import DataConfig, Vocabulary, split_words, synthetic
-from flax_imdb.data.reviews import LABELS, SPLITS
-from flax_imdb.devices import tune_process
+from flax_imdb.data import DataConfig, Vocabulary, split_words
+from flax_imdb.data.sources import LABELS, SPLITS, synthetic
 from flax_imdb.errors import InputError
 from flax_imdb.experiment import train
 from flax_imdb.models import ModelConfig
@@ -46,6 +45,7 @@ from flax_imdb.predict import load, unreadable
 from flax_imdb.results import Result
 from flax_imdb.training import TrainConfig, TrainState, checksums
 from flax_imdb.training.checkpoints import CheckpointConfig, Checkpoints, Identity
+from flax_imdb.tuning import tune_process
 from flax_imdb.workdir import Workdir
 
 ROOT = Path(__file__).parents[1]

@@ -31,9 +31,10 @@ def start(arch: str, began: float) -> dict[str, float]:
     from flax_imdb import cli  # noqa: F401 (the command imports it)
     from flax_imdb.config import ExperimentConfig
     from flax_imdb.data import DataConfig, load_dataset
-    from flax_imdb.devices import make_mesh, select_devices, tune_process
+    from flax_imdb.devices import make_mesh, select_devices
     from flax_imdb.models import ModelConfig
     from flax_imdb.training import Trainer
+    from flax_imdb.tuning import tune_process
 
     done("imports")
     config = ExperimentConfig(model=ModelConfig(arch), data=DataConfig("imdb_reviews"))

@@ -29,8 +29,9 @@ def child(max_length: int, remat_steps: int | None) -> dict[str, Any]:
 
     from flax_imdb import models
     from flax_imdb.data import Batching
-    from flax_imdb.devices import make_mesh, select_devices, tune_process
+    from flax_imdb.devices import make_mesh, select_devices
     from flax_imdb.training import Trainer, create_state
+    from flax_imdb.tuning import tune_process
 
     tune_process()
     devices = select_devices("cpu", ROWS)

@@ -63,9 +63,10 @@ def serve(configuration: Configuration, process_id: int, coordinator: str) -> No
 
     from flax_imdb import models
     from flax_imdb.data import Batching
-    from flax_imdb.devices import make_mesh, select_devices, tune_process
+    from flax_imdb.devices import make_mesh, select_devices
     from flax_imdb.distributed import Processes, join
     from flax_imdb.training import Trainer, create_state, one_late
+    from flax_imdb.tuning import tune_process
 
     if configuration.processes > 1:
         join(Processes(False, coordinator, configuration.processes, process_id))

@@ -18,8 +18,8 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 
-from flax_imdb.data import synthetic
-from flax_imdb.data.vocabulary import split_words
+from flax_imdb.data.sources import synthetic
+from flax_imdb.data.tokenizer import split_words
 
 EPOCHS, BATCH_SIZE, LEARNING_RATE = 10, 500, 0.01
 PENALTIES = (1.0, 1e-1, 1e-2, 1e-3, 1e-4)

@@ -18,10 +18,11 @@ import tyro
 
 import flax_imdb
 from flax_imdb.config import ExperimentConfig
-from flax_imdb.devices import DeviceName, tune_process
+from flax_imdb.devices import DeviceName
 from flax_imdb.distributed import Processes, is_one_of_several, join, leave
 from flax_imdb.errors import InputError, Preempted, as_flags
 from flax_imdb.training.checkpoints import CheckpointConfig
+from flax_imdb.tuning import tune_process
 from flax_imdb.watch import loss, take_last_word
 from flax_imdb.workdir import Workdir
 

@@ -60,6 +60,14 @@ def warn(message: str) -> None:
         print(f"warning: {' '.join(message.split())}", file=sys.stderr, flush=True)
 
 
+def one_line(error: Exception) -> str:
+    """Class and message of another library's error, on one line that is not too long."""
+    text = " ".join(str(error).split())
+    # What it is about is at the beginning, and why at the end.
+    text = text if len(text) <= 300 else f"{text[:100]} ... {text[-200:]}"
+    return f"{type(error).__name__}: {text}"
+
+
 def check_between(setting: str, value: int, least: int, most: int | None = None) -> None:
     """Raise InputError, naming `setting`, unless `value` is an integer within these limits."""
     if not isinstance(value, int) or isinstance(value, bool):

@@ -33,6 +33,24 @@ def local_path(setting: str, path: str | os.PathLike[str]) -> Path:
     return Path(expanded)
 
 
+def cache_dir() -> Path:
+    """Where encoded reviews and compiled programs are kept.
+
+    Raises:
+      InputError: there is no home directory, and no variable that names another; or one names what
+        cannot be a directory.
+    """
+    for variable, below in (("FLAX_IMDB_CACHE", ""), ("XDG_CACHE_HOME", "flax_imdb")):
+        if value := os.environ.get(variable):
+            return local_path(variable, value) / below
+    try:
+        return Path.home() / ".cache" / "flax_imdb"
+    except RuntimeError:
+        raise InputError(
+            "there is no home directory to keep encoded reviews in: FLAX_IMDB_CACHE must name one"
+        ) from None
+
+
 def check_utf8(setting: str, path: Path) -> None:
     """Raise InputError where a library in C++, to which `path` is UTF-8, would look elsewhere.
 

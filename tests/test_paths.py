@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from flax_imdb.errors import InputError
+from flax_imdb.paths import cache_dir
 from flax_imdb.workdir import Workdir
 
 
@@ -60,3 +61,30 @@ class TestPath:
     def test_that_is_too_long_is_refused(self, tmp_path: Path, read: Callable) -> None:
         with pytest.raises(InputError, match="cannot be read: File name too long"):
             read(Workdir(tmp_path / ("a" * 300)))
+
+
+class TestCacheDir:
+    def test_it_is_named_by_a_variable_or_is_in_the_home_directory(
+        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setenv("HOME", str(tmp_path))
+        monkeypatch.setenv("FLAX_IMDB_CACHE", "~/x")
+        assert cache_dir() == tmp_path / "x"
+        monkeypatch.delenv("FLAX_IMDB_CACHE")
+        monkeypatch.setenv("XDG_CACHE_HOME", "~/y")
+        assert cache_dir() == tmp_path / "y" / "flax_imdb"
+        monkeypatch.delenv("XDG_CACHE_HOME")
+        assert cache_dir() == tmp_path / ".cache" / "flax_imdb"
+
+    def test_without_a_home_it_must_be_named(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        for name in ("FLAX_IMDB_CACHE", "XDG_CACHE_HOME"):
+            monkeypatch.delenv(name, raising=False)
+
+        def no_home() -> Path:
+            raise RuntimeError("Could not determine home directory.")
+
+        monkeypatch.setattr(Path, "home", no_home)
+        with pytest.raises(
+            InputError, match=r"there is no home directory .* FLAX_IMDB_CACHE must name"
+        ):
+            cache_dir()

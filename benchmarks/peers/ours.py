@@ -11,8 +11,9 @@ import jax.numpy as jnp
 import flax_imdb
 from flax_imdb import models
 from flax_imdb.data import Batching, Examples, Planned
-from flax_imdb.devices import make_mesh, select_devices, tune_process
+from flax_imdb.devices import make_mesh, select_devices
 from flax_imdb.training import TrainConfig, Trainer, create_state, one_late
+from flax_imdb.tuning import tune_process
 from peers import LEARNING_RATE, Contestant, Task
 
 

@@ -1,9 +1,9 @@
 """From review texts to batches of token ids."""
 
-from flax_imdb.data.batches import Batch, Batching, Padding, Planned
+from flax_imdb.data.batching import Batch, Batching, Padding, Planned
 from flax_imdb.data.dataset import MAX_CHARACTERS, DataConfig, Dataset, load_dataset
-from flax_imdb.data.encoding import Examples
-from flax_imdb.data.vocabulary import Vocabulary, split_words
+from flax_imdb.data.examples import Examples
+from flax_imdb.data.tokenizer import Vocabulary, split_words
 
 __all__ = [
     "MAX_CHARACTERS",

@@ -5,10 +5,11 @@ from typing import Literal, get_args
 
 import numpy as np
 
-from flax_imdb.data.batches import Padding
-from flax_imdb.data.encoding import Examples, load_corpus
-from flax_imdb.data.reviews import DatasetName, find_reviews
-from flax_imdb.data.vocabulary import SPECIAL_TOKENS, Vocabulary
+from flax_imdb.data.batching import Padding
+from flax_imdb.data.cache import load_corpus
+from flax_imdb.data.examples import Examples
+from flax_imdb.data.sources import DatasetName, find_reviews
+from flax_imdb.data.tokenizer import SPECIAL_TOKENS, Vocabulary
 from flax_imdb.errors import InputError, check_between
 
 # Which rows a subset or the validation split takes must not change with the seed of a run, or

@@ -17,7 +17,7 @@ from flax.traverse_util import flatten_dict
 
 from flax_imdb.distributed import is_main, on_main
 from flax_imdb.environment import difference
-from flax_imdb.errors import InputError, check_between
+from flax_imdb.errors import InputError, check_between, one_line
 from flax_imdb.paths import unreadable
 from flax_imdb.training.checksums import check_checksums, write_checksums
 from flax_imdb.training.history import History
@@ -247,7 +247,7 @@ class Checkpoints:
             return function()
         except Exception as error:  # Of whichever of orbax's layers: it is about what it wrote.
             raise InputError(
-                f"a checkpoint cannot be written to {self._directory}: {_one_line(error)}; "
+                f"a checkpoint cannot be written to {self._directory}: {one_line(error)}; "
                 "the earlier ones are as they were"
             ) from error
 
@@ -369,7 +369,7 @@ class Checkpoints:
         except (InputError, MemoryError):
             raise
         except Exception as error:  # Not of its content, which is what was written.
-            raise InputError(f"{checkpoint} cannot be read: {_one_line(error)}") from error
+            raise InputError(f"{checkpoint} cannot be read: {one_line(error)}") from error
 
     def _check(self, step: int) -> None:
         try:
@@ -481,9 +481,3 @@ def _saved(state: TrainState) -> dict[str, Any]:
 
 def _shapes(params: Mapping[str, Any]) -> dict[tuple[str, ...], tuple[int, ...]]:
     return {path: tuple(leaf.shape) for path, leaf in flatten_dict(dict(params)).items()}
-
-
-def _one_line(error: Exception) -> str:
-    text = " ".join(str(error).split()) or type(error).__name__
-    # What it is about is at the beginning, and why at the end.
-    return text if len(text) <= 300 else f"{text[:100]} ... {text[-200:]}"

@@ -9,7 +9,7 @@ from flax import linen as nn
 from jax import lax
 from jaxtyping import Array, Float
 
-from flax_imdb.data.batches import Batch
+from flax_imdb.data.batching import Batch
 from flax_imdb.training.metrics import Metrics, StepMetrics, compute_metrics
 from flax_imdb.training.state import TrainState
 

@@ -22,6 +22,7 @@ ROOMS = (
         "results",
         "config",
         "training",
+        "tuning",
         "devices",
         "environment",
         "distributed",

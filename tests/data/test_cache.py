@@ -1,4 +1,4 @@
-"""Ragged examples, and their cache."""
+"""The cache of encoded reviews."""
 
 import os
 from pathlib import Path
@@ -6,50 +6,11 @@ from pathlib import Path
 import numpy as np
 import permissions
 import pytest
+from few_reviews import FewReviews
 
-from flax_imdb.data import encoding
-from flax_imdb.data.encoding import Examples, encode, load_corpus
-from flax_imdb.data.reviews import Reviews, Split
-from flax_imdb.errors import InputError
-
-
-class FewReviews(Reviews):
-    """Three to train on and two to test on; counts how often it is read."""
-
-    name = "synthetic"
-    fingerprint = "few"
-
-    def __init__(self) -> None:
-        self.reads = 0
-
-    def read(self, split: Split) -> tuple[list[str], np.ndarray]:
-        self.reads += 1
-        if split == "train":
-            return ["good good film", "bad film", "good"], np.array([1, 0, 1])
-        return ["unseen good", ""], np.array([1, 0])
-
-
-def review(examples: Examples, i: int) -> list[int]:
-    return examples.tokens[examples.starts[i] :][: examples.lengths[i]].tolist()
-
-
-class TestExamples:
-    def test_both_splits_are_encoded_with_the_words_of_the_training_split(self) -> None:
-        corpus = encode(FewReviews())
-        assert corpus.vocabulary.words == ("good", "film", "bad")
-        assert [review(corpus.train, i) for i in range(3)] == [[1, 3, 3, 4], [1, 5, 4], [1, 3]]
-        assert [review(corpus.test, i) for i in range(2)] == [[1, 2, 3], [1]]
-
-    def test_limited_keeps_the_end_and_the_frequent_words(self) -> None:
-        limited = encode(FewReviews()).train.limited(vocab_size=5, max_length=2)
-        assert [review(limited, i) for i in range(3)] == [[3, 4], [2, 4], [1, 3]]
-        assert limited.tokens.dtype == limited.lengths.dtype == np.int32
-
-    def test_take_remembers_the_ids(self) -> None:
-        taken = encode(FewReviews()).train.take(np.array([2, 0]))
-        assert [review(taken, i) for i in range(2)] == [[1, 3], [1, 3, 3, 4]]
-        np.testing.assert_array_equal(taken.ids, [2, 0])
-        np.testing.assert_array_equal(taken.labels, [1, 1])
+from flax_imdb.data import tokenizer
+from flax_imdb.data.cache import load_corpus
+from flax_imdb.data.examples import Corpus
 
 
 @pytest.fixture
@@ -58,7 +19,7 @@ def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return tmp_path / "cache"
 
 
-def assert_same(corpus: encoding.Corpus, other: encoding.Corpus) -> None:
+def assert_same(corpus: Corpus, other: Corpus) -> None:
     assert corpus.vocabulary.words == other.vocabulary.words
     for ours, theirs in ((corpus.train, other.train), (corpus.test, other.test)):
         for name, array in vars(ours).items():
@@ -87,9 +48,9 @@ class TestCache:
     ) -> None:
         reviews = FewReviews()
         load_corpus(reviews)
-        changed = tmp_path / "vocabulary.py"
-        changed.write_text(Path(encoding.vocabulary.__file__).read_text() + "# changed")
-        monkeypatch.setattr(encoding.vocabulary, "__file__", str(changed))
+        changed = tmp_path / "tokenizer.py"
+        changed.write_text(Path(tokenizer.__file__).read_text() + "# changed")
+        monkeypatch.setattr(tokenizer, "__file__", str(changed))
         reads = reviews.reads
         load_corpus(reviews)
         assert reviews.reads > reads
@@ -160,18 +121,6 @@ class TestCache:
         ):
             assert line.startswith(f"warning: {cache} cannot be written ({reason}): every start")
 
-    def test_its_directory_is_named_by_a_variable_or_is_in_the_home_directory(
-        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-    ) -> None:
-        monkeypatch.setenv("HOME", str(tmp_path))
-        monkeypatch.setenv("FLAX_IMDB_CACHE", "~/x")
-        assert encoding.cache_dir() == tmp_path / "x"
-        monkeypatch.delenv("FLAX_IMDB_CACHE")
-        monkeypatch.setenv("XDG_CACHE_HOME", "~/y")
-        assert encoding.cache_dir() == tmp_path / "y" / "flax_imdb"
-        monkeypatch.delenv("XDG_CACHE_HOME")
-        assert encoding.cache_dir() == tmp_path / ".cache" / "flax_imdb"
-
     def test_it_never_unpickles(self, cache: Path) -> None:
         """An array of objects, which numpy would unpickle, counts as foreign."""
         expected = load_corpus(FewReviews())
@@ -179,17 +128,3 @@ class TestCache:
         with np.load(entry) as arrays:
             np.savez(entry, **{**arrays, "words": np.array([print], dtype=object)})
         assert_same(load_corpus(FewReviews()), expected)
-
-
-def test_without_a_home_the_cache_must_be_named(monkeypatch: pytest.MonkeyPatch) -> None:
-    for name in ("FLAX_IMDB_CACHE", "XDG_CACHE_HOME"):
-        monkeypatch.delenv(name, raising=False)
-
-    def no_home() -> Path:
-        raise RuntimeError("Could not determine home directory.")
-
-    monkeypatch.setattr(Path, "home", no_home)
-    with pytest.raises(
-        InputError, match=r"there is no home directory .* FLAX_IMDB_CACHE must name"
-    ):
-        encoding.cache_dir()

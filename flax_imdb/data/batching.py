@@ -5,8 +5,8 @@ from typing import Literal, NamedTuple, TypedDict
 
 import numpy as np
 
-from flax_imdb.data.encoding import Examples
-from flax_imdb.data.vocabulary import PAD
+from flax_imdb.data.examples import Examples
+from flax_imdb.data.tokenizer import PAD
 
 Padding = Literal["masked", "keras"]
 

@@ -24,6 +24,7 @@ The accuracy that a model reaches on these reviews means nothing for IMDB.
 """
 
 import functools
+import hashlib
 import random
 import re
 from collections.abc import Sequence
@@ -31,6 +32,7 @@ from typing import TypeVar
 
 import numpy as np
 
+from flax_imdb.data.sources.reviews import Reviews, Split
 from flax_imdb.errors import InputError
 
 _T = TypeVar("_T")
@@ -324,3 +326,21 @@ def _pick(rng: random.Random, options: Sequence[_T]) -> _T:
 
 def _chance(rng: random.Random, probability: float) -> bool:
     return rng.random() < probability
+
+
+class SyntheticReviews(Reviews):
+    """What `generate` makes; `why` says in the note why it is these."""
+
+    name = "synthetic"
+
+    def __init__(self, why: str) -> None:
+        self.note = f"SYNTHETIC REVIEWS: {why}; accuracy means nothing for IMDB"
+
+    @functools.cached_property
+    def fingerprint(self) -> str:
+        """Of the version of what is generated."""
+        return hashlib.sha256(f"synthetic {VERSION}".encode()).hexdigest()
+
+    def read(self, split: Split) -> tuple[list[str], np.ndarray]:
+        """As generated."""
+        return generate(split)

@@ -3,13 +3,15 @@
 import hashlib
 import random
 import re
+from pathlib import Path
 
 import numpy as np
 import pytest
+from imdb_archive import one_line_error
 
-from flax_imdb.data import synthetic
-from flax_imdb.data.synthetic import CLAIMS, CONTRASTS, VERBS, WORDS, generate
-from flax_imdb.data.vocabulary import split_words
+from flax_imdb.data.sources import find_reviews, synthetic
+from flax_imdb.data.sources.synthetic import CLAIMS, CONTRASTS, VERBS, WORDS, generate
+from flax_imdb.data.tokenizer import split_words
 from flax_imdb.errors import InputError
 
 EXAMPLES = 2_000
@@ -146,3 +148,22 @@ def test_counting_words_is_not_enough(reviews: tuple[list[str], np.ndarray]) -> 
     texts, labels = generate("test", examples=EXAMPLES)
     accuracy = np.mean((counts(texts) @ weights > 0) == labels)
     assert 0.54 < accuracy < 0.64  # above chance: the plain reviews; and not much above
+
+
+class TestAsASource:
+    def test_reads_what_is_generated(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr(synthetic, "generate", lambda split: ([f"of {split}"], np.ones(1)))
+        found = find_reviews("synthetic")
+        assert found.read("test") == (["of test"], np.ones(1))
+        assert (found.name, found.location) == ("synthetic", "")
+        assert found.note.endswith("accuracy means nothing for IMDB")
+
+    def test_fingerprint_follows_the_version(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        before = find_reviews("synthetic").fingerprint
+        assert find_reviews("synthetic").fingerprint == before
+        monkeypatch.setattr(synthetic, "VERSION", -1)
+        assert find_reviews("synthetic").fingerprint != before
+
+    def test_a_data_dir_is_refused(self, tmp_path: Path) -> None:
+        with one_line_error(f"`data_dir` {tmp_path} is of no use"):
+            find_reviews("synthetic", tmp_path)

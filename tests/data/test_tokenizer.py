@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from keras.src.legacy.preprocessing.text import text_to_word_sequence
 
 from flax_imdb.data import Vocabulary, split_words
-from flax_imdb.data.vocabulary import SPECIAL_TOKENS
+from flax_imdb.data.tokenizer import SPECIAL_TOKENS
 from flax_imdb.errors import InputError
 
 

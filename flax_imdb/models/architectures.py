@@ -1,108 +1,17 @@
-"""The classifiers: embedding, encoder, pooling, head; and the architectures by name."""
+"""The architectures by name, and what makes each of them."""
 
 import dataclasses
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from typing import Any, Literal, get_args
 
-import jax
 import jax.numpy as jnp
 from flax import linen as nn
 from flax.typing import Dtype
-from jaxtyping import Array, Float, Int, Key
 
 from flax_imdb.errors import InputError, check_between
-from flax_imdb.layers import (
-    LSTM,
-    Bidirectional,
-    Conv,
-    Dropout,
-    MaxPool,
-    PerExample,
-    SequenceLayer,
-    global_pool,
-    normalize_lengths,
-)
+from flax_imdb.layers import LSTM, Bidirectional, Conv, MaxPool
+from flax_imdb.models.classifier import Classifier
 from flax_imdb.ops import IMPLEMENTATIONS
-
-
-def keras_uniform(
-    key: Key[Array, ""], shape: tuple[int, ...], dtype: Any = jnp.float32
-) -> Float[Array, "..."]:
-    """Uniform in [-0.05, 0.05), the initializer of Keras's ``Embedding``."""
-    return jax.random.uniform(key, shape, dtype, -0.05, 0.05)
-
-
-class Classifier(nn.Module):
-    """Token ids to logits: embedding, encoder layers, pooling, dense head.
-
-    Attributes:
-      vocab_size: number of token ids.
-      embedding_features: width of the embedding.
-      encoder: the layers between embedding and pooling, first to last.
-      pooling: ``"max"`` or ``"mean"`` over the valid time steps; None where the last encoder layer
-        returns one vector per row.
-      num_classes: number of logits. 1 is a binary classifier whose logit speaks for label 1.
-      dropout: share of the embedded tokens and of the head's inputs dropped in training.
-      dtype: of the embedding's and head's computation (default: inferred; float32 beside an encoder
-        in bfloat16, since the head's parameters are).
-      param_dtype: of the embedding's and head's parameters.
-    """
-
-    vocab_size: int
-    embedding_features: int
-    encoder: Sequence[SequenceLayer]
-    pooling: str | None = None
-    num_classes: int = 1
-    dropout: float = 0.0
-    dtype: Dtype | None = None
-    param_dtype: Dtype = jnp.float32
-
-    @nn.compact
-    def __call__(
-        self,
-        tokens: Int[Array, "batch time"],
-        lengths: PerExample | None = None,
-        *,
-        deterministic: bool = True,
-        example_ids: PerExample | None = None,
-    ) -> Float[Array, "batch classes"]:
-        """Classify right-padded sequences.
-
-        Args:
-          tokens: ids in [0, vocab_size). What stands at padding does not matter.
-          lengths: number of valid steps of each example. None: all of them.
-          deterministic: False draws dropout masks with the ``"dropout"`` key.
-          example_ids: a number for each example, on which its dropout masks depend (see
-            `flax_imdb.layers.SequenceLayer`).
-
-        Returns:
-          Logits, one per class.
-        """
-        drawn: dict[str, Any] = {"deterministic": deterministic, "example_ids": example_ids}
-        lengths = normalize_lengths(lengths, *tokens.shape)
-        x = nn.Embed(
-            self.vocab_size,
-            self.embedding_features,
-            embedding_init=keras_uniform,
-            dtype=self.dtype,
-            param_dtype=self.param_dtype,
-            name="embedding",
-        )(tokens)
-        x = Dropout(self.dropout)(x, seq_lengths=lengths, **drawn)
-        for layer in self.encoder:
-            x = layer(x, seq_lengths=lengths, **drawn)
-            lengths = layer.output_lengths(lengths)
-        if self.pooling is not None:
-            x = global_pool(x, lengths, self.pooling)
-        x = Dropout(self.dropout)(x, **drawn)
-        return nn.Dense(
-            self.num_classes,
-            kernel_init=nn.initializers.glorot_uniform(),
-            dtype=self.dtype,
-            param_dtype=self.param_dtype,
-            name="head",
-        )(x)
-
 
 Precision = Literal["float32", "bfloat16"]
 

@@ -1,4 +1,4 @@
-"""The classifiers against Keras, and against themselves under padding."""
+"""Every architecture against Keras, and against itself under padding."""
 
 import functools
 from collections.abc import Callable
@@ -236,34 +236,9 @@ class TestDropout:
         np.testing.assert_array_equal(logits(0, True), logits(1, True))
 
 
-class TestClassifier:
-    """What research code can do with it."""
-
-    def test_layers_may_be_stacked_and_classes_several(self) -> None:
-        model = models.Classifier(
-            vocab_size=20,
-            embedding_features=4,
-            encoder=[LSTM(6), LSTM(5, reverse=True)],
-            pooling="max",
-            num_classes=3,
-        )
-        batch = random_batch([4, 7], 7)
-        tokens = batch["tokens"] % 20
-        logits, variables = model.init_with_output(jax.random.key(0), tokens, batch["lengths"])
-        assert logits.shape == (2, 3)
-        assert variables["params"]["encoder_1"]["cell"]["kernel"].shape == (6, 20)
-
-    @pytest.mark.parametrize("dtype", [jnp.bfloat16, jnp.float16])
-    def test_dtype_is_that_of_the_computation(self, dtype: Any) -> None:
-        model = models.Classifier(
-            20, 4, encoder=[LSTM(6, dtype=dtype)], pooling="mean", dtype=dtype
-        )
-        logits, variables = model.init_with_output(jax.random.key(0), jnp.ones((2, 5), jnp.int32))
-        assert logits.dtype == dtype
-        assert {leaf.dtype for leaf in jax.tree.leaves(variables)} == {jnp.dtype(jnp.float32)}
-
+class TestArchitectures:
     def test_register_adds_an_architecture(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        monkeypatch.setattr(models, "ARCHITECTURES", dict(models.ARCHITECTURES))
+        monkeypatch.setattr(models.architectures, "ARCHITECTURES", dict(models.ARCHITECTURES))
 
         @models.register("two_lstms")
         def two_lstms(config: models.ModelConfig) -> dict[str, Any]:

@@ -1,0 +1,6 @@
+"""Where texts and their labels come from, a file for each source."""
+
+from flax_imdb.data.sources.find import DatasetName, find_reviews
+from flax_imdb.data.sources.reviews import LABELS, SPLITS, Reviews, Split
+
+__all__ = ["LABELS", "SPLITS", "DatasetName", "Reviews", "Split", "find_reviews"]

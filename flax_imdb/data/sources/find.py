@@ -1,0 +1,96 @@
+"""Which source an experiment reads its reviews from."""
+
+import os
+from pathlib import Path
+from typing import Literal, get_args
+
+from flax_imdb.data.sources import imdb_tfds
+from flax_imdb.data.sources.imdb_folder import FolderReviews, folder_in
+from flax_imdb.data.sources.imdb_tfds import TfdsReviews
+from flax_imdb.data.sources.reviews import Reviews
+from flax_imdb.data.sources.synthetic import SyntheticReviews
+from flax_imdb.errors import InputError
+from flax_imdb.paths import local_path
+
+DatasetName = Literal["auto", "imdb_reviews", "synthetic"]
+
+_RIGHT_DATA_DIR = (
+    f"a tfds data directory with {imdb_tfds.NAME}/{imdb_tfds.VERSION} in it or an extracted "
+    "aclImdb folder"
+)
+
+
+def find_reviews(dataset: str = "auto", data_dir: str | os.PathLike[str] | None = None) -> Reviews:
+    """Find the reviews; download and prepare them where that is allowed and needed.
+
+    Args:
+      dataset: ``imdb_reviews``, ``synthetic``, or ``auto``: the former where they are prepared or
+        can be fetched, otherwise the latter with a `note` that says why.
+      data_dir: a tfds data directory, an extracted ``aclImdb`` folder, or a folder with ``aclImdb``
+        in it. It must hold the reviews. None is the directory that tfds uses, ``$TFDS_DATA_DIR`` or
+        else ``~/tensorflow_datasets``; there they are prepared if missing.
+
+    Raises:
+      InputError: the dataset is unknown; `data_dir` holds no reviews; what is there is damaged or
+        may not be read; or ``imdb_reviews`` is neither there nor can be fetched, which is an error
+        for ``auto``, too, where ``TFDS_DATA_DIR`` is set.
+    """
+    if dataset not in get_args(DatasetName):
+        names = ", ".join(get_args(DatasetName))
+        raise InputError(f"`dataset` {dataset} is unknown: one of {names}")
+    if dataset == "synthetic":
+        if data_dir is not None:
+            raise InputError(f"`data_dir` {data_dir} is of no use with `dataset` synthetic")
+        return SyntheticReviews("they were asked for")
+    variable = os.environ.get("TFDS_DATA_DIR")
+    if data_dir is not None:
+        directory = local_path("`data_dir`", data_dir)
+    elif variable is not None:
+        directory = local_path("TFDS_DATA_DIR", variable)
+    else:
+        directory = _default_data_dir()
+    if reviews := _reviews_in(directory):
+        return reviews
+    if data_dir is not None:
+        raise InputError(f"`data_dir` {directory} {_what_is_in(directory)}; give {_RIGHT_DATA_DIR}")
+    problem = imdb_tfds.prepare(directory)
+    if problem is None:
+        return TfdsReviews(directory)
+    missing = f"imdb_reviews is not in {directory} and cannot be fetched ({problem})"
+    if variable is not None:
+        missing = (
+            f"TFDS_DATA_DIR {directory} {_what_is_in(directory)}, and imdb_reviews cannot be "
+            f"fetched to it ({problem})"
+        )
+    elif dataset == "auto":
+        return SyntheticReviews(missing)
+    raise InputError(
+        f"{missing}; connect to the internet, give {_RIGHT_DATA_DIR} as `data_dir`, "
+        "or use `dataset` synthetic"
+    )
+
+
+def _default_data_dir() -> Path:
+    try:
+        return Path.home() / "tensorflow_datasets"  # That of tfds.
+    except RuntimeError:
+        raise InputError(
+            "there is no home directory to keep the reviews in: TFDS_DATA_DIR or `data_dir` must "
+            "name one"
+        ) from None
+
+
+def _reviews_in(directory: Path) -> Reviews | None:
+    """The real reviews in a directory, None where there is no trace of them."""
+    if imdb_tfds.is_in(directory):
+        return TfdsReviews(directory)
+    if folder := folder_in(directory):
+        return FolderReviews(folder)
+    return None
+
+
+def _what_is_in(directory: Path) -> str:
+    """What there is in a directory without reviews."""
+    if unfinished := imdb_tfds.unfinished_in(directory):
+        return f"holds no reviews but what an interrupted preparation left in {unfinished}"
+    return "holds no reviews" if os.path.isdir(directory) else "is not a directory"

@@ -1,0 +1,74 @@
+"""The reviews of IMDB in an extracted ``aclImdb`` folder."""
+
+import functools
+import os
+from pathlib import Path
+
+import numpy as np
+
+from flax_imdb.data.sources.reviews import LABELS, SPLITS, Reviews, Split, fingerprint_of
+from flax_imdb.errors import InputError, one_line
+from flax_imdb.paths import exists, unreadable
+
+
+def folder_in(directory: Path) -> Path | None:
+    """The extracted archive: in `directory`, or that itself; None where there is no trace of it."""
+    for folder in (directory / "aclImdb", directory):
+        if exists(folder / "train") or exists(folder / "test"):
+            return folder
+    return None
+
+
+class FolderReviews(Reviews):
+    """The extracted archive: a text file for each review, in a folder for each label."""
+
+    def __init__(self, folder: Path) -> None:
+        self.location = str(folder)
+        self._files: dict[tuple[Split, str], list[Path]] = {}
+        for split in SPLITS:
+            for label in LABELS:
+                files = sorted(_texts_in(folder / split / label), key=_by_id)
+                if not files:
+                    raise InputError(
+                        f"{folder}: {split}/{label} is missing or has no .txt files; an aclImdb "
+                        "folder holds train/neg, train/pos, test/neg and test/pos"
+                    )
+                self._files[split, label] = files
+
+    @functools.cached_property
+    def fingerprint(self) -> str:
+        """Of the names and contents of its files."""
+        files = (file for files in self._files.values() for file in files)
+        return fingerprint_of(Path(self.location), files)
+
+    def read(self, split: Split) -> tuple[list[str], np.ndarray]:
+        """Negative reviews first, each in the order of their numbers."""
+        files = [self._files[split, label] for label in LABELS]
+        texts = [_read_text(file) for label_files in files for file in label_files]
+        return texts, np.repeat(np.arange(len(LABELS), dtype=np.int32), [len(f) for f in files])
+
+
+def _texts_in(directory: Path) -> list[Path]:
+    try:
+        return [directory / name for name in os.listdir(directory) if name.endswith(".txt")]
+    except (FileNotFoundError, NotADirectoryError):
+        return []
+    except OSError as error:
+        raise unreadable(directory, error) from None
+
+
+def _read_text(file: Path) -> str:
+    try:
+        return file.read_bytes().strip().decode()  # stripped as tfds does
+    except OSError as error:
+        raise unreadable(file, error) from None
+    except UnicodeDecodeError as error:
+        raise InputError(
+            f"{file} cannot be read ({one_line(error)}); a review is a UTF-8 text file"
+        ) from error
+
+
+def _by_id(file: Path) -> tuple[int, str, str]:
+    """Order `2_10.txt` before `10_2.txt`: of two numbers the longer one is greater."""
+    review_id = file.stem.partition("_")[0]
+    return len(review_id), review_id, file.name

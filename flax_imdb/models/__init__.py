@@ -1,0 +1,21 @@
+"""Classifiers of token ids, and the architectures by name."""
+
+from flax_imdb.models.architectures import (
+    ARCHITECTURES,
+    Architecture,
+    ModelConfig,
+    Precision,
+    build,
+    register,
+)
+from flax_imdb.models.classifier import Classifier
+
+__all__ = [
+    "ARCHITECTURES",
+    "Architecture",
+    "Classifier",
+    "ModelConfig",
+    "Precision",
+    "build",
+    "register",
+]
