@@ -329,7 +329,7 @@ def _ended_well(status: int | None, errors: str, *, finished: bool, starting: bo
         return finished and not said
     expected = {1: "error: another process has ended or cannot be reached: "}
     if starting:
-        expected[2] = "error: --coordinator "
+        expected[2] = "error: not all processes met at "
     return len(said) == 1 and status in expected and said[0].startswith(expected[status])
 
 

@@ -44,7 +44,7 @@ def test_the_readmes_example_of_reusing_the_layers_runs() -> None:
 
 
 def test_the_example_of_a_new_architecture_registers_it(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(models, "ARCHITECTURES", dict(models.ARCHITECTURES))
+    monkeypatch.setattr(models.architectures, "ARCHITECTURES", dict(models.ARCHITECTURES))
     (example,) = code("docs/models.md")
     exec(example, {"__name__": "example"})
     model = models.build(models.ModelConfig(arch="two_lstms"), vocab_size=10)
