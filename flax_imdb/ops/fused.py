@@ -26,7 +26,7 @@ from jaxtyping import Array, Float, Int
 
 from flax_imdb.ops.derivatives import with_backward
 from flax_imdb.ops.masks import mask_of_gate
-from flax_imdb.ops.recurrence import Direction, Result
+from flax_imdb.ops.recurrence import Direction, Result, one_by_one
 from flax_imdb.ops.sequences import flip, padding_mask
 
 # The gradient of the kernels is a product for each chunk of so many steps. A batch of more rows
@@ -40,22 +40,6 @@ def unsupported(dtype: Dtype, features: int, recurrent_dropout: bool) -> str | N
     """It computes everything."""
     del dtype, features, recurrent_dropout
     return None
-
-
-def lstm(
-    inputs: Float[Array, "batch time in_features"],
-    seq_lengths: Int[Array, " batch"],
-    directions: Sequence[Direction],
-    *,
-    dtype: Dtype,
-    return_sequences: bool,
-) -> list[Result]:
-    """See `flax_imdb.ops.lstm`."""
-    # Cast for each by itself, so that their gradients are added in the dtype of the inputs.
-    return [
-        _run(inputs.astype(dtype), seq_lengths, direction, return_sequences)
-        for direction in directions
-    ]
 
 
 def _run(
@@ -106,6 +90,9 @@ def _run(
         outputs = flip(outputs, seq_lengths)
     valid = padding_mask(seq_lengths, time)
     return carry, jnp.where(valid[..., None], outputs, 0).astype(inputs.dtype)
+
+
+lstm = one_by_one(_run)
 
 
 class _Static(NamedTuple):

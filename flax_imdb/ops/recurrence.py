@@ -141,6 +141,28 @@ def lstm(
     return [run_in_chunks(direction) for direction in directions]
 
 
+def one_by_one(
+    run: Callable[[Array, Array, Direction, bool], Result],
+) -> Callable[..., list[Result]]:
+    """The `lstm` of an implementation whose `run` computes one direction."""
+
+    def lstm(
+        inputs: Float[Array, "batch time in_features"],
+        seq_lengths: Int[Array, " batch"],
+        directions: Sequence[Direction],
+        *,
+        dtype: Dtype,
+        return_sequences: bool,
+    ) -> list[Result]:
+        # Cast for each by itself, so that their gradients are added in the dtype of the inputs.
+        return [
+            run(inputs.astype(dtype), seq_lengths, direction, return_sequences)
+            for direction in directions
+        ]
+
+    return lstm
+
+
 def check_implementation(
     implementation: str, dtype: Dtype, features: int, *, recurrent_dropout: bool
 ) -> None:

@@ -1,6 +1,6 @@
 """The recurrence as a scan over one step: what every other implementation is tested against."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from typing import Any
 
 import jax
@@ -10,7 +10,14 @@ from jax import lax
 from jaxtyping import Array, Float, Int
 
 from flax_imdb.ops.masks import masked_product
-from flax_imdb.ops.recurrence import Carry, Direction, LSTMMasks, LSTMWeights, Result
+from flax_imdb.ops.recurrence import (
+    Carry,
+    Direction,
+    LSTMMasks,
+    LSTMWeights,
+    Result,
+    one_by_one,
+)
 from flax_imdb.ops.sequences import padding_mask, select_step
 
 Activation = Callable[[Array], Array]
@@ -55,22 +62,6 @@ def step(
     return (c, h), h.astype(inputs.dtype)
 
 
-def lstm(
-    inputs: Float[Array, "batch time in_features"],
-    seq_lengths: Int[Array, " batch"],
-    directions: Sequence[Direction],
-    *,
-    dtype: Dtype,
-    return_sequences: bool,
-) -> list[Result]:
-    """See `flax_imdb.ops.lstm`."""
-    # Cast for each by itself, so that their gradients are added in the dtype of the inputs.
-    return [
-        _run(inputs.astype(dtype), seq_lengths, direction, return_sequences)
-        for direction in directions
-    ]
-
-
 def _run(
     inputs: Float[Array, "batch time in_features"],
     seq_lengths: Int[Array, " batch"],
@@ -94,3 +85,6 @@ def _run(
     if return_sequences:
         return carry, outputs
     return carry, select_step(outputs, seq_lengths, direction.reverse)
+
+
+lstm = one_by_one(_run)
