@@ -7,15 +7,12 @@ of the last step and once with each average of them. The test split is not looke
 docs/results.md shows the results. Takes half an hour on two cores.
 """
 
-import argparse
-import json
-import os
-from pathlib import Path
 from typing import Any
 
 import jax
+import runner
+from peers import ARCHITECTURES
 
-from flax_imdb import environment
 from flax_imdb.config import ExperimentConfig
 from flax_imdb.data import DataConfig, Dataset, load_dataset
 from flax_imdb.devices import make_mesh, select_devices
@@ -59,23 +56,22 @@ def validate(config: ExperimentConfig, dataset: Dataset) -> list[dict[str, Any]]
 
 def main() -> None:
     """Train each architecture with each seed."""
-    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
-    parser.add_argument("--arch", default="lstm,lstm_recurrent_dropout,bilstm,conv_lstm")
-    parser.add_argument("--seeds", type=int, default=2, help="so many, from 1 on")
-    parser.add_argument("--json", type=Path, required=True)
+    parser = runner.Parser(__doc__)
+    archs = "lstm,lstm_recurrent_dropout,bilstm,conv_lstm"
+    parser.add_argument("--arch", type=runner.names(*ARCHITECTURES), default=archs)
+    parser.add_argument("--seeds", type=int, default=2, help="how many, from 1 on")
     options = parser.parse_args()
     tune_process()
     data = DataConfig(dataset="imdb_reviews", validation_examples=VALIDATION_EXAMPLES)
     dataset = load_dataset(data)
     rows = []
-    for arch in options.arch.split(","):
+    for arch in options.arch:
         for seed in range(1, options.seeds + 1):
             config = ExperimentConfig(
                 model=ModelConfig(arch), data=data, training=TrainConfig(seed=seed, averaging=None)
             )
             rows += [{"arch": arch, "seed": seed, **record} for record in validate(config, dataset)]
-            content = {"rows": rows, "cpus": os.cpu_count(), "versions": environment.versions()}
-            options.json.write_text(json.dumps(content, indent=2) + "\n")
+            runner.write(options.json, {"rows": rows})
 
 
 if __name__ == "__main__":

@@ -5,17 +5,16 @@
 The step is that of `lstm` on 64 rows of 500 tokens, split over the CPU's devices.
 """
 
-import argparse
-import json
+import functools
 import statistics
 import time
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
+import runner
 from jax import lax
 from peers import Task
 from peers.ours import FlaxImdb
@@ -106,31 +105,30 @@ def parts() -> dict[str, Callable[[], Any]]:
     }
 
 
+def milliseconds_of(part: Callable[[], Any]) -> float:
+    """How long a part takes."""
+    start = time.perf_counter()
+    jax.block_until_ready(part())
+    return 1e3 * (time.perf_counter() - start)
+
+
 def main() -> None:
     """Measure, print and write."""
-    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
-    parser.add_argument("--rounds", type=int, default=15)
-    parser.add_argument("--json", type=Path, help="where to write the results")
+    parser = runner.Parser(__doc__)
+    parser.add_argument("--rounds", type=runner.at_least(2), default=15)
     options = parser.parse_args()
     peak_gflops = FlaxImdb(Task("lstm", "cpu"), "").peak_gflops()
     timed = parts()
     for part in timed.values():
-        jax.block_until_ready(part())
-    milliseconds: dict[str, list[float]] = {name: [] for name in timed}
-    for _ in range(options.rounds):
-        for name, part in timed.items():
-            start = time.perf_counter()
-            jax.block_until_ready(part())
-            milliseconds[name].append(1e3 * (time.perf_counter() - start))
+        milliseconds_of(part)  # Compiles.
+    turns = {name: functools.partial(milliseconds_of, part) for name, part in timed.items()}
+    milliseconds = runner.take_turns(turns, options.rounds)
     flops = 3 * 2 * BATCH * TIME * (IN_FEATURES + FEATURES) * 4 * FEATURES
     rows = [{"part": "products at the measured peak", "ms": 1e-6 * flops / peak_gflops}]
     rows += [{"part": name, "ms": statistics.median(ms)} for name, ms in milliseconds.items()]
     for row in rows:
         print(f"{row['part']:36}{row['ms']:8.1f} ms")
-    if options.json:
-        options.json.write_text(
-            json.dumps({"peak_gflops": peak_gflops, "rows": rows}, indent=2) + "\n"
-        )
+    runner.write(options.json, {"peak_gflops": peak_gflops, "rows": rows})
 
 
 if __name__ == "__main__":

@@ -7,7 +7,6 @@ something else. `--only WORD` tries those alone whose line or name has the word.
 docs/environments.md shows the results. It needs nothing but the package: its reviews are synthetic.
 """
 
-import argparse
 import concurrent.futures
 import dataclasses
 import importlib.util
@@ -21,6 +20,8 @@ import sys
 import tempfile
 from pathlib import Path
 from typing import Any, Literal
+
+import runner
 
 from flax_imdb import environment
 
@@ -611,8 +612,7 @@ def is_there(need: str) -> bool:
 
 def main() -> int:
     """Try the cases."""
-    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
-    parser.add_argument("--json", type=Path, help="where to write what they gave")
+    parser = runner.Parser(__doc__)
     parser.add_argument("--only", default="", help="those whose line or name has this word")
     args = parser.parse_args()
     # What is ignored here, as under nohup, would be ignored there.
@@ -643,9 +643,7 @@ def main() -> int:
     ]
     wrong = sum(not row["right"] for row in rows)
     print(f"{len(rows)} environments, {wrong} wrong")
-    if args.json:
-        results = {"cpus": os.cpu_count(), "versions": environment.versions(), "rows": rows}
-        args.json.write_text(json.dumps(results, indent=2, ensure_ascii=False) + "\n")
+    runner.write(args.json, {"rows": rows})
     return 1 if wrong else 0
 
 

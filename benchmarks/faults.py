@@ -9,7 +9,6 @@ docs/reliability.md shows the results. It needs nothing but the package: its rev
 synthetic.
 """
 
-import argparse
 import collections
 import concurrent.futures
 import contextlib
@@ -32,6 +31,7 @@ from typing import Any
 
 import jax
 import numpy as np
+import runner
 from rich.console import Console
 
 from flax_imdb import environment
@@ -224,46 +224,32 @@ def jobs(count: int, seed: int = 0, at_once: int = 3) -> list[dict[str, Any]]:
             fault = (signal.SIGKILL, signal.SIGSTOP)[n % 4 in (1, 2)]
             with _job(config, workdir, number) as processes:
                 when = ("training", "ending", "training", "starting")[n // 4 % 4]
-                awaited = {"training": "vocabulary.json", "ending": "metrics.jsonl"}.get(when)
-                while awaited and _running(processes):
-                    lines = _line_count(workdir / awaited)
-                    if lines >= (EPOCHS if when == "ending" else 1):
-                        break
-                    time.sleep(0.01)
+                _await(when, workdir, processes)
                 time.sleep(rng.uniform(0, duration / 8 if when == "ending" else duration / 2))
                 victim = rng.randrange(number)
-                before = [process.poll() for process in processes]
                 at = phase(workdir)
                 processes[victim].send_signal(fault)
-                sent, seconds = time.monotonic(), [0.0] * number
-                survivors = [i for i in range(number) if i != victim]
-                while any(processes[i].poll() is None for i in survivors):
-                    for i in survivors:
-                        if processes[i].poll() is None:
-                            seconds[i] = time.monotonic() - sent
-                    if max(seconds) > JOB_LIMIT:
-                        break
-                    time.sleep(0.02)
-                ends = [processes[i].poll() for i in survivors]
+                seconds = _seconds_to_end([p for p in processes if p is not processes[victim]])
+                ends = [process.poll() for process in processes]
             finished = (workdir / "result.json").exists()
-            errors = [
-                workdir.with_name(f"{workdir.name}-{i}.stderr").read_text() for i in survivors
-            ]
-            wrong = [
-                f"job {n}: process {survivor} of {number}, {fault.name} to {victim} while {at}: "
-                f"status {end} after {seconds[survivor]:.1f} s: {text}"
-                for survivor, end, text in zip(survivors, ends, errors, strict=True)
-                if not _ended_well(end, text, finished=finished, starting=at == "starting")
-            ]
+            wrong = []
+            for i in set(range(number)) - {victim}:
+                said = workdir.with_name(f"{workdir.name}-{i}.stderr").read_text()
+                if not _ended_well(ends[i], said, finished=finished, starting=at == "starting"):
+                    wrong.append(
+                        f"job {n}: process {i} of {number}, {fault.name} to {victim} while {at}: "
+                        f"status {ends[i]}: {said}"
+                    )
             resumed = _resume(config, workdir, number if n // 2 % 2 else 1)
             if resumed:
                 wrong.append(f"job {n} cannot be resumed: {resumed}")
+            del ends[victim]
             return {
                 "signal": fault.name,
                 "processes": number,
                 "phase": at,
                 "ends": ["still running" if end is None else str(end) for end in ends],
-                "seconds": [seconds[i] for i in survivors if before[i] is None],
+                "seconds": seconds,
                 "wrong": wrong,
                 "resumed": not resumed,
                 "same": not resumed and bool(np.allclose(_losses(workdir), expected, rtol=1e-3)),
@@ -276,6 +262,28 @@ def jobs(count: int, seed: int = 0, at_once: int = 3) -> list[dict[str, Any]]:
         _summary_of_jobs([o for o in outcomes if (o["signal"], o["processes"]) == kind])
         for kind in kinds
     ]
+
+
+def _await(when: str, workdir: Path, processes: list[subprocess.Popen[bytes]]) -> None:
+    """Until the job begins to train, or until its last epoch is over."""
+    awaited = {"training": ("vocabulary.json", 1), "ending": ("metrics.jsonl", EPOCHS)}
+    if when in awaited:
+        name, lines = awaited[when]
+        while _line_count(workdir / name) < lines and _running(processes):
+            time.sleep(0.01)
+
+
+def _seconds_to_end(survivors: list[subprocess.Popen[bytes]]) -> list[float]:
+    """How long each process that still runs takes to end, up to the limit."""
+    start = time.monotonic()
+    running = [process for process in survivors if process.poll() is None]
+    seconds = dict.fromkeys(running, 0.0)
+    while any(process.poll() is None for process in running) and max(seconds.values()) < JOB_LIMIT:
+        for process in running:
+            if process.poll() is None:
+                seconds[process] = time.monotonic() - start
+        time.sleep(0.02)
+    return list(seconds.values())
 
 
 @contextlib.contextmanager
@@ -666,7 +674,7 @@ def _wrong_answers(made: dict[str, Any]) -> list[str]:
 
 def main() -> int:
     """Do it all."""
-    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
+    parser = runner.Parser(__doc__)
     parser.add_argument("--kills", type=int, default=100, help="runs ended by SIGKILL")
     parser.add_argument("--signals", type=int, default=20, help="by SIGTERM; as many by SIGINT")
     parser.add_argument("--jobs", type=int, default=200, help="of several processes, one lost")
@@ -674,11 +682,10 @@ def main() -> int:
     parser.add_argument("--texts", type=int, default=10_000, help="hostile texts")
     parser.add_argument("--steps", type=int, default=10_000, help="of the long runs")
     parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--json", type=Path, help="what is given as 0 stays as it is there")
     options = parser.parse_args()
     tune_process()
     results: dict[str, Any] = {}
-    if options.json and options.json.exists():
+    if options.json and options.json.exists():  # A suite that is given as 0 stays as it is there.
         results = json.loads(options.json.read_text())
     if options.texts:
         results["texts"] = texts(options.texts, options.seed)
@@ -703,14 +710,9 @@ def main() -> int:
     if options.jobs:
         results["jobs"] = jobs(options.jobs, options.seed)
         print(json.dumps(results["jobs"]), flush=True)
-    results |= {
-        "seed": options.seed,
-        "cpus": os.cpu_count(),
-        "platform": platform.platform(),
-        "versions": environment.versions(),
-    }
-    if options.json:
-        options.json.write_text(json.dumps(results, indent=2) + "\n")
+    results |= {"seed": options.seed, "platform": platform.platform()}
+    results |= {"cpus": os.cpu_count(), "versions": environment.versions()}
+    runner.write(options.json, results)
     problems = failures(results)
     for problem in problems:
         print(problem, file=sys.stderr)

@@ -6,21 +6,21 @@ Each architecture is started from nothing (empty caches: the reviews are encoded
 and then again from what that left. The reviews are the real ones, of $TFDS_DATA_DIR.
 """
 
-import argparse
-import json
 import os
 import statistics
-import subprocess
-import sys
 import tempfile
 import time
-from pathlib import Path
+from typing import Any
+
+import runner
+from peers import ARCHITECTURES
 
 WARM_STARTS = 3
 
 
 def start(arch: str, began: float) -> dict[str, float]:
     """Do what the command does up to a first step; seconds since `began` after each stage."""
+    os.environ.pop("JAX_COMPILATION_CACHE_DIR", None)  # Another cache.
     stages = {}
 
     def done(stage: str) -> None:
@@ -54,38 +54,27 @@ def start(arch: str, began: float) -> dict[str, float]:
     return stages
 
 
-def in_new_process(arch: str, cache: str) -> dict[str, float]:
+def start_from(cache: str, arch: str) -> Any:
     """`start` in a process of its own, with its caches in that directory."""
-    child = [sys.executable, __file__, "--child", arch, str(time.time())]
-    environment = {**os.environ, "FLAX_IMDB_CACHE": cache}
-    environment.pop("JAX_COMPILATION_CACHE_DIR", None)
-    done = subprocess.run(child, env=environment, capture_output=True, text=True, check=True)
-    stages: dict[str, float] = json.loads(done.stdout)
-    return stages
+    return runner.in_new_process(start, arch, time.time(), FLAX_IMDB_CACHE=cache)
 
 
 def main() -> None:
     """Measure, print and write."""
-    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
-    parser.add_argument("--arch", default="lstm", help="such as lstm,bilstm")
-    parser.add_argument("--json", type=Path, help="where to write the results")
+    parser = runner.Parser(__doc__)
+    parser.add_argument("--arch", type=runner.names(*ARCHITECTURES), default="lstm")
     options = parser.parse_args()
     rows = []
-    for arch in options.arch.split(","):
+    for arch in options.arch:
         with tempfile.TemporaryDirectory() as cache:
-            nothing = in_new_process(arch, cache)
-            starts = [in_new_process(arch, cache) for _ in range(WARM_STARTS)]
+            nothing = start_from(cache, arch)
+            starts = [start_from(cache, arch) for _ in range(WARM_STARTS)]
         warm = {stage: statistics.median(one[stage] for one in starts) for stage in nothing}
         for caches, stages in (("empty", nothing), ("warm", warm)):
             rows.append({"arch": arch, "caches": caches, "seconds": stages})
             print(arch, caches, {stage: round(seconds, 2) for stage, seconds in stages.items()})
-    if options.json:
-        results = {"cpus": os.cpu_count(), "warm_starts": WARM_STARTS, "rows": rows}
-        options.json.write_text(json.dumps(results, indent=2) + "\n")
+    runner.write(options.json, {"warm_starts": WARM_STARTS, "rows": rows})
 
 
 if __name__ == "__main__":
-    if sys.argv[1:2] == ["--child"]:
-        print(json.dumps(start(sys.argv[2], float(sys.argv[3]))))
-    else:
-        main()
+    main()

@@ -5,10 +5,9 @@
 XLA compiles for a GPU that it is only told of. What it makes says how many kernels a step launches,
 how they hang together, what memory they need, and whether this project's own kernels keep to the
 registers and the shared memory that there are. It does not say how long any of it takes.
-docs/gpu.md is made of the file by gpu_page.py.
+docs/gpu.md shows the results.
 """
 
-import argparse
 import functools
 import json
 import os
@@ -21,11 +20,11 @@ from unittest import mock
 
 import jax
 import jax.numpy as jnp
+import runner
 from flax import linen as nn
 from jax.experimental import topologies
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
-import flax_imdb
 from flax_imdb import models
 from flax_imdb.training import create_state, train_step
 
@@ -221,9 +220,7 @@ def measure(dump: Path, task: Task) -> Row:
 
 def main() -> None:
     """Compile, print and write."""
-    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
-    parser.add_argument("--json", type=Path, help="where to write the results")
-    options = parser.parse_args()
+    options = runner.Parser(__doc__).parse_args()
     tasks = [Task(arch, name) for arch in ARCHITECTURES for name in IMPLEMENTATIONS]
     tasks += [Task("lstm", name, batch_size=1024) for name in ("fused", "pallas")]
     tasks += [Task(arch, "pallas", precision="bfloat16") for arch in ("lstm", "bilstm")]
@@ -239,14 +236,8 @@ def main() -> None:
         for task in tasks:
             rows.append(measure(Path(dump), task))
             print(json.dumps(rows[-1]))
-    results = {
-        "target": re.findall(r'description_str: "(.*)"', TARGET)[0],
-        "versions": {"jax": jax.__version__, "flax_imdb": flax_imdb.__version__},
-        "time": TIME,
-        "rows": rows,
-    }
-    if options.json:
-        options.json.write_text(json.dumps(results, indent=2) + "\n")
+    target = re.findall(r'description_str: "(.*)"', TARGET)[0]
+    runner.write(options.json, {"target": target, "time": TIME, "rows": rows})
 
 
 if __name__ == "__main__":

@@ -9,15 +9,13 @@ in full float32 precision. Status 1 where an error is above the tolerance that i
 """
 
 import argparse
-import json
-import platform
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
+from runner import Parser, names, write
 
 from flax_imdb.errors import UnsupportedError
 from flax_imdb.layers import LSTM, Bidirectional, SequenceLayer
@@ -124,7 +122,7 @@ def compare(options: argparse.Namespace) -> list[dict[str, Any]]:
             with jax.default_matmul_precision("highest"):
                 reference = values_and_gradients("scan", exact, **layer)
             layer = {**layer, "param_dtype": dtype}
-            for implementation in options.implementations.split(","):
+            for implementation in options.implementations:
                 row = {"implementation": implementation, "layer": name, "precision": precision}
                 try:
                     with jax.default_matmul_precision(
@@ -145,20 +143,19 @@ def compare(options: argparse.Namespace) -> list[dict[str, Any]]:
                         "tolerance": None if implementation == "scan" else TOLERANCES[precision],
                     }
                 )
-                print(json.dumps(rows[-1]), flush=True)
+                print(rows[-1], flush=True)
     return rows
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Compare, print and write; returns the exit status."""
-    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
+    parser = Parser(__doc__)
     parser.add_argument("--device", choices=("cpu", "gpu", "tpu"), default="cpu")
     others = ",".join(name for name in IMPLEMENTATIONS if name != "auto")
-    parser.add_argument("--implementations", default=others, help=f"(default: {others})")
+    parser.add_argument("--implementations", type=names(*IMPLEMENTATIONS), default=others)
     parser.add_argument("--batch-size", type=int, default=64)
     parser.add_argument("--time", type=int, default=500)
     parser.add_argument("--features", type=int, default=100)
-    parser.add_argument("--json", type=Path, help="where to write the results")
     options = parser.parse_args(arguments)
     (device, *_) = jax.devices(options.device)
     with jax.default_device(device):
@@ -166,12 +163,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
     results = {
         "device_kind": device.device_kind,
         "platform": device.client.platform_version,
-        "versions": {"jax": jax.__version__, "python": platform.python_version()},
         **{name: getattr(options, name) for name in ("batch_size", "time", "features")},
         "rows": rows,
     }
-    if options.json:
-        options.json.write_text(json.dumps(results, indent=2) + "\n")
+    write(options.json, results)
     worse = [
         row
         for row in rows

@@ -1,30 +1,26 @@
-"""What long sequences cost, with and without rematerialisation over time: memory and time.
+"""What rematerialisation over time costs and saves on long sequences: time and memory.
 
     python benchmarks/remat.py --json FILE
 
 Each configuration runs in a process of its own, one after the other, all rows at full length.
 """
 
-import argparse
 import itertools
-import json
-import os
 import statistics
-import subprocess
-import sys
 import time
-from pathlib import Path
 from typing import Any
+
+import runner
 
 LENGTHS = (4096, 16384)
 REMAT_STEPS = (None, 16, 128, 1024)
 ROWS, STEPS = 64, 3
 
 
-def child(max_length: int, remat_steps: int | None) -> dict[str, Any]:
+def measure(max_length: int, remat_steps: int | None) -> dict[str, Any]:
     """Step time and peak memory of `lstm`."""
     import jax
-    from peers import LEARNING_RATE, Task, peak_memory_mb
+    from peers import LEARNING_RATE, Task
     from step_time import padded_epoch
 
     from flax_imdb import models
@@ -52,28 +48,19 @@ def child(max_length: int, remat_steps: int | None) -> dict[str, Any]:
         "remat_steps": remat_steps,
         "batch_size": ROWS,
         "step_ms_median": statistics.median(milliseconds[1:]),
-        "peak_memory_mb": peak_memory_mb(),
+        "peak_memory_mb": runner.peak_memory_mb(),
     }
 
 
 def main() -> None:
     """Measure, print and write."""
-    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
-    parser.add_argument("--json", type=Path, help="where to write the results")
-    options = parser.parse_args()
+    options = runner.Parser(__doc__).parse_args()
     rows = []
     for configuration in itertools.product(LENGTHS, REMAT_STEPS):
-        command = [sys.executable, __file__, "--child", json.dumps(configuration)]
-        done = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=True)
-        rows.append(json.loads(done.stdout))
+        rows.append(runner.in_new_process(measure, *configuration))
         print(rows[-1])
-    if options.json:
-        results = {"cpus": os.cpu_count(), "steps": STEPS, "rows": rows}
-        options.json.write_text(json.dumps(results, indent=2) + "\n")
+    runner.write(options.json, {"steps": STEPS, "rows": rows})
 
 
 if __name__ == "__main__":
-    if sys.argv[1:2] == ["--child"]:
-        print(json.dumps(child(*json.loads(sys.argv[2]))))
-    else:
-        main()
+    main()

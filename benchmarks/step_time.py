@@ -9,26 +9,27 @@ docs/benchmarks.md says what is measured, and what the file holds.
 
 import argparse
 import contextlib
+import functools
 import importlib.util
 import itertools
 import json
 import operator
-import os
 import platform
 import statistics
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import Any
 
 import numpy as np
 from peers import (
     ARCHITECTURES,
     PEERS,
-    Process,
     Task,
     plan_epoch,
     same_work,
+    start,
 )
+from runner import Parser, Process, at_least, names, summarize, take_turns, write
 
 from flax_imdb.data import DataConfig, Examples, Planned, load_dataset
 from flax_imdb.errors import InputError, UnsupportedError, as_flags
@@ -97,16 +98,16 @@ def measure(
     """
     scales = {}
     for process in processes:
-        examples, plan = epochs[process.system]
+        examples, plan = epochs[process.name]
         batches = stratified(examples, plan, sample)
-        scales[process.system] = len(plan) / len(batches)
+        scales[process.name] = len(plan) / len(batches)
         process.ask("load", examples, batches)
         process.ask("train")  # Compiles.
-    seconds: dict[str, list[float]] = {process.system: [] for process in processes}
-    for _ in range(rounds):
-        for process in processes:
-            seconds[process.system].append(scales[process.system] * process.ask("seconds"))
-    return seconds
+    turns = {process.name: functools.partial(process.ask, "seconds") for process in processes}
+    return {
+        system: [scales[system] * seconds for seconds in taken]
+        for system, taken in take_turns(turns, rounds).items()
+    }
 
 
 def make_row(
@@ -120,9 +121,8 @@ def make_row(
     """A row of the results, as far as it needs no other."""
     examples, plan = epoch
     lengths = np.concatenate([examples.lengths[planned.indices] for planned in plan])
-    step_ms = [1e3 * epoch_seconds / len(plan) for epoch_seconds in seconds]
-    first, median, third = statistics.quantiles(step_ms, n=4, method="inclusive")
-    epoch_seconds = 1e-3 * median * len(plan)
+    times = summarize([1e3 * epoch_seconds / len(plan) for epoch_seconds in seconds])
+    epoch_seconds = 1e-3 * times["step_ms_median"] * len(plan)
     return {
         "system": system,
         "arch": task.arch,
@@ -132,9 +132,7 @@ def make_row(
         "max_length": task.max_length,
         "features": task.features,
         "precision": PRECISION,
-        "step_ms_median": median,
-        "step_ms_min": min(step_ms),
-        "step_ms_quartiles": [first, third],
+        **times,
         "epoch_seconds": epoch_seconds,
         "examples_per_second": len(lengths) / epoch_seconds,
         "tokens_per_second": int(lengths.sum()) / epoch_seconds,
@@ -208,53 +206,20 @@ def table(rows: list[Row]) -> str:
     return "\n".join(lines)
 
 
-class Parser(argparse.ArgumentParser):
-    """Says in one line what is wrong."""
-
-    def error(self, message: str) -> NoReturn:
-        """Print it and exit with status 2."""
-        self.exit(2, f"{self.prog}: {message}\n")
-
-
-def names(*choices: str) -> Callable[[str], list[str]]:
-    """Reads names that are separated by commas; any where there are no choices."""
-
-    def read(text: str) -> list[str]:
-        chosen = [name for name in text.split(",") if name]
-        for name in chosen:
-            if choices and name not in choices:
-                raise argparse.ArgumentTypeError(f"{name} is unknown: any of {','.join(choices)}")
-        return chosen
-
-    return read
-
-
 def sizes(text: str) -> list[int]:
     """Reads whole numbers above 0, separated by commas."""
     return [at_least(1)(number) for number in text.split(",")]
 
 
-def at_least(least: int) -> Callable[[str], int]:
-    """Reads a whole number that is not below `least`."""
-
-    def read(text: str) -> int:
-        if not text.isdecimal() or int(text) < least:
-            raise argparse.ArgumentTypeError(f"{text} is not a whole number from {least} on")
-        return int(text)
-
-    return read
-
-
 def read_options(arguments: Sequence[str] | None) -> tuple[Parser, argparse.Namespace]:
     """The flags, checked as far as can be without starting anything."""
-    parser = Parser(prog="step_time.py", description=(__doc__ or "").splitlines()[0])
+    parser = Parser(__doc__)
     add = parser.add_argument
     add("--arch", type=names(*ARCHITECTURES), default="lstm", help="such as lstm,bilstm")
     add("--device", choices=("cpu", "gpu", "tpu"), default="cpu")
     add("--peers", type=names(*PEERS), default="", help=f"any of {','.join(PEERS)}")
     add("--implementations", type=names(), default="", help="of flax_imdb's LSTM, such as scan")
     add("--mode", type=names(*MODES), default=",".join(MODES), help="padded,epoch: both")
-    add("--json", type=Path, help="where to write the results")
     add("--compare", type=Path, help="earlier results; status 1 where a row has become slower")
     add("--data-dir", help="where the reviews are, for --mode epoch (default: $TFDS_DATA_DIR)")
     add("--batch-size", type=sizes, default="64", help="several, such as 16,64, are a sweep")
@@ -287,14 +252,14 @@ def run(options: argparse.Namespace) -> dict[str, Any]:
     ):
         task = Task(arch, options.device, batch_size, max_length, features)
         with contextlib.ExitStack() as stack:
-            started = [stack.enter_context(Process(system, task)) for system in systems]
+            started = [stack.enter_context(start(system, task)) for system in systems]
             processes = []
             for process in started:  # Before any is measured, all are up and idle.
                 try:
                     versions |= process.ask("versions")
                     processes.append(process)
                 except UnsupportedError as error:
-                    print(f"without {process.system}, {arch}, width {features}: {error}")
+                    print(f"without {process.name}, {arch}, width {features}: {error}")
             peak_gflops = max(peak_gflops, processes[0].ask("peak_gflops"))
             device = processes[0].ask("device_kind")
             for mode in options.mode:
@@ -313,11 +278,11 @@ def run(options: argparse.Namespace) -> dict[str, Any]:
                 )
                 rows += [
                     make_row(
-                        process.system,
+                        process.name,
                         mode,
                         task,
-                        epochs[process.system],
-                        seconds[process.system],
+                        epochs[process.name],
+                        seconds[process.name],
                         process.ask("peak_memory_mb"),
                     )
                     for process in processes
@@ -328,7 +293,6 @@ def run(options: argparse.Namespace) -> dict[str, Any]:
     return {
         "device": options.device,
         "device_kind": device,
-        "cpus": os.cpu_count(),
         "versions": versions,
         "peak_gflops": peak_gflops,
         "rounds": options.rounds,
@@ -346,9 +310,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         results = run(options)
         print(table(results["rows"]))
-        if options.json:
-            options.json.parent.mkdir(parents=True, exist_ok=True)
-            options.json.write_text(json.dumps(results, indent=2) + "\n")
+        write(options.json, results)
         slower = compare(old, results["rows"]) if old is not None else []
     except InputError as error:
         parser.error(as_flags(str(error)))

@@ -7,16 +7,13 @@ How strongly to hold the weights down is chosen on rows held out of train; the a
 test. Takes a minute or two on one core.
 """
 
-import argparse
-import json
-import platform
 from collections import Counter
-from pathlib import Path
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 import optax
+import runner
 
 from flax_imdb.data.sources import synthetic
 from flax_imdb.data.tokenizer import split_words
@@ -126,22 +123,12 @@ def measure(longest: int) -> dict[str, float | int | str]:
 
 def main() -> None:
     """Measures, prints, and writes the file that was asked for."""
-    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
-    parser.add_argument("--json", type=Path, help="where to write the results")
-    arguments = parser.parse_args()
-    results = {
-        "synthetic_version": synthetic.VERSION,
-        "examples": synthetic.EXAMPLES,
-        "versions": {
-            "python": platform.python_version(),
-            **{module.__name__: module.__version__ for module in (jax, np, optax)},
-        },
-        "rows": [measure(longest) for longest in (1, 2)],
-    }
-    text = json.dumps(results, indent=2)
-    print(text)
-    if arguments.json:
-        arguments.json.write_text(text + "\n")
+    options = runner.Parser(__doc__).parse_args()
+    rows = [measure(longest) for longest in (1, 2)]
+    for row in rows:
+        print(row)
+    results = {"synthetic_version": synthetic.VERSION, "examples": synthetic.EXAMPLES}
+    runner.write(options.json, {**results, "rows": rows})
 
 
 if __name__ == "__main__":

@@ -4,23 +4,15 @@ Importing this imports no framework: each is imported in its contestant's proces
 """
 
 import abc
-import contextlib
 import dataclasses
 import importlib
-import multiprocessing
-import os
-import re
 import time
-from multiprocessing.connection import Connection
-from pathlib import Path
-from types import TracebackType
-from typing import Any, Literal
-from unittest import mock
+from typing import Literal
 
 import numpy as np
+from runner import Process, peak_memory_mb
 
 from flax_imdb.data import Batching, Examples, Planned
-from flax_imdb.errors import InputError, UnsupportedError
 
 
 @dataclasses.dataclass(frozen=True)
@@ -138,23 +130,11 @@ class Contestant(abc.ABC):
         return time.perf_counter() - start
 
     def peak_memory_mb(self) -> float | None:
-        """See the function of that name."""
+        """As `runner.peak_memory_mb`."""
         return peak_memory_mb()
 
 
-def peak_memory_mb() -> float | None:
-    """The most main memory that this process has held so far, in MB; None but on Linux.
-
-    `resource` knows it too, but counts what the process was started from.
-    """
-    status = Path("/proc/self/status")
-    if not status.exists():
-        return None
-    (kilobytes,) = re.findall(r"VmHWM:\s+(\d+) kB", status.read_text())
-    return 1.024e-3 * int(kilobytes)
-
-
-def _start(system: str, task: Task) -> Contestant:
+def _make(system: str, task: Task) -> Contestant:
     name, _, implementation = system.partition("/")
     if name == "flax_imdb":
         from peers.ours import FlaxImdb
@@ -166,57 +146,9 @@ def _start(system: str, task: Task) -> Contestant:
     return contestant
 
 
-def _serve(connection: Connection, system: str, task: Task) -> None:
-    """The contestant's process: calls the methods it is asked to, until the pipe is closed."""
-    with contextlib.suppress(EOFError, BrokenPipeError):
-        try:
-            contestant = _start(system, task)
-            while True:
-                method, arguments = connection.recv()
-                connection.send(getattr(contestant, method)(*arguments))
-        except (InputError, UnsupportedError) as error:
-            connection.send(error)
-
-
-class Process:
-    """A contestant in a process of its own, which is idle but while it is asked for something.
-
-    A context manager: leaving it ends the process.
-    """
-
-    def __init__(self, system: str, task: Task):
-        context = multiprocessing.get_context("spawn")
-        self.system = system
-        self._connection, theirs = context.Pipe()
-        self._process = context.Process(target=_serve, args=(theirs, system, task), daemon=True)
-        # Read when a framework is first imported, and so to be set before the process starts.
-        with mock.patch.dict(os.environ, _environment(system, task.device)):
-            self._process.start()
-        theirs.close()
-
-    def __enter__(self) -> "Process":
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
-        self._connection.close()
-        self._process.join()
-
-    def ask(self, method: str, *arguments: Any) -> Any:
-        """Call a method of the contestant and wait for its result."""
-        with contextlib.suppress(BrokenPipeError):  # What it has sent before it ended says why.
-            self._connection.send((method, arguments))
-        try:
-            reply = self._connection.recv()
-        except (EOFError, ConnectionError):
-            raise SystemExit(f"{self.system} ended early: its own message is above") from None
-        if isinstance(reply, Exception):
-            raise reply
-        return reply
+def start(system: str, task: Task) -> Process:
+    """A contestant in a process of its own."""
+    return Process(system, _make, system, task, **_environment(system, task.device))
 
 
 def _environment(system: str, device: str) -> dict[str, str]:
