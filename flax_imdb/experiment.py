@@ -32,7 +32,8 @@ from flax_imdb.training import (
     TrainState,
     catch_signals,
 )
-from flax_imdb.training.checkpoints import CheckpointConfig, Checkpoints, Identity, are_intact
+from flax_imdb.training.checkpoint_store import are_intact
+from flax_imdb.training.checkpoints import CheckpointConfig, Checkpoints, Identity
 from flax_imdb.training.trainer import ADVICE
 from flax_imdb.workdir import Workdir
 
@@ -143,7 +144,7 @@ def _train_once(
         best = history.best()
         assert best is not None
         if best is not history.epochs[-1]:
-            state = trainer.place(checkpoints.restore(state, best.step).state)
+            state = trainer.place(checkpoints.restore(state, best.step))
         test = best.eval_loss, best.eval_accuracy
         if best.eval_split != "test":
             test = trainer.evaluate(state, dataset.test, preemption.check)

@@ -88,6 +88,21 @@ def exists(path: Path) -> bool:
     return True
 
 
+def names_in(directory: Path) -> list[str]:
+    """The names of what a directory holds; none if there is no such directory.
+
+    Raises:
+      InputError: it cannot be read, or what it holds cannot be reached.
+    """
+    try:
+        os.stat(f"{directory}/.")
+        return os.listdir(directory)
+    except (FileNotFoundError, NotADirectoryError):
+        return []
+    except OSError as error:
+        raise unreadable(directory, error) from None
+
+
 def unreadable(path: str | os.PathLike[str], error: OSError) -> InputError:
     """What to say of a file or directory that is there, or may be, and cannot be read."""
     return InputError(f"{os.fspath(path)} cannot be read: {error.strerror or error}")

@@ -1,14 +1,13 @@
 """The reviews of IMDB in an extracted ``aclImdb`` folder."""
 
 import functools
-import os
 from pathlib import Path
 
 import numpy as np
 
 from flax_imdb.data.sources.reviews import LABELS, SPLITS, Reviews, Split, fingerprint_of
 from flax_imdb.errors import InputError, one_line
-from flax_imdb.paths import exists, unreadable
+from flax_imdb.paths import exists, names_in, unreadable
 
 
 def folder_in(directory: Path) -> Path | None:
@@ -27,7 +26,9 @@ class FolderReviews(Reviews):
         self._files: dict[tuple[Split, str], list[Path]] = {}
         for split in SPLITS:
             for label in LABELS:
-                files = sorted(_texts_in(folder / split / label), key=_by_id)
+                directory = folder / split / label
+                texts = (directory / n for n in names_in(directory) if n.endswith(".txt"))
+                files = sorted(texts, key=_by_id)
                 if not files:
                     raise InputError(
                         f"{folder}: {split}/{label} is missing or has no .txt files; an aclImdb "
@@ -46,15 +47,6 @@ class FolderReviews(Reviews):
         files = [self._files[split, label] for label in LABELS]
         texts = [_read_text(file) for label_files in files for file in label_files]
         return texts, np.repeat(np.arange(len(LABELS), dtype=np.int32), [len(f) for f in files])
-
-
-def _texts_in(directory: Path) -> list[Path]:
-    try:
-        return [directory / name for name in os.listdir(directory) if name.endswith(".txt")]
-    except (FileNotFoundError, NotADirectoryError):
-        return []
-    except OSError as error:
-        raise unreadable(directory, error) from None
 
 
 def _read_text(file: Path) -> str:
