@@ -272,6 +272,14 @@ def texts() -> list[Case]:
             "`LC_ALL=C PYTHONUTF8=0 PYTHONCOERCECLOCALE=0`",
             "LC_ALL=C PYTHONUTF8=0 PYTHONCOERCECLOCALE=0 $TRAIN $SMALL --workdir w",
         ),
+        Case(
+            group,
+            "the same, a flag that does not exist",
+            "LC_ALL=C PYTHONUTF8=0 PYTHONCOERCECLOCALE=0 $TRAIN --bogus 1",
+            2,
+            "error: Unrecognized options: --bogus, 1$",
+            "none",
+        ),
         *(
             Case(
                 group,

@@ -1,9 +1,12 @@
 """The commands: flags to a configuration, mistakes to one line."""
 
+import argparse
 import contextlib
 import dataclasses
 import datetime
+import importlib
 import io
+import itertools
 import os
 import re
 import signal
@@ -28,6 +31,9 @@ from flax_imdb.workdir import Workdir
 
 T = TypeVar("T")
 
+Imports = Annotated[tuple[str, ...], tyro.conf.arg(name="import"), tyro.conf.UseAppendAction]
+"""Modules to import before the other flags are read."""
+
 
 @dataclasses.dataclass(frozen=True)
 class TrainOptions:
@@ -36,6 +42,7 @@ class TrainOptions:
     Attributes:
       experiment: what to train.
       processes: of a run on several hosts.
+      imports: Import this module first, such as one that registers an architecture.
       device: Train on all devices of this kind (default: what JAX prefers).
       checkpoints: when to save, and what to keep.
       workdir: Where the run's files go (default: runs/ARCH-DATE-TIME).
@@ -46,6 +53,7 @@ class TrainOptions:
     experiment: ExperimentConfig = dataclasses.field(default_factory=ExperimentConfig)
     processes: Processes = dataclasses.field(default_factory=Processes)
     checkpoints: CheckpointConfig = dataclasses.field(default_factory=CheckpointConfig)
+    imports: Imports = ()
     device: DeviceName = "auto"
     workdir: str | None = None
     resume: bool = False
@@ -95,11 +103,13 @@ class EvaluateOptions:
       workdir: The run's directory.
       device: Where to evaluate.
       data_dir: Where the reviews are now (default: where they were when it was trained).
+      imports: Import this module first: the one that registers the run's architecture.
     """
 
     workdir: str
     device: DeviceName = "auto"
     data_dir: str | None = None
+    imports: Imports = ()
 
 
 def evaluate(args: list[str], prog: str) -> int:
@@ -123,11 +133,13 @@ class PredictOptions:
       texts: The texts (default: the lines of standard input).
       workdir: The run's directory.
       device: Where to compute.
+      imports: Import this module first: the one that registers the run's architecture.
     """
 
     texts: Annotated[tuple[str, ...], tyro.conf.Positional] = ()
     workdir: str = tyro.MISSING
     device: DeviceName = "auto"
+    imports: Imports = ()
 
 
 def predict(args: list[str], prog: str) -> int:
@@ -294,6 +306,7 @@ def _parse(
     options: type[T], args: list[str], prog: str, default: T | Any = tyro.MISSING_NONPROP
 ) -> T:
     """Parse flags with tyro; what it would print in a box becomes an InputError."""
+    _import(args)
     complaint = io.StringIO()
     try:
         with contextlib.redirect_stderr(complaint):
@@ -308,10 +321,36 @@ def _parse(
         if exit.code == 0:
             sys.stdout.flush()  # Where it fails this is the last chance to say so.
             raise
-        # tyro has no public hook for this. The box: a title, the complaint, a rule, advice.
-        lines = [line.strip("│ ") for line in complaint.getvalue().splitlines()]
-        text = " ".join(lines[1:]).split("─────")[0]
-        raise InputError(re.sub(r"\s+", " ", text).strip().rstrip(".")) from None
+        # tyro has no public hook for this. Its box has a title, the complaint, a rule and advice;
+        # an ASCII console's has a rule below the title, too.
+        lines = [line.strip("│ ") for line in complaint.getvalue().splitlines()[1:]]
+        is_rule = re.compile("[─-]+").fullmatch
+        text = itertools.takewhile(
+            lambda line: not is_rule(line), itertools.dropwhile(is_rule, lines)
+        )
+        raise InputError(" ".join(" ".join(text).split()).rstrip(".")) from None
+
+
+def _import(args: list[str]) -> None:
+    """Import the modules that ``--import`` names, which the values of other flags may need."""
+    parser = argparse.ArgumentParser(add_help=False, allow_abbrev=False, exit_on_error=False)
+    parser.add_argument("--import", action="append", default=[], dest="modules")
+    try:
+        modules = parser.parse_known_args(args)[0].modules
+    except argparse.ArgumentError:  # It has no value: tyro says so.
+        return
+    if modules and not sys.flags.safe_path:
+        sys.path.insert(0, os.getcwd())  # Where `python -m` looks, too.
+    for module in modules:
+        if not all(part.isidentifier() for part in module.split(".")):
+            raise InputError(f"`import` {module!r} is not the name of a module, such as my_module")
+        try:
+            importlib.import_module(module)
+        except ModuleNotFoundError as error:
+            raise InputError(
+                f"`import` {module}: {error.msg}; it is looked for in the current directory, in "
+                "PYTHONPATH and among the installed packages"
+            ) from None
 
 
 def script() -> None:

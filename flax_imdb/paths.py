@@ -92,12 +92,12 @@ def names_in(directory: Path) -> list[str]:
     """The names of what a directory holds; none if there is no such directory.
 
     Raises:
-      InputError: it cannot be read, or what it holds cannot be reached.
+      InputError: it is a file, or cannot be read, or what it holds cannot be reached.
     """
     try:
         os.stat(f"{directory}/.")
         return os.listdir(directory)
-    except (FileNotFoundError, NotADirectoryError):
+    except FileNotFoundError:
         return []
     except OSError as error:
         raise unreadable(directory, error) from None

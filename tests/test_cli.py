@@ -184,6 +184,44 @@ start()
         assert all(arch in shown for arch in models.ARCHITECTURES)
 
 
+class TestOwnArchitecture:
+    def test_it_is_trained_resumed_and_asked(self, reviews: Path, tmp_path: Path) -> None:
+        (tmp_path / "mine.py").write_text(
+            "from flax_imdb.layers import LSTM\n"
+            "from flax_imdb.models import register\n\n\n"
+            "@register('mine')\n"
+            "def mine(config):\n"
+            "    return {'encoder': (LSTM(config.features),), 'pooling': 'max'}\n"
+        )
+        small = f"--data-dir {reviews} --max-length 10 --features 2 --batch-size 8"
+        commands = [
+            f"{ROOT}/train.py --import mine --arch mine {small} --epochs 1 --workdir w",
+            f"{ROOT}/train.py --import=mine --resume --epochs 2 --workdir w",
+            "-m flax_imdb evaluate --import mine --workdir w",
+            "-m flax_imdb predict --import mine --workdir w 'a film'",
+        ]
+        done = shell(" && ".join(f"{sys.executable} {rest}" for rest in commands), tmp_path)
+        assert done.returncode == 0, done.stderr
+        assert done.stdout.splitlines()[-1].endswith(("positive", "negative"))
+
+    @pytest.mark.parametrize(
+        ("args", "error"),
+        [
+            (["--import", "no_such"], "error: --import no_such: No module named 'no_such'; it is"),
+            (["--import", "a-b"], "error: --import 'a-b' is not the name of a module, such as"),
+            (["--import"], "error: Missing value for argument '--import'. Expected 1 values\n"),
+            (["--arch", "mine"], "; --import the module that registers another"),
+        ],
+    )
+    def test_what_is_not_there_is_one_line(
+        self, args: list[str], error: str, capsys: pytest.CaptureFixture[str]
+    ) -> None:
+        assert cli.run(cli.train, args, "train.py") == 2
+        said = capsys.readouterr().err
+        assert error in said
+        assert said.count("\n") == 1
+
+
 class TestStreams:
     """Standard input and output as they may be where a person, or a job, has put them."""
 

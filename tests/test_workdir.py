@@ -88,7 +88,7 @@ class TestUnreadable:
         (tmp_path / "run" / "seed-7").mkdir(parents=True)
         with (
             permissions.denied(tmp_path / "run", 0o300),
-            pytest.raises(InputError, match=r"`workdir` .* cannot be read: Permission denied"),
+            pytest.raises(InputError, match="/run cannot be read: Permission denied"),
         ):
             read(Workdir(tmp_path / "run"))
 

@@ -51,7 +51,10 @@ class ModelConfig:
             ("implementation", self.implementation, IMPLEMENTATIONS),
         ):
             if value not in choices:
-                raise InputError(f"`{setting}` {value} is unknown: one of {', '.join(choices)}")
+                more = "; `import` the module that registers another" if setting == "arch" else ""
+                raise InputError(
+                    f"`{setting}` {value} is unknown: one of {', '.join(choices)}{more}"
+                )
         for name in ("embedding_features", "features"):
             check_between(name, getattr(self, name), 1, MAX_FEATURES)
         if self.remat_steps is not None:
