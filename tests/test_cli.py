@@ -426,7 +426,7 @@ class TestBadInput:
             ("--data-dir gs://bucket/x", "--data-dir gs://bucket/x is an address: name a"),
             ("--workdir=", "--workdir is empty: name a directory"),
             ("--workdir= --resume", "--workdir is empty: name a directory"),
-            ("--workdir /dev/null", "--workdir /dev/null cannot be read: Not a directory"),
+            ("--workdir /dev/null", "error: /dev/null cannot be read: Not a directory"),
             (f"--workdir {'a' * 300}", "cannot be read: File name too long"),
             (f"--workdir {'a' * 300} --resume", "cannot be read: File name too long"),
             ("--workdir caf\udce9", r"/caf\udce9 is not UTF-8 in this locale"),
