@@ -1,7 +1,7 @@
-"""Where the commands begin: `flax-imdb`, `python -m flax_imdb`, `train.py`.
+"""The entry points: `flax-imdb`, `python -m flax_imdb` and `train.py`.
 
-It imports little itself: Ctrl-C in the seconds that the other imports take would show where they
-are.
+The other imports take seconds, during which Ctrl-C would show a traceback; so this module imports
+little, and restores the default action of SIGINT meanwhile.
 """
 
 import signal
@@ -22,7 +22,7 @@ def train() -> int:
 
 def _cli() -> ModuleType:
     handler = signal.getsignal(signal.SIGINT)
-    # In a script's `command &` it is ignored, and stays so.
+    # In a script's `command &` it is ignored, and stays ignored.
     guard = handler is signal.default_int_handler
     if guard:
         signal.signal(signal.SIGINT, signal.SIG_DFL)

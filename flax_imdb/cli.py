@@ -1,4 +1,4 @@
-"""The commands: flags to a configuration, mistakes to one line."""
+"""The commands: flags become a configuration, and errors one line."""
 
 import argparse
 import contextlib
@@ -67,7 +67,7 @@ def train(args: list[str], prog: str) -> int:
         if options.workdir is None:
             raise InputError("--resume needs --workdir: the directory of the run to continue")
         if (saved := Workdir(options.workdir).config()) is not None:
-            # A flag that is not given means what the run was started with.
+            # A flag that is not given keeps the run's value.
             options = _parse(TrainOptions, args, prog, default=TrainOptions(experiment=saved))
     if options.workdir is None:
         now = datetime.datetime.now().strftime("%Y%m%d-%H%M%S")
@@ -212,7 +212,7 @@ def main(args: list[str] | None = None) -> int:
 
 
 def run(command: Callable[[list[str], str], int], args: list[str], prog: str) -> int:
-    """Run a command with the user's mistakes as one line on standard error and status 2."""
+    """Run a command; an InputError becomes one line on standard error and status 2."""
     if args[:1] == ["--version"]:
         command = _version
     _settle()
@@ -223,7 +223,7 @@ def run(command: Callable[[list[str], str], int], args: list[str], prog: str) ->
         if status == 0:
             leave()
     except BrokenPipeError:
-        # Who read the output wants no more of it, as `head` when it has its lines.
+        # The reader of the output has gone, as `head` does once it has its lines.
         _drop_output()
         status = 128 + 13  # SIGPIPE, by its number: Windows has no name for it.
     except InputError as error:
@@ -244,7 +244,7 @@ def run(command: Callable[[list[str], str], int], args: list[str], prog: str) ->
         else:
             raise
     if status != 0 and is_one_of_several():
-        # At once: it must not wait for the others at the exit, since they wait for it.
+        # At once: at a normal exit it would wait for the others, which wait for it.
         sys.stdout.flush()
         sys.stderr.flush()
         os._exit(status)
@@ -252,15 +252,15 @@ def run(command: Callable[[list[str], str], int], args: list[str], prog: str) ->
 
 
 def _settle() -> None:
-    """Decide what the surroundings of a program may have left open or have decided otherwise."""
+    """Set what a program's surroundings may have closed or set otherwise."""
     for name, mode in (("stdin", "r"), ("stdout", "w"), ("stderr", "w")):
         if getattr(sys, name) is None:  # Closed, as by `>&-`: the next file would take its place.
             setattr(sys, name, open(os.devnull, mode))  # noqa: SIM115
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
-            # Not every name of a file can be said in every encoding.
+            # Not every file name can be encoded.
             stream.reconfigure(errors="backslashreplace")
-    # One that this environment does not have, as that of a notebook, would be refused.
+    # A backend that is not here, such as a notebook's, would be an error.
     os.environ["MPLBACKEND"] = "agg"
 
 
@@ -273,12 +273,12 @@ def _output_works() -> bool:
 
 
 def _drop_output() -> None:
-    """What is left to be written would be written at the exit, and fail again."""
+    """Discard buffered output: it would be written at exit, and fail again."""
     os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def _explained(error: Exception) -> str | None:
-    """What to say of an error that is neither the user's mistake nor a bug; else None."""
+    """The message for an error that is neither the user's nor a bug; otherwise None."""
     reason = str(error)
     of_jax = isinstance(error, jax.errors.JaxRuntimeError)
     if isinstance(error, MemoryError) or (of_jax and "RESOURCE_EXHAUSTED" in reason):
@@ -295,7 +295,7 @@ def _fail(message: str, status: int = 2) -> int:
 
 
 def _say(line: str) -> None:
-    """On standard error, if anyone still listens there: the exit status must not change."""
+    """Print on standard error, if it is open: the exit status must not change."""
     if is_one_of_several():
         take_last_word()
     with contextlib.suppress(OSError):
@@ -305,7 +305,7 @@ def _say(line: str) -> None:
 def _parse(
     options: type[T], args: list[str], prog: str, default: T | Any = tyro.MISSING_NONPROP
 ) -> T:
-    """Parse flags with tyro; what it would print in a box becomes an InputError."""
+    """Parse flags with tyro, whose boxed error becomes an InputError."""
     _import(args)
     complaint = io.StringIO()
     try:
@@ -319,7 +319,7 @@ def _parse(
             )
     except SystemExit as exit:
         if exit.code == 0:
-            sys.stdout.flush()  # Where it fails this is the last chance to say so.
+            sys.stdout.flush()  # The last chance to report that it fails.
             raise
         # tyro has no public hook for this. Its box has a title, the complaint, a rule and advice;
         # an ASCII console's has a rule below the title, too.

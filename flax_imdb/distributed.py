@@ -1,7 +1,7 @@
 """The one place that knows that a run may have several processes.
 
-Each process runs the same code. What the first one alone does is marked `on_main`, and every
-process gets its result, or its error.
+Every process runs the same code. A function marked `on_main` runs in the first process alone, and
+all processes get its result or its error.
 """
 
 import contextlib
@@ -24,7 +24,7 @@ from jax.experimental import multihost_utils
 from flax_imdb.errors import InputError, check_between
 from flax_imdb.watch import Watch
 
-# Whether the caller is already in the first process alone.
+# Whether the caller already runs in the first process alone.
 _alone: contextvars.ContextVar[bool] = contextvars.ContextVar("alone", default=False)
 
 P = ParamSpec("P")
@@ -36,16 +36,16 @@ MAX_PROCESSES = 2**20
 
 @dataclasses.dataclass(frozen=True)
 class Processes:
-    """Which of several processes this one is, where a run has more than one.
+    """The processes of a run, and which one this is.
 
     Attributes:
-      distributed: Be one of the processes of a job on Slurm, Open MPI, GKE or a TPU pod, which says
-        how many there are and which one this is.
-      coordinator: HOST:PORT of process 0, which all can reach, where no such job says so.
+      distributed: Join the processes of a job on Slurm, Open MPI, GKE or a TPU pod, which tells how
+        many there are and which one this is.
+      coordinator: HOST:PORT of process 0, reachable by all, if no such job tells.
       num_processes: Number of processes, with `coordinator`.
       process_id: Which of them this is, from 0, with `coordinator`.
-      timeout: Seconds to wait for the other processes to start, and for one that stops answering,
-        for which it is 10 at least.
+      timeout: Seconds to wait for the other processes to start, and (at least 10) for one that
+        stops answering.
     """
 
     distributed: bool = False
@@ -85,14 +85,14 @@ _watch: Watch | None = None
 
 
 def join(processes: Processes) -> None:
-    """Meet the other processes of a run, if it has any; before JAX has started.
+    """Connect to the other processes of a run, if it has any. Call it before JAX starts.
 
-    From then on `jax.devices` has the devices of all of them. Where the others do not come within
-    the timeout this process ends with a line that says so, and status 2: JAX's own way is to abort.
-    Where one of them is lost later, it ends with a line and status 1 (see `flax_imdb.watch`).
+    From then on `jax.devices` has the devices of all processes. If the others do not appear within
+    the timeout, this process exits with one line and status 2, where JAX would abort. If one of
+    them is lost later, it exits with one line and status 1 (see `flax_imdb.watch`).
 
     Raises:
-      InputError: it cannot be told who the others are.
+      InputError: the other processes cannot be determined.
     """
     global _watch
     if not processes.distributed and processes.coordinator is None:
@@ -118,7 +118,7 @@ def join(processes: Processes) -> None:
     try:
         coordinator, count, number = _find(processes)
         watch = Watch(processes.timeout)
-        # JAX's own timeouts come after ours, since it aborts; it checks at half of this one.
+        # JAX aborts, so its own timeouts must come later; it checks at half of this one.
         late = 3 * processes.timeout + 60
         jax.distributed.initialize(
             watch.relay(coordinator) if number else coordinator,
@@ -135,22 +135,22 @@ def join(processes: Processes) -> None:
 
 
 def leave() -> None:
-    """Part from the other processes, if there are any; for a program whose work is done.
+    """Disconnect from the other processes, if there are any, once the work is done.
 
-    One that is lost from here on is none of its business.
+    If one of them is lost after this, it does not matter here.
     """
     if _watch is not None and is_one_of_several():
         _watch.leave()
-        # An error is of another process, too.
+        # An error here is about another process.
         with contextlib.suppress(Exception):
             jax.distributed.shutdown()
 
 
 def _find(processes: Processes) -> tuple[str, int, int]:
-    """The coordinator's address, how many processes there are, and which one this is.
+    """The coordinator's address, the number of processes, and which one this is.
 
     Raises:
-      InputError: it cannot be told.
+      InputError: they cannot be determined.
     """
     coordinator = processes.coordinator or os.environ.get("JAX_COORDINATOR_ADDRESS")
     count, number = processes.num_processes, processes.process_id
@@ -172,7 +172,7 @@ def _find(processes: Processes) -> tuple[str, int, int]:
 
 
 def _check_free_port(coordinator: str) -> None:
-    """Raise InputError where another program has the port, of which JAX would die."""
+    """Raise InputError if another program has the port: JAX would abort."""
     port = int(coordinator.rpartition(":")[2])
     with socket.socket(socket.AF_INET6 if socket.has_ipv6 else socket.AF_INET) as probe:
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
@@ -185,19 +185,19 @@ def _check_free_port(coordinator: str) -> None:
 
 
 def is_one_of_several() -> bool:
-    """Whether this process has met others; does not start JAX."""
+    """Whether this process is connected to others; does not start JAX."""
     return jax.distributed.is_initialized()
 
 
 def is_main() -> bool:
-    """Whether this is the process that writes files and speaks to the user."""
+    """Whether this is the process that writes files and prints."""
     return jax.process_index() == 0
 
 
 def all_gather(value: T) -> list[T]:
-    """The `value` of every process, in their order; anything that can be pickled.
+    """The `value` of every process, in order; anything that can be pickled.
 
-    All processes must call it, and no step may be under way.
+    All processes must call it, while no step is running.
     """
     if jax.process_count() == 1:
         return [value]
@@ -217,7 +217,7 @@ def _from_main(value: T) -> T:
 
 
 def everywhere(function: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
-    """Call a function in every process; the InputError of one is raised in all.
+    """Call a function in every process; an InputError in one is raised in all.
 
     See `all_gather`.
     """
@@ -238,9 +238,9 @@ def everywhere(function: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T
 
 
 def on_main(function: Callable[P, T]) -> Callable[P, T]:
-    """Decorator: the function runs in the first process alone, and all return what it returns.
+    """Decorator: the function runs in the first process alone, and all get what it returns.
 
-    An InputError is raised in all of them. It may call others of its kind. See `all_gather`.
+    An InputError is raised in all of them. Such functions may call each other. See `all_gather`.
     """
 
     @functools.wraps(function)
@@ -267,7 +267,7 @@ def on_main(function: Callable[P, T]) -> Callable[P, T]:
 
 
 def check_agreement(values: dict[str, Any]) -> None:
-    """Raise InputError where the processes have different values; names are for the message."""
+    """Raise InputError if the processes have different values; the names are for the message."""
     first, *others = all_gather(values)
     for process, theirs in enumerate(others, start=1):
         for name, value in first.items():

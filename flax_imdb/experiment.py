@@ -1,4 +1,4 @@
-"""An experiment from its configuration to its result, in a workdir of its own."""
+"""An experiment, from its configuration to its result."""
 
 import dataclasses
 import json
@@ -49,27 +49,27 @@ def train(
     checkpoints: CheckpointConfig = CheckpointConfig(),
     console: Console | None = None,
 ) -> Result | Summary:
-    """Train an experiment and leave its files in `workdir`.
+    """Train an experiment and write its files to `workdir`.
 
-    While it trains, SIGTERM, SIGINT and SIGHUP make it save and stop, if this is the main thread.
+    During training SIGTERM, SIGINT and SIGHUP make it save and stop, if this is the main thread.
 
     Args:
       config: the experiment.
-      workdir: where the files go; created if need be.
-      device: which devices to train on, all there are of that kind. After
-        `flax_imdb.distributed.join` those of all processes, each of which makes this same call.
-      resume: continue the run in `workdir` after its newest intact checkpoint; start it where there
-        is none. Its settings must be those of `config`, but for `flax_imdb.config.MAY_CHANGE`.
+      workdir: the directory for the files; created if it does not exist.
+      device: train on all devices of this kind. After `flax_imdb.distributed.join` these are the
+        devices of all processes, each of which must make this same call.
+      resume: continue the run in `workdir` from its newest intact checkpoint, or start it if there
+        is none. The settings must be those of the run, except for `flax_imdb.config.MAY_CHANGE`.
       overwrite: delete the run in `workdir` first.
       checkpoints: when to save, and what to keep.
-      console: where progress is shown (default: standard output).
+      console: where to show progress (default: standard output).
 
     Returns:
-      What ``result.json`` says, or with several runs ``summary.json``.
+      The content of ``result.json``, or with several runs that of ``summary.json``.
 
     Raises:
-      InputError: something of this cannot be done, or goes wrong. Checkpoints are kept then.
-      Preempted: a signal asked it to stop; `resume` continues it.
+      InputError: this cannot be done, or something went wrong. Checkpoints are kept.
+      Preempted: a signal asked the run to stop; `resume` continues it.
     """
     files = workdir if isinstance(workdir, Workdir) else Workdir(workdir)
     devices = select_devices(device, config.training.batch_size)
@@ -155,7 +155,7 @@ def _train_once(
 
 
 class _Saving:
-    """Saves the state between two steps: from time to time, and before a preemption."""
+    """A hook that saves the state: from time to time, and when the run is preempted."""
 
     def __init__(self, checkpoints: Checkpoints, workdir: Workdir, preemption: Preemption):
         self._checkpoints = checkpoints
@@ -163,17 +163,17 @@ class _Saving:
         self.preemption = preemption
 
     def due(self, step: int) -> bool:
-        """Whether to save; asked alike in all processes, which agree on a preemption."""
+        """Whether to save; called in all processes, which agree on a preemption."""
         stop = self.preemption.requested()
         return self._checkpoints.due(step) or stop
 
     def __call__(self, state: TrainState, history: History) -> None:
-        """Save, and stop if that was asked for."""
+        """Save, and stop if the run is preempted."""
         self.save(state, history)
         self.preemption.check()
 
     def save(self, state: TrainState, history: History) -> None:
-        """Save, unless the directory is no longer this run's."""
+        """Save, if the directory is still this run's."""
         if distributed.is_main():
             self._workdir.check_held()
         self._checkpoints.save(state, history)
@@ -182,7 +182,7 @@ class _Saving:
 def _evaluate_epoch(
     trainer: Trainer, state: TrainState, dataset: Dataset, history: History, saving: _Saving
 ) -> EpochRecord:
-    """The record of the epoch that has been trained."""
+    """Evaluate the epoch that was just trained, and make its record."""
     validate = len(dataset.validation) > 0
     split = "validation" if validate else "test"
     examples = dataset.validation if validate else dataset.test
@@ -255,7 +255,7 @@ def _train_several(
 def _seeds(
     config: ExperimentConfig, workdir: Workdir
 ) -> Iterator[tuple[ExperimentConfig, Workdir]]:
-    """The experiment of each seed of several runs, and where it is."""
+    """The experiment and the directory of each seed."""
     for seed in range(config.training.seed, config.training.seed + config.runs):
         training = dataclasses.replace(config.training, seed=seed)
         once = dataclasses.replace(config, training=training, runs=1)
@@ -263,7 +263,7 @@ def _seeds(
 
 
 def _check_agreement(config: ExperimentConfig, **options: bool) -> None:
-    """Raise InputError where the processes differ; the reviews may be elsewhere in each."""
+    """Raise InputError if the processes differ; only the place of the reviews may."""
     here = environment.versions()
     by_name = settings(config) | options
     del by_name["data_dir"]
@@ -277,7 +277,7 @@ def _check_agreement(config: ExperimentConfig, **options: bool) -> None:
 def _settle(
     config: ExperimentConfig, workdir: Workdir, report: Report, *, resume: bool, overwrite: bool
 ) -> ExperimentConfig:
-    """The experiment to train: a run's that is resumed, with what may change of `config`.
+    """The experiment to train: `config`, or that of the run to resume with what may change.
 
     Raises:
       InputError: `workdir` does not allow it.
@@ -296,7 +296,7 @@ def _settle(
 
 
 def _continued(config: ExperimentConfig, saved: ExperimentConfig) -> ExperimentConfig:
-    """The experiment to continue: `saved`, but for what `config` may have another value of."""
+    """The experiment to continue: `saved`, with the settings that may change from `config`."""
     if config.training.epochs < saved.training.epochs:
         raise InputError(
             f"`epochs` {config.training.epochs} is fewer than the run has: "
@@ -331,14 +331,14 @@ def _check(config: ExperimentConfig, devices: list[jax.Device]) -> None:
 
 
 def _found(config: ExperimentConfig, dataset: Dataset) -> ExperimentConfig:
-    """The experiment on the reviews that were found, whatever "auto" would find later."""
+    """The experiment with the reviews that "auto" found, since it may find others later."""
     location = os.path.abspath(dataset.location) if dataset.location else None
     data = dataclasses.replace(config.data, dataset=dataset.name, data_dir=location)
     return dataclasses.replace(config, data=data)
 
 
 def _check_reviews(workdir: Workdir, dataset: Dataset) -> None:
-    """Raise InputError where a run in `workdir` was started on other reviews."""
+    """Raise InputError if the run in `workdir` was started on other reviews."""
     if (vocabulary := workdir.vocabulary()) is not None:
         dataset.check_same(vocabulary[1])
 
@@ -351,7 +351,7 @@ def _begin(workdir: Workdir, config: ExperimentConfig, dataset: Dataset) -> None
 
 
 def _go_on(workdir: Workdir, config: ExperimentConfig, dataset: Dataset, history: History) -> None:
-    # Not before: a run that cannot be continued is left as it was.
+    # Only now: a run that cannot be continued stays as it was.
     workdir.write("config.json", dump_config(config))
     vocabulary = dataset.vocabulary.dump(dataset=dataset.name, fingerprint=dataset.fingerprint)
     workdir.write("vocabulary.json", vocabulary)
@@ -359,7 +359,7 @@ def _go_on(workdir: Workdir, config: ExperimentConfig, dataset: Dataset, history
 
 
 def _finished(workdir: Workdir, config: ExperimentConfig) -> Result | Summary | None:
-    """What a run came to; None where it has not finished, or what it left is damaged."""
+    """The result of a run; None if it has not finished, or its files are damaged."""
     result = workdir.result() if config.runs == 1 else workdir.summary()
     if result is None or result.epochs != config.training.epochs:
         return None
@@ -416,13 +416,13 @@ def _result(
 
 @distributed.on_main
 def _draw(workdir: Workdir, result: Result) -> None:
-    """Leave the picture of a finished run, if it can be drawn: the result does not depend on it."""
+    """Draw the curves of a finished run, or warn: the result does not depend on them."""
     title = f"{result.arch} on {result.dataset}: test accuracy {result.test_accuracy:.2%}"
     if result.note:
         title += "\nSYNTHETIC REVIEWS: accuracy means nothing for IMDB"
     try:
         workdir.write("curves.png", draw_curves(workdir.records(), title))
-    except Exception as error:  # Of matplotlib's, any.
+    except Exception as error:  # Any of matplotlib's.
         warn(f"no curves.png in {workdir.path}: {type(error).__name__}: {error}")
 
 

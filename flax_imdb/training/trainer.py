@@ -1,4 +1,4 @@
-"""Epochs of training steps, evaluations and predictions on the devices of a mesh."""
+"""Training, evaluation and prediction on the devices of a mesh."""
 
 import statistics
 import time
@@ -29,17 +29,17 @@ from flax_imdb.training.step import eval_step, predict_step
 T = TypeVar("T")
 
 ADVICE = "in a new run a smaller `learning_rate` or `clip_norm` may prevent it"
-"""What to say of a loss or gradient that is not finite."""
+"""For messages about a loss or gradient that is not finite."""
 
 
 class Hook(Protocol):
-    """What is to happen between two training steps."""
+    """Called between two training steps."""
 
     def due(self, step: int) -> bool:
-        """Whether to be called after so many steps of the run; asked after every step."""
+        """Whether to call it after this step of the run; asked after every step."""
 
     def __call__(self, state: TrainState, history: History) -> None:
-        """Look at the newest state, whose buffers are donated to the next step."""
+        """Use the newest state, whose buffers are donated to the next step."""
 
 
 class Progress(NamedTuple):
@@ -63,10 +63,9 @@ class Progress(NamedTuple):
 
 
 class Trainer:
-    """Trains and evaluates states of one model on the devices of a mesh.
+    """Trains and evaluates a model on the devices of a mesh.
 
-    Where those are of several processes, each has a trainer and calls the same methods in the same
-    order.
+    With several processes each has a trainer, and all call the same methods in the same order.
 
     Attributes:
       mesh: the devices.
@@ -82,15 +81,15 @@ class Trainer:
         self._predict_step = Compiled(jax.jit(predict_step, out_shardings=by_row(self._local)))
 
     def place(self, state: TrainState) -> TrainState:
-        """Put a state where the steps look for it; that of the first process in all of them."""
+        """Put a state on the devices; with several processes, that of the first one on all."""
         return place(state, self._train_step.sharding)
 
     def steps(
         self, state: TrainState, examples: Examples, plan: Sequence[Planned]
     ) -> Iterator[tuple[TrainState, StepMetrics]]:
-        """Start a training step on each planned batch, and yield what it will come to.
+        """Start a training step on each planned batch, and yield its state and metrics.
 
-        `state` comes from `place`. Each state is donated to the step after it.
+        `state` comes from `place`. Each state is donated to the next step.
         """
         for planned in plan:
             state, metrics = self._train_step(state, self._share(examples, planned))
@@ -106,18 +105,18 @@ class Trainer:
         hooks: Sequence[Hook] = (),
         on_step: Callable[[Progress], None] = lambda progress: None,
     ) -> TrainState:
-        """Train the epoch after those of `history`, or what is left of it, and note it there.
+        """Train one epoch, or the rest of an unfinished one.
 
         Args:
           state: where to start; its buffers are donated to the first step.
           examples: what to train on.
-          history: what `state` has behind it; its unfinished epoch is updated.
-          config: for the seed of the order, and what to do with steps that are not finite.
-          hooks: what to do between steps.
+          history: the training so far; its unfinished epoch is updated.
+          config: its seed decides the order, `skip_nonfinite` what a step that is not finite does.
+          hooks: called between steps, when due.
           on_step: called after each step.
 
         Returns:
-          The state after the epoch, which is yet to be evaluated.
+          The state after the epoch, before its evaluation.
 
         Raises:
           InputError: a loss or gradient is not finite.
@@ -163,7 +162,7 @@ class Trainer:
     ) -> tuple[float, float]:
         """Mean loss in nats and accuracy of `state` on `examples`.
 
-        `after_batch` is called after each batch; what it raises ends the evaluation.
+        `after_batch` is called after each batch; an exception from it ends the evaluation.
         """
         sums = dict.fromkeys(Metrics.__annotations__, 0.0)
         plan = self.batching.plan_evaluation(examples)
@@ -178,7 +177,7 @@ class Trainer:
     def predict(self, state: TrainState, examples: Examples) -> np.ndarray:
         """Probabilities float32 [examples, classes]; with one logit, that of label 1.
 
-        For one process alone.
+        For a single process.
         """
         plan = self.batching.plan_evaluation(examples)
         batches = one_late(self._on_each(self._predict_step, state, examples, plan))
@@ -192,7 +191,7 @@ class Trainer:
     def _on_each(
         self, step: Compiled, state: TrainState, examples: Examples, plan: list[Planned]
     ) -> Iterator[Any]:
-        """Start a step on each planned batch of `examples`; its results follow in that order."""
+        """Start a step on each planned batch, and yield its results."""
         state = local_copy(averaged(state).replace(opt_state=()))
         state = jax.device_put(state, replicated(self._local))
         for planned in plan:
@@ -204,21 +203,21 @@ class Trainer:
 
 
 class _Clock:
-    """Times steps, and how much of each was compilation."""
+    """Measures the time of steps, and how much of it was compilation."""
 
     def __init__(self, step: Any):
         self._step = step
         self._time, self._compiled = time.perf_counter(), step.compile_seconds
 
     def lap(self) -> tuple[float, float]:
-        """Seconds since the last lap, and the part of them that went into compilation."""
+        """Seconds since the last lap, and how many of them were compilation."""
         before = self._time, self._compiled
         self._time, self._compiled = time.perf_counter(), self._step.compile_seconds
         return self._time - before[0], self._compiled - before[1]
 
 
 def one_late(started: Iterator[T]) -> Iterator[T]:
-    """Each result once the next has been started, so that no device waits for the host."""
+    """Each result once the next one has started, so that no device waits for the host."""
     waiting: list[T] = []
     for result in started:
         yield from waiting
