@@ -57,7 +57,11 @@ class Bidirectional(SequenceLayer):
         """
         if self.merge not in _MERGES:
             raise ValueError(f"merge {self.merge!r} is unknown: one of {', '.join(_MERGES)}")
-        layers = [self.layer.clone(parent=self, name=name) for name in ("forward", "backward")]
+        # Deep, or the two directions of an `RNN` would share its cell.
+        layers = [
+            self.layer.clone(parent=self, name=name, _deep_clone=True)
+            for name in ("forward", "backward")
+        ]
         results = run(
             layers,
             inputs,

@@ -185,6 +185,11 @@ class RNN(RecurrentLayer):
 
     cell: nn.RNNCellBase
 
+    def __post_init__(self) -> None:
+        if (axes := self.cell.num_feature_axes) != 1:
+            raise ValueError(f"{type(self.cell).__name__} has {axes} feature axes: 1 is needed")
+        super().__post_init__()
+
     @staticmethod
     def compute(
         layers: Sequence["RNN"],
