@@ -59,12 +59,6 @@ class LSTM(RecurrentLayer):
             for layer, carry, key, back in zip(layers, carries, keys, reverse, strict=True)
         ]
         dtype = first.dtype or jnp.result_type(batch.inputs, *directions[0].weights)
-        ops.check_implementation(
-            first.implementation,
-            dtype,
-            first.features,
-            recurrent_dropout=first.recurrent_dropout > 0,
-        )
         return ops.lstm(
             batch.inputs,
             batch.seq_lengths,
@@ -73,6 +67,7 @@ class LSTM(RecurrentLayer):
             implementation=first.implementation,
             return_sequences=first.return_sequences,
             remat_steps=first.remat_steps,
+            recurrent_dropout=first.recurrent_dropout > 0,
         )
 
     @nn.compact

@@ -11,7 +11,6 @@ from flax_imdb.ops.recurrence import (
     LSTMMasks,
     LSTMWeights,
     Result,
-    check_implementation,
     lstm,
 )
 
@@ -22,6 +21,5 @@ __all__ = [
     "LSTMMasks",
     "LSTMWeights",
     "Result",
-    "check_implementation",
     "lstm",
 ]

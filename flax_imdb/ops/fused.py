@@ -36,12 +36,6 @@ _CHUNK = 10
 _FEW_ROWS = 40
 
 
-def unsupported(dtype: Dtype, features: int, recurrent_dropout: bool) -> str | None:
-    """It computes everything."""
-    del dtype, features, recurrent_dropout
-    return None
-
-
 def _run(
     inputs: Float[Array, "batch time in_features"],
     seq_lengths: Int[Array, " batch"],
@@ -224,16 +218,14 @@ def _results(static: _Static, fixed: _Fixed, cs: Array, hs: Array) -> Any:
 def _backward(
     static: _Static, fixed: _Fixed, operands: _Operands, residuals: Any, cotangents: Any
 ) -> _Operands:
+    """The gradients of the operands."""
     seq_lengths, masks = fixed
     inputs, _, weights, bias = operands
     gates, cs, hs = residuals
     (final_dc, final_dh), d_outputs = cotangents
     chunk, (batch,), features = static.chunk, seq_lengths.shape, len(final_dc)
-    time, input_size, _ = inputs.shape
-    input_size *= batch
+    time = len(inputs)
     inputs = inputs.reshape(time, -1)
-    gates_per_matrix = 4 // len(weights)
-    product = _product(inputs.dtype)
     matrices = lax.optimization_barrier([matrix.astype(inputs.dtype) for matrix in weights])
     final_dc, final_dh = final_dc.reshape(-1), final_dh.reshape(-1)
     # The last step of the row that an element of the state belongs to.
@@ -248,50 +240,22 @@ def _backward(
         dh = jnp.where(t == last, final_dh, dh)
         if static.return_sequences:
             dh = dh + d_outputs[t].reshape(-1)
-        i, f, g, o = (_row(gates, 4 * t + gate) for gate in range(4))
-        tanh_c = jnp.tanh(_row(cs, t + 1))
-        dc = dc + dh * o * (1 - tanh_c * tanh_c)
-        of_gates = (
-            dc * g * i * (1 - i),
-            dc * _row(cs, t) * f * (1 - f),
-            dc * i * (1 - g * g),
-            dh * tanh_c * o * (1 - o),
-        )
+        dc, of_gates = _through_cell(gates, cs, t, dc, dh)
         for gate, d_gate in enumerate(of_gates):
             d_gates = _put(d_gates, 4 * k + gate, d_gate)
-        d_xh = []
-        for m, matrix in enumerate(matrices):
-            first_gate = 4 * k + m * gates_per_matrix
-            d_z = lax.dynamic_slice_in_dim(d_gates, first_gate, gates_per_matrix)
-            d_z = d_z.astype(inputs.dtype)
-            d_xh.append(product(matrix, d_z.reshape(-1, batch)).reshape(-1))
-        if masks is not None:
-            d_xh = [part * mask for part, mask in zip(d_xh, masks, strict=True)]
-        d_x, d_h = jnp.split(sum(d_xh), [input_size])
+        d_xh = _through_products(matrices, masks, d_gates, k, batch)
+        d_x, d_h = jnp.split(d_xh, [inputs.shape[1]])
         d_inputs = _put(d_inputs, t, d_x.astype(inputs.dtype))
-        return dc * f, d_h.astype(dh.dtype), d_inputs, d_gates
+        return dc, d_h.astype(dh.dtype), d_inputs, d_gates
 
     def steps_of_chunk(n, carry):  # type: ignore[no-untyped-def]
         *carry, d_weights, d_bias = carry
         first = chunk * (chunks - 1 - n)
         d_gates = jnp.zeros((4 * chunk, features * batch), final_dc.dtype)
         *carry, d_gates = lax.fori_loop(0, chunk, functools.partial(step, first), (*carry, d_gates))
-        xh = jnp.concatenate(
-            [
-                lax.dynamic_slice_in_dim(rows, first, chunk).astype(inputs.dtype)
-                for rows in (inputs, hs)
-            ],
-            axis=1,
-        )
-
-        def side_by_side(rows):  # type: ignore[no-untyped-def]
-            return rows.reshape(chunk, -1, batch).swapaxes(0, 1).reshape(-1, chunk * batch)
-
-        d_zs = jnp.unstack(d_gates.reshape(chunk, len(weights), -1), axis=1)
-        d_weights = [
-            d_matrix + product(side_by_side(masked), side_by_side(d_z).T.astype(inputs.dtype))
-            for d_matrix, masked, d_z in zip(d_weights, _masked(xh, masks), d_zs, strict=True)
-        ]
+        parts = [lax.dynamic_slice_in_dim(rows, first, chunk) for rows in (inputs, hs)]
+        xh = jnp.concatenate([part.astype(inputs.dtype) for part in parts], axis=1)
+        d_weights = _add_chunk(d_weights, masks, xh, d_gates, batch)
         d_bias += d_gates.reshape(chunk, -1).sum(axis=0, dtype=d_bias.dtype)
         return *carry, d_weights, d_bias
 
@@ -304,7 +268,7 @@ def _backward(
         jnp.zeros(4 * features * batch, sums),
     )
     dc, dh, d_inputs, d_weights, d_bias = lax.fori_loop(0, chunks, steps_of_chunk, carry)
-    # The carry of a row without steps went through unchanged.
+    # The carry of a row without steps passes through unchanged.
     d_c, d_h = (
         jnp.where(last < 0, final, first).reshape(features, batch)
         for final, first in ((final_dc, dc), (final_dh, dh))
@@ -312,12 +276,58 @@ def _backward(
     return _Operands(
         d_inputs.reshape(time, -1, batch),
         (d_c, d_h),
-        tuple(
-            d_matrix.astype(matrix.dtype)
-            for d_matrix, matrix in zip(d_weights, weights, strict=True)
-        ),
+        tuple(d.astype(matrix.dtype) for d, matrix in zip(d_weights, weights, strict=True)),
         d_bias.reshape(-1, batch).sum(axis=1).astype(bias.dtype),
     )
+
+
+def _through_cell(gates: Array, cs: Array, t: ArrayLike, dc: Array, dh: Array) -> Any:
+    """The gradients of c before step `t`, and of the four sums that its activations are applied to.
+
+    `dc` and `dh` are the gradients of the state after the step.
+    """
+    i, f, g, o = (_row(gates, 4 * t + gate) for gate in range(4))
+    tanh_c = jnp.tanh(_row(cs, t + 1))
+    dc = dc + dh * o * (1 - tanh_c * tanh_c)
+    of_gates = (
+        dc * g * i * (1 - i),
+        dc * _row(cs, t) * f * (1 - f),
+        dc * i * (1 - g * g),
+        dh * tanh_c * o * (1 - o),
+    )
+    return dc * f, of_gates
+
+
+def _through_products(
+    matrices: Sequence[Array], masks: Any, d_gates: Array, k: ArrayLike, batch: int
+) -> Any:
+    """The gradient of the inputs and state of a chunk's step `k`, side by side."""
+    dtype = matrices[0].dtype
+    count = 4 // len(matrices)
+    d_xh = []
+    for m, matrix in enumerate(matrices):
+        d_z = lax.dynamic_slice_in_dim(d_gates, 4 * k + m * count, count).astype(dtype)
+        d_xh.append(_product(dtype)(matrix, d_z.reshape(-1, batch)).reshape(-1))
+    if masks is not None:
+        d_xh = [part * mask for part, mask in zip(d_xh, masks, strict=True)]
+    return sum(d_xh)
+
+
+def _add_chunk(
+    d_weights: Sequence[Array], masks: Any, xh: Array, d_gates: Array, batch: int
+) -> list[Array]:
+    """`d_weights` plus the gradients from a chunk of steps: one product for each matrix."""
+    chunk = len(xh)
+    product = _product(xh.dtype)
+
+    def side_by_side(rows):  # type: ignore[no-untyped-def]
+        return rows.reshape(chunk, -1, batch).swapaxes(0, 1).reshape(-1, chunk * batch)
+
+    d_zs = jnp.unstack(d_gates.reshape(chunk, len(d_weights), -1), axis=1)
+    return [
+        d_matrix + product(side_by_side(masked), side_by_side(d_z).T.astype(xh.dtype))
+        for d_matrix, masked, d_z in zip(d_weights, _masked(xh, masks), d_zs, strict=True)
+    ]
 
 
 def _longest(seq_lengths: Int[Array, " batch"], time: int) -> Int[Array, ""]:

@@ -80,6 +80,7 @@ def lstm(
     implementation: str = "auto",
     return_sequences: bool = True,
     remat_steps: int | None = None,
+    recurrent_dropout: bool = False,
 ) -> list[Result]:
     """Run one or more LSTMs over the same right-padded sequences.
 
@@ -97,6 +98,8 @@ def lstm(
       return_sequences: return the outputs of all steps, or the one computed last.
       remat_steps: keep only every `remat_steps`-th state for the backward pass, which computes the
         others again (``jax.checkpoint``; Chen et al. 2016): less memory, more time.
+      recurrent_dropout: raise an error if the implementation has no recurrent dropout, even if this
+        call has no masks, so that a model is refused before it is trained.
 
     Returns:
       For each direction the final carry and the outputs: [batch, time, features] with 0 at padding,
@@ -109,12 +112,8 @@ def lstm(
     batch, time, _ = inputs.shape
     dtype = jnp.dtype(dtype or inputs.dtype)
     features = len(directions[0].weights.recurrent_kernel)
-    module = _module(
-        implementation,
-        dtype,
-        features,
-        recurrent_dropout=any(direction.masks.state is not None for direction in directions),
-    )
+    recurrent_dropout |= any(direction.masks.state is not None for direction in directions)
+    module = _module(implementation, dtype, features, recurrent_dropout)
     if batch == 0 or time == 0:
         shape = (batch, time, features) if return_sequences else (batch, features)
         return [(direction.carry, jnp.zeros(shape, dtype)) for direction in directions]
@@ -163,28 +162,15 @@ def one_by_one(
     return lstm
 
 
-def check_implementation(
-    implementation: str, dtype: Dtype, features: int, *, recurrent_dropout: bool
-) -> None:
-    """Raise what `lstm` raises unless the implementation computes LSTMs of this kind.
-
-    Args:
-      implementation: one of `IMPLEMENTATIONS`.
-      dtype: of the matrix products.
-      features: size of the state.
-      recurrent_dropout: whether some of the state is dropped in training.
-    """
-    _module(implementation, dtype, features, recurrent_dropout=recurrent_dropout)
-
-
-def _module(implementation: str, dtype: Dtype, features: int, *, recurrent_dropout: bool) -> Any:
+def _module(implementation: str, dtype: Dtype, features: int, recurrent_dropout: bool) -> Any:
     if implementation not in IMPLEMENTATIONS:
         raise ValueError(
             f"implementation {implementation!r} is unknown: one of {', '.join(IMPLEMENTATIONS)}"
         )
     name = "fused" if implementation == "auto" else implementation
-    # Imported here, since what the GPU implementations import is not there on every platform.
+    # Imported here: some platforms lack what the GPU implementations import.
     module = importlib.import_module(f"flax_imdb.ops.{_MODULES[name]}")
-    if reason := module.unsupported(jnp.dtype(dtype), features, recurrent_dropout):
+    unsupported = getattr(module, "unsupported", None)  # Only modules with limits have one.
+    if unsupported and (reason := unsupported(dtype, features, recurrent_dropout)):
         raise UnsupportedError(name, reason)
     return module

@@ -5,7 +5,6 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
-from flax.typing import Dtype
 from jax import lax
 from jaxtyping import Array, Float, Int
 
@@ -21,12 +20,6 @@ from flax_imdb.ops.recurrence import (
 from flax_imdb.ops.sequences import padding_mask, select_step
 
 Activation = Callable[[Array], Array]
-
-
-def unsupported(dtype: Dtype, features: int, recurrent_dropout: bool) -> str | None:
-    """It computes everything."""
-    del dtype, features, recurrent_dropout
-    return None
 
 
 def step(
