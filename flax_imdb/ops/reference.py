@@ -1,4 +1,4 @@
-"""The recurrence as a scan over one step: what every other implementation is tested against."""
+"""The LSTM as a scan over single steps, the reference for all other implementations."""
 
 from collections.abc import Callable
 from typing import Any
@@ -30,17 +30,16 @@ def step(
     gate_fn: Activation = jax.nn.sigmoid,
     activation_fn: Activation = jnp.tanh,
 ) -> tuple[Carry, Float[Array, "batch features"]]:
-    """One time step of a long short-term memory (Hochreiter and Schmidhuber 1997), as Keras's.
+    """One time step of an LSTM (Hochreiter and Schmidhuber 1997), as in Keras.
 
-    With ``*`` elementwise and the columns of the kernels in gate order i, f, g, o (Keras calls the
-    candidate ``c``)::
+    With elementwise ``*`` and kernel columns in gate order i, f, g, o (Keras calls g ``c``)::
 
         i, f, g, o = split(x @ kernel + h @ recurrent_kernel + bias, 4)
         c' = sigmoid(f) * c + sigmoid(i) * tanh(g)
         h' = sigmoid(o) * tanh(c')
 
     Returns:
-      The carry (c', h') in the dtype of `carry`, and h' in the dtype of the inputs.
+      The carry (c', h') in the dtype of `carry`, and h' in the dtype of `inputs`.
     """
     c, h = carry
     kernel, recurrent_kernel, bias = (leaf.astype(inputs.dtype) for leaf in weights)
