@@ -81,25 +81,18 @@ def _call(
 
     ``derivative(known, operands, tangents)`` returns the result of `apply` and its tangents.
     """
-    known, known_tree = jax.tree.flatten(known)
-    operands, tree = jax.tree.flatten(operands)
-    count, end = len(known), len(known) + len(operands)
+    flat, count, unflatten = _flatten(known, operands)
 
     def flat_apply(*args: Any) -> Any:
-        return apply(
-            jax.tree.unflatten(known_tree, args[:count]), jax.tree.unflatten(tree, args[count:])
-        )
+        return apply(*unflatten(args))
 
     def flat_derivative(*args: Any) -> list[Any]:
-        values, tangents = (jax.tree.unflatten(tree, of) for of in (args[count:end], args[end:]))
-        return jax.tree.leaves(
-            derivative(jax.tree.unflatten(known_tree, args[:count]), values, tangents)
-        )
+        _, tangents = unflatten((*args[:count], *args[len(flat) :]))
+        return jax.tree.leaves(derivative(*unflatten(args[: len(flat)]), tangents))
 
-    jaxpr, shapes = jax.make_jaxpr(flat_apply, return_shape=True)(*known, *operands)
+    jaxpr, shapes = jax.make_jaxpr(flat_apply, return_shape=True)(*flat)
     results = _call_p.bind(
-        *known,
-        *operands,
+        *flat,
         apply=jaxpr_as_fun(jaxpr),
         rule=flat_derivative,
         count=count,
@@ -126,28 +119,35 @@ def linear_call(
       operands: float arrays.
       like: arrays with the shapes and dtypes of the result.
     """
-    known, known_tree = jax.tree.flatten(known)
-    operands, tree = jax.tree.flatten(operands)
+    flat, count, unflatten = _flatten(known, operands)
     like, like_tree = jax.tree.flatten(like)
-    count = len(known)
 
     def flat_apply(*args: Any) -> list[Any]:
-        values = jax.tree.unflatten(tree, args[count:])
-        return jax.tree.leaves(apply(jax.tree.unflatten(known_tree, args[:count]), values))
+        return jax.tree.leaves(apply(*unflatten(args)))
 
     def flat_transpose(*args: Any) -> list[Any]:
-        cotangents = jax.tree.unflatten(like_tree, args[count:])
-        return jax.tree.leaves(transpose(jax.tree.unflatten(known_tree, args[:count]), cotangents))
+        return jax.tree.leaves(transpose(*unflatten(args, like_tree)))
 
     results = _linear_call_p.bind(
-        *known,
-        *operands,
+        *flat,
         apply=flat_apply,
         rule=flat_transpose,
         count=count,
         results=tuple(map(jax.typeof, like)),
     )
     return jax.tree.unflatten(like_tree, results)
+
+
+def _flatten(known: Any, operands: Any) -> tuple[list[Any], int, Callable[..., Any]]:
+    """All arrays in one list, the number of known ones, and a function that undoes this."""
+    known, known_tree = jax.tree.flatten(known)
+    operands, operands_tree = jax.tree.flatten(operands)
+    count = len(known)
+
+    def unflatten(args: Any, tree: Any = operands_tree) -> tuple[Any, Any]:
+        return jax.tree.unflatten(known_tree, args[:count]), jax.tree.unflatten(tree, args[count:])
+
+    return [*known, *operands], count, unflatten
 
 
 def _primitive(name: str, rule_takes: Callable[[int, int], int]) -> Primitive:

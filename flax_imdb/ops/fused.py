@@ -243,19 +243,15 @@ def _backward(
             d_gates = _put(d_gates, 4 * k + gate, d_gate)
         d_xh = _through_products(matrices, masks, d_gates, k, batch)
         d_x, d_h = jnp.split(d_xh, [inputs.shape[1]])
-        d_inputs = _put(d_inputs, t, d_x.astype(inputs.dtype))
-        return dc, d_h.astype(dh.dtype), d_inputs, d_gates
+        return dc, d_h.astype(dh.dtype), _put(d_inputs, t, d_x.astype(inputs.dtype)), d_gates
 
     def steps_of_chunk(n, carry):  # type: ignore[no-untyped-def]
         *carry, d_weights, d_bias = carry
         first = chunk * (chunks - 1 - n)
         d_gates = jnp.zeros((4 * chunk, features * batch), final_dc.dtype)
         *carry, d_gates = lax.fori_loop(0, chunk, functools.partial(step, first), (*carry, d_gates))
-        parts = [lax.dynamic_slice_in_dim(rows, first, chunk) for rows in (inputs, hs)]
-        xh = jnp.concatenate([part.astype(inputs.dtype) for part in parts], axis=1)
-        d_weights = _add_chunk(d_weights, masks, xh, d_gates, batch)
-        d_bias += d_gates.reshape(chunk, -1).sum(axis=0, dtype=d_bias.dtype)
-        return *carry, d_weights, d_bias
+        xh = [lax.dynamic_slice_in_dim(rows, first, chunk) for rows in (inputs, hs)]
+        return *carry, *_add_chunk(d_weights, d_bias, masks, xh, d_gates, batch)
 
     sums = jnp.promote_types(inputs.dtype, jnp.float32)
     carry = (
@@ -312,20 +308,30 @@ def _through_products(
 
 
 def _add_chunk(
-    d_weights: Sequence[Array], masks: Any, xh: Array, d_gates: Array, batch: int
-) -> list[Array]:
-    """Add the gradient from a chunk of steps to `d_weights`, with one product per matrix."""
-    chunk = len(xh)
-    product = _product(xh.dtype)
+    d_weights: Sequence[Array],
+    d_bias: Array,
+    masks: Any,
+    xh: Sequence[Array],
+    d_gates: Array,
+    batch: int,
+) -> tuple[list[Array], Array]:
+    """Add the gradients from a chunk of steps, with one product per matrix.
+
+    `xh` are the inputs and the states before the steps of the chunk.
+    """
+    chunk, dtype = len(xh[0]), xh[0].dtype
+    product = _product(dtype)
 
     def side_by_side(rows):  # type: ignore[no-untyped-def]
         return rows.reshape(chunk, -1, batch).swapaxes(0, 1).reshape(-1, chunk * batch)
 
     d_zs = jnp.unstack(d_gates.reshape(chunk, len(d_weights), -1), axis=1)
-    return [
-        d_matrix + product(side_by_side(masked), side_by_side(d_z).T.astype(xh.dtype))
-        for d_matrix, masked, d_z in zip(d_weights, _masked(xh, masks), d_zs, strict=True)
+    rows = _masked(jnp.concatenate([part.astype(dtype) for part in xh], axis=1), masks)
+    d_weights = [
+        d_matrix + product(side_by_side(masked), side_by_side(d_z).T.astype(dtype))
+        for d_matrix, masked, d_z in zip(d_weights, rows, d_zs, strict=True)
     ]
+    return d_weights, d_bias + d_gates.reshape(chunk, -1).sum(axis=0, dtype=d_bias.dtype)
 
 
 def _longest(seq_lengths: Int[Array, " batch"], time: int) -> Int[Array, ""]:

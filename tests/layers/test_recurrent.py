@@ -125,9 +125,9 @@ class TestFlaxLSTM:
     def test_outputs_and_carry_are_those_of_flax(self, cell: Any, reverse: bool) -> None:
         flax = nn.RNN(cell(FEATURES), reverse=reverse, return_carry=True)
         x, lengths = inputs()[:2], LENGTHS[:2]
-        (carry, outputs), variables = flax.init_with_output(
-            jax.random.key(0), x, seq_lengths=lengths
-        )
+        variables = flax.init(jax.random.key(0), x)
+        variables = jax.tree.map(lambda leaf: leaf + 0.1, variables)  # Biases start at 0.
+        carry, outputs = flax.apply(variables, x, seq_lengths=lengths)
         ours = LSTM(FEATURES, reverse=reverse, return_carry=True).apply(
             {"params": {"cell": params_of_flax_cell(variables["params"]["cell"])}},
             x,
@@ -140,13 +140,17 @@ class TestFlaxLSTM:
         flax = nn.RNN(nn.OptimizedLSTMCell(FEATURES))
         params = flax.init(jax.random.key(0), inputs())["params"]["cell"]
 
-        def loss(layer: Any, to_cell: Any) -> Any:
-            def of(params: Any, x: Any) -> jax.Array:
+        def gradients(layer: Any, to_cell: Any) -> Any:
+            def loss(params: Any, x: Any) -> jax.Array:
                 return jnp.sum(layer.apply({"params": {"cell": to_cell(params)}}, x) ** 2)
 
-            return jax.jit(jax.grad(of, argnums=(0, 1)))(params, inputs())
+            return jax.jit(jax.grad(loss, argnums=(0, 1)))(params, inputs())
 
-        assert_close(loss(OURS, params_of_flax_cell), loss(flax, lambda params: params), 1e-5)
+        ours, expected = (
+            gradients(OURS, params_of_flax_cell),
+            gradients(flax, lambda params: params),
+        )
+        assert_close(ours, expected, 1e-5)
 
 
 class TestTransforms:
