@@ -138,7 +138,7 @@ def linear_call(
     return jax.tree.unflatten(like_tree, results)
 
 
-def _flatten(known: Any, operands: Any) -> tuple[list[Any], int, Callable[..., Any]]:
+def _flatten(known: Any, operands: Any) -> tuple[list[Any], int, Callable[..., tuple[Any, Any]]]:
     """All arrays in one list, the number of known ones, and a function that undoes this."""
     known, known_tree = jax.tree.flatten(known)
     operands, operands_tree = jax.tree.flatten(operands)
