@@ -222,7 +222,7 @@ def _backward(
     gates, cs, hs = residuals
     (final_dc, final_dh), d_outputs = cotangents
     chunk, (batch,), features = static.chunk, seq_lengths.shape, len(final_dc)
-    time = len(inputs)
+    time = inputs.shape[0]  # Symbolic in an export, where len would fail.
     inputs = inputs.reshape(time, -1)
     matrices = lax.optimization_barrier([matrix.astype(inputs.dtype) for matrix in weights])
     final_dc, final_dh = final_dc.reshape(-1), final_dh.reshape(-1)
