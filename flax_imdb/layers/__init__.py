@@ -1,8 +1,8 @@
-"""Layers over right-padded sequences, for this project's classifiers and for any other Flax code.
+"""Flax layers for right-padded sequences.
 
-Every layer is called as ``layer(inputs, seq_lengths=..., deterministic=..., example_ids=...)`` with
-`inputs` [batch, time, features]: steps from ``seq_lengths[b]`` on are padding, which has no effect
-on an output or a gradient. See :class:`SequenceLayer`; :class:`LSTM` has the whole call of
+All layers are called as ``layer(inputs, seq_lengths=..., deterministic=..., example_ids=...)`` with
+`inputs` [batch, time, features] (see :class:`SequenceLayer`). Steps from ``seq_lengths[b]`` on are
+padding, which affects neither outputs nor gradients. :class:`LSTM` also takes all arguments of
 `flax.linen.RNN`.
 """
 

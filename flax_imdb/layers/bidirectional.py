@@ -1,4 +1,4 @@
-"""Two passes over a sequence, one per direction."""
+"""Bidirectional recurrent layers."""
 
 from collections.abc import Callable
 from typing import Any
@@ -20,16 +20,15 @@ _MERGES: dict[str, Callable[[Array, Array], Array]] = {
 
 
 class Bidirectional(SequenceLayer):
-    """Runs a layer forward, and a copy of it with parameters of its own in reverse.
+    """Runs a recurrent layer in both directions (Schuster and Paliwal 1997).
 
-    Source: Schuster and Paliwal 1997. The parameters are under ``forward`` and ``backward``. Two
-    :class:`LSTM` are computed in one call. `flax.linen.Bidirectional` takes this project's layers
-    as well.
+    The directions have separate parameters, ``forward`` and ``backward``. The two directions of an
+    :class:`LSTM` are computed in one call. `flax.linen.Bidirectional` also accepts these layers.
 
     Attributes:
-      layer: the layer to run in both directions, such as ``LSTM(100)``.
-      merge: how the two outputs become one: ``"concat"`` (2 * features wide), ``"sum"``,
-        ``"average"`` or ``"product"``.
+      layer: the layer to run in both directions, for example ``LSTM(100)``.
+      merge: how to combine the outputs: ``"concat"`` (2 * features), ``"sum"``, ``"average"`` or
+        ``"product"``.
     """
 
     layer: RecurrentLayer
@@ -48,16 +47,20 @@ class Bidirectional(SequenceLayer):
         deterministic: bool | None = None,
         example_ids: PerExample | None = None,
     ) -> Any:
-        """Run in both directions; arguments and results as the layer's own.
+        """Run in both directions. Arguments and results are those of the layer.
 
-        Carries are pairs (forward, backward), and outputs have the order of the inputs.
+        Carries are pairs (forward, backward). Outputs are in the order of the inputs.
 
         Raises:
-          ValueError: an unknown `merge`.
+          ValueError: `merge` is unknown.
         """
         if self.merge not in _MERGES:
             raise ValueError(f"merge {self.merge!r} is unknown: one of {', '.join(_MERGES)}")
-        layers = [self.layer.clone(parent=self, name=name) for name in ("forward", "backward")]
+        # A shallow clone of an `RNN` would share its cell.
+        layers = [
+            self.layer.clone(parent=self, name=name, _deep_clone=True)
+            for name in ("forward", "backward")
+        ]
         results = run(
             layers,
             inputs,

@@ -1,4 +1,4 @@
-"""Convolution and pooling over time, correct on right-padded batches."""
+"""Convolution and pooling over time for right-padded sequences."""
 
 from collections.abc import Callable
 
@@ -12,18 +12,18 @@ from flax_imdb.ops.sequences import padding_mask
 
 
 class Conv(SequenceLayer):
-    """`flax.linen.Conv` over the time steps of right-padded sequences, with its ``"SAME"`` padding.
+    """`flax.linen.Conv` over time with ``"SAME"`` padding, for right-padded sequences.
 
-    Padding is set to 0 before the convolution and after it, so an example sees beyond its end what
-    it would see alone in a batch.
+    Padding is set to 0 before and after the convolution, so the outputs of an example do not depend
+    on the length it is padded to.
 
     Attributes:
       features: number of filters.
-      kernel_size: number of time steps that a filter spans.
-      activation: applied to the outputs, such as ``flax.linen.relu``. None: nothing is.
+      kernel_size: number of time steps per filter.
+      activation: function applied to the outputs, for example ``flax.linen.relu``, or None.
       kernel_init: initializer of the kernel [kernel_size, in_features, features].
-      dtype: of the computation (default: inferred from inputs and parameters).
-      param_dtype: of the parameters.
+      dtype: the dtype of the computation (default: inferred from inputs and parameters).
+      param_dtype: the dtype of the parameters.
     """
 
     features: int
@@ -42,7 +42,7 @@ class Conv(SequenceLayer):
         deterministic: bool | None = None,
         example_ids: PerExample | None = None,
     ) -> Float[Array, "batch time features"]:
-        """Convolve; the outputs have as many time steps as the inputs, and 0 at padding."""
+        """Convolve over time. The number of steps is unchanged, and outputs are 0 at padding."""
         batch, time, _ = inputs.shape
         lengths = normalize_lengths(seq_lengths, batch, time)
         valid = padding_mask(lengths, time)[..., None]
@@ -60,14 +60,13 @@ class Conv(SequenceLayer):
 
 
 class MaxPool(SequenceLayer):
-    """The maximum over windows of time steps that do not overlap.
+    """Max pooling over non-overlapping windows of time steps.
 
-    A last window that is not full counts its valid steps alone, so a pooled length is rounded up
-    (Keras's ``padding="same"``). Of elements that are equally high each gets a part of the
-    gradient.
+    The last window of an example uses only its valid steps, so lengths are rounded up, as with
+    ``padding="same"`` in Keras. Elements that share the maximum split the gradient.
 
     Attributes:
-      window: number of time steps in a window.
+      window: number of time steps per window.
     """
 
     window: int
@@ -81,17 +80,17 @@ class MaxPool(SequenceLayer):
         deterministic: bool | None = None,
         example_ids: PerExample | None = None,
     ) -> Num[Array, "batch pooled features"]:
-        """Pool to ``ceil(time / window)`` steps; 0 at padding."""
+        """Pool to ``ceil(time / window)`` steps. Outputs are 0 at padding."""
         batch, time, features = inputs.shape
         lengths = normalize_lengths(seq_lengths, batch, time)
         missing = -time % self.window
         windows = (batch, (time + missing) // self.window, self.window)
         inputs = jnp.pad(inputs, ((0, 0), (0, missing), (0, 0)))
         valid = padding_mask(lengths, time + missing)
-        # Not flax's max_pool: on CPUs its gradient takes longer than the convolution.
+        # On CPUs the gradient of flax's max_pool takes longer than the convolution.
         steps = jnp.unstack(inputs.reshape(*windows, features), axis=2)
         valid_steps = jnp.unstack(valid.reshape(*windows, 1), axis=2)
-        # A window has padding at its end, if at all: there the maximum so far stands in for it.
+        # Padding is always at the end of a window, so it can be replaced by the maximum so far.
         highest = jnp.where(valid_steps[0], steps[0], 0)
         for step, valid in zip(steps[1:], valid_steps[1:], strict=True):
             highest = jnp.maximum(highest, jnp.where(valid, step, highest))

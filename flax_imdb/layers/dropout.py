@@ -1,4 +1,4 @@
-"""Dropout whose masks depend on the example, not on its place in a batch or on the padding."""
+"""Dropout with masks that do not depend on batching or padding."""
 
 import jax
 import jax.numpy as jnp
@@ -17,12 +17,11 @@ def dropout_mask(
     rate: float,
     dtype: Dtype = jnp.float32,
 ) -> Float[Array, "batch ..."]:
-    """A mask [batch, *shape]: 0 with probability `rate`, else ``1 / (1 - rate)``.
+    """A mask [batch, *shape] that is 0 with probability `rate`, else ``1 / (1 - rate)``.
 
-    Example ``b`` is drawn with ``fold_in(key, example_ids[b])``. JAX's draws do not depend on how
-    long the leading axis of `shape` is (a shorter draw is a prefix of a longer one), so a leading
-    time axis may be padded to any length, and a batch spread over any number of devices, without
-    changing a mask.
+    The key of example ``b`` is ``fold_in(key, example_ids[b])``. In JAX a draw with a shorter
+    leading axis is a prefix of a longer one. Masks with a leading time axis therefore do not depend
+    on the padded length, nor on how a batch is split over devices.
     """
     keep = 1.0 - rate
 
@@ -35,14 +34,15 @@ def dropout_mask(
 
 
 class Dropout(SequenceLayer):
-    """Sets a share of the elements to 0 in training (Srivastava et al. 2014).
+    """Randomly sets elements to 0 in training (Srivastava et al. 2014).
 
-    Unlike ``flax.linen.Dropout`` it draws each example with a key of its own (see `dropout_mask`):
-    padding, the order of the batch and the number of devices do not change what is dropped.
+    Unlike ``flax.linen.Dropout``, each example has its own key (see `dropout_mask`), so padding,
+    the order of the batch and the number of devices do not change which elements are dropped.
 
     Attributes:
-      rate: probability of dropping an element, in [0, 1); the others are scaled by 1 / (1 - rate).
-      deterministic: never drop anything.
+      rate: probability of dropping an element, in [0, 1). Other elements are scaled by
+        1 / (1 - rate).
+      deterministic: if True, return the inputs unchanged.
     """
 
     rate: float
@@ -71,6 +71,6 @@ class Dropout(SequenceLayer):
 
 
 def check_rate(name: str, rate: float) -> None:
-    """Raise ValueError unless `rate` is a share that leaves something over."""
+    """Raise ValueError unless `rate` is in [0, 1)."""
     if not 0 <= rate < 1:
-        raise ValueError(f"{name} is {rate}: a share in [0, 1) is needed")
+        raise ValueError(f"{name} is {rate}: a rate in [0, 1) is needed")

@@ -1,4 +1,4 @@
-"""A long short-term memory over right-padded sequences."""
+"""The LSTM layer."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -13,24 +13,25 @@ from flax_imdb.layers.recurrent import Batch, RecurrentLayer
 
 
 class LSTM(RecurrentLayer):
-    """Runs an :class:`LSTMCell` over right-padded sequences.
+    """An LSTM over right-padded sequences.
 
-    It gives what ``RNN(LSTMCell(features))`` gives, faster, and draws each example's dropout masks
-    by its id. Padding is skipped: the carry does not move there and the outputs are 0, so a row
-    gives the same numbers in any batch, padded to any length. The parameters are under ``cell``.
+    Equivalent to ``RNN(LSTMCell(features))``, but faster and with dropout masks that depend on the
+    example's id. The carry is unchanged and outputs are 0 at padding, so the results for an example
+    do not depend on its batch or the padded length. The parameters are under ``cell``.
 
     Attributes:
-      features: size of the state and of each output.
-      dropout: share of the inputs dropped in training, in [0, 1); see :class:`LSTMCell`.
-      recurrent_dropout: share of the state dropped in training, in [0, 1).
-      implementation: what computes it: ``"scan"``, the reference; ``"fused"``, which has a backward
-        pass of its own; for NVIDIA's GPUs ``"cudnn"`` and ``"pallas"``, a kernel of this project;
-        or ``"auto"``. The parameters do not depend on it, and the results only by rounding.
+      features: size of the state and outputs.
+      dropout: fraction of the inputs dropped in training, in [0, 1). See :class:`LSTMCell`.
+      recurrent_dropout: fraction of the state dropped in training, in [0, 1).
+      implementation: ``"scan"`` (the reference), ``"fused"`` (a custom backward pass), ``"cudnn"``
+        or ``"pallas"`` (for NVIDIA GPUs), or ``"auto"``. Implementations have the same parameters,
+        and their results differ only by rounding.
       kernel_init: initializer of the kernel.
       recurrent_kernel_init: initializer of the recurrent kernel.
       bias_init: initializer of the bias.
-      dtype: of the matrix products and outputs (default: inferred from inputs and parameters).
-      param_dtype: of the parameters.
+      dtype: the dtype of the matrix products and outputs (default: inferred from inputs and
+        parameters).
+      param_dtype: the dtype of the parameters.
     """
 
     features: int
@@ -52,19 +53,13 @@ class LSTM(RecurrentLayer):
         reverse: Sequence[bool],
         deterministic: bool,
     ) -> list[tuple[Any, Any]]:
-        """See `RecurrentLayer`; all layers in one call."""
+        """See `RecurrentLayer.compute`. All layers are computed in one call."""
         first = layers[0]
         directions = [
             layer._direction(batch, carry, key, back, deterministic)
             for layer, carry, key, back in zip(layers, carries, keys, reverse, strict=True)
         ]
         dtype = first.dtype or jnp.result_type(batch.inputs, *directions[0].weights)
-        ops.check_implementation(
-            first.implementation,
-            dtype,
-            first.features,
-            recurrent_dropout=first.recurrent_dropout > 0,
-        )
         return ops.lstm(
             batch.inputs,
             batch.seq_lengths,
@@ -73,6 +68,7 @@ class LSTM(RecurrentLayer):
             implementation=first.implementation,
             return_sequences=first.return_sequences,
             remat_steps=first.remat_steps,
+            recurrent_dropout=first.recurrent_dropout > 0,
         )
 
     @nn.compact

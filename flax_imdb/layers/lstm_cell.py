@@ -1,4 +1,4 @@
-"""One step of a long short-term memory, with Keras's semantics."""
+"""The LSTM cell."""
 
 from typing import Any
 
@@ -17,9 +17,9 @@ from flax_imdb.ops.reference import Activation, step
 def unit_forget_bias(
     key: Key[Array, ""], shape: tuple[int, ...], dtype: Any = jnp.float32
 ) -> Float[Array, " gates_features"]:
-    """Initializer of the bias [4 * features]: 1 for the forget gate, 0 for the others.
+    """Initialize the bias [4 * features] to 1 for the forget gate and 0 for the other gates.
 
-    Source: Jozefowicz et al. 2015; Keras's ``unit_forget_bias``.
+    See Jozefowicz et al. 2015, and ``unit_forget_bias`` in Keras.
     """
     del key
     return jnp.zeros(shape, dtype).reshape(4, -1).at[1].set(1).reshape(shape)
@@ -28,42 +28,39 @@ def unit_forget_bias(
 def orthogonal(
     key: Key[Array, ""], shape: tuple[int, ...], dtype: Any = jnp.float32
 ) -> Float[Array, "rows columns"]:
-    """Initializer of orthonormal rows (Saxe et al. 2014), in any precision.
+    """Initialize with orthonormal rows (Saxe et al. 2014), in any dtype.
 
-    It is drawn in float32 at least: flax's own needs a decomposition that bfloat16 has not.
+    The matrix is drawn in at least float32, because the QR decomposition does not support bfloat16.
     """
     drawn = nn.initializers.orthogonal()(key, shape, jnp.promote_types(dtype, jnp.float32))
     return drawn.astype(dtype)
 
 
 class LSTMCell(nn.RNNCellBase):
-    """A long short-term memory cell (Hochreiter and Schmidhuber 1997) as Keras computes it.
+    """The LSTM cell of Keras (Hochreiter and Schmidhuber 1997).
 
-    The equations are in `flax_imdb.ops.reference.step`.
+    See `flax_imdb.ops.reference.step` for the equations. The parameters ``kernel``
+    [in_features, 4 * features], ``recurrent_kernel`` [features, 4 * features] and ``bias``
+    [4 * features] have the layout of Keras, so Keras weights can be used unchanged.
 
-    Parameters are ``kernel`` [in_features, 4 * features], ``recurrent_kernel``
-    [features, 4 * features] and ``bias`` [4 * features], as in Keras, so its weights carry over.
-    It is a ``flax.linen.RNNCellBase``: it works in ``flax.linen.RNN`` as well as in
-    :class:`flax_imdb.layers.LSTM`.
-
-    Dropout follows Gal and Ghahramani 2016 as in Keras: masks are drawn once per sequence and held
-    over its time steps; with recurrent dropout each gate has a mask of its own, for the inputs too.
-    In ``flax.linen.RNN``, where the cell draws its own masks, pass
-    ``split_rngs={"params": False, "dropout": False}``, which gives every step the same key.
+    Dropout follows Gal and Ghahramani 2016, as in Keras: a mask is drawn once per sequence and used
+    at all its steps. With recurrent dropout each gate has its own masks, for the inputs too. In
+    ``flax.linen.RNN`` pass ``split_rngs={"params": False, "dropout": False}``, so that the cell
+    draws the same masks at every step.
 
     Attributes:
-      features: size of the state and of the output.
-      dropout: share of the inputs dropped in training, in [0, 1).
-      recurrent_dropout: share of the state dropped in training, in [0, 1).
-      deterministic: never drop anything. Masks that are passed to the call are applied regardless.
+      features: size of the state and output.
+      dropout: fraction of the inputs dropped in training, in [0, 1).
+      recurrent_dropout: fraction of the state dropped in training, in [0, 1).
+      deterministic: if True, draw no masks. Masks passed to the call are still applied.
       gate_fn: activation of the gates i, f and o.
-      activation_fn: activation of the candidate and of the output.
+      activation_fn: activation of the candidate and the output.
       kernel_init: initializer of ``kernel``.
       recurrent_kernel_init: initializer of ``recurrent_kernel``.
       bias_init: initializer of ``bias``.
-      dtype: of the matrix products and the outputs (default: inferred from inputs and parameters).
-        The carry stays at least float32.
-      param_dtype: of the parameters.
+      dtype: the dtype of the matrix products and outputs (default: inferred from inputs and
+        parameters). The carry is at least float32.
+      param_dtype: the dtype of the parameters.
     """
 
     features: int
@@ -80,7 +77,7 @@ class LSTMCell(nn.RNNCellBase):
 
     @nn.compact
     def weights(self, in_features: int) -> LSTMWeights:
-        """The parameters, made when they are first asked for."""
+        """The parameters, created on first use."""
         width = 4 * self.features
         shapes = ((in_features, width), (self.features, width), (width,))
         inits = (self.kernel_init, self.recurrent_kernel_init, self.bias_init)
@@ -106,11 +103,11 @@ class LSTMCell(nn.RNNCellBase):
         Args:
           carry: the cell state c and the hidden state h, both [batch, features].
           inputs: [batch, in_features].
-          masks: dropout masks to apply. None: drawn here unless `deterministic`.
+          masks: the dropout masks. If None, they are drawn unless `deterministic`.
           deterministic: overrides the attribute.
 
         Returns:
-          The new carry (c, h), and h in the compute dtype.
+          The new carry (c, h), and h in the dtype of the computation.
         """
         weights = self.weights(inputs.shape[-1])
         if deterministic is None:
@@ -124,7 +121,7 @@ class LSTMCell(nn.RNNCellBase):
     def initialize_carry(
         self, rng: Key[Array, ""] | None, input_shape: tuple[Any, ...]
     ) -> tuple[Float[Array, "*batch features"], Float[Array, "*batch features"]]:
-        """A carry of zeros for inputs of `input_shape` (batch, in_features); `rng` is unused."""
+        """A carry of zeros for inputs of shape (*batch, in_features). `rng` is unused."""
         del rng
         dtype = jnp.promote_types(self.param_dtype, jnp.float32)
         zeros = jnp.zeros((*input_shape[:-1], self.features), dtype)
@@ -135,14 +132,15 @@ class LSTMCell(nn.RNNCellBase):
         inputs: Float[Array, "*batch in_features"],
         example_ids: PerExample | None = None,
     ) -> LSTMMasks:
-        """Draw the masks of a sequence with the ``"dropout"`` key, whatever `deterministic` says.
+        """Draw the masks of a sequence with the ``"dropout"`` key, even if `deterministic`.
 
         Args:
-          inputs: a step of the sequence, for its shape and dtype.
-          example_ids: a number for each example (see `dropout_mask`). None: its position.
+          inputs: the inputs of one step. Only the shape and dtype are used.
+          example_ids: one integer per example (see `dropout_mask`). Defaults to the position in
+            the batch.
 
         Raises:
-          ValueError: a rate outside [0, 1), or inputs with more than one batch axis.
+          ValueError: a rate is outside [0, 1), or `inputs` have more than one batch axis.
         """
         check_rate("dropout", self.dropout)
         check_rate("recurrent_dropout", self.recurrent_dropout)

@@ -1,4 +1,4 @@
-"""Layers that run a cell over time, with the call of `flax.linen.RNN`."""
+"""Recurrent layers with the interface of `flax.linen.RNN`."""
 
 from collections.abc import Callable, Sequence
 from functools import partial
@@ -19,7 +19,7 @@ class Batch(NamedTuple):
     Attributes:
       inputs: one vector per time step.
       seq_lengths: number of valid steps of each example.
-      example_ids: a number for each example, or None.
+      example_ids: one integer per example, or None.
     """
 
     inputs: Float[Array, "batch time in_features"]
@@ -28,23 +28,23 @@ class Batch(NamedTuple):
 
 
 class RecurrentLayer(SequenceLayer, kw_only=True):
-    """Base of the layers that run over time.
+    """Base class of recurrent layers.
 
-    They stand wherever `flax.linen.RNN` does, in `flax.linen.Bidirectional` too, and differ from it
-    at padding: there the outputs are 0, and a sequence without steps keeps its first carry.
+    Drop-in replacements for `flax.linen.RNN`, including in `flax.linen.Bidirectional`. They differ
+    only at padding: outputs are 0 there, and an empty sequence returns its initial carry.
 
     Attributes:
-      return_sequences: return the output of every step [batch, time, features], or the one computed
-        last [batch, features].
+      return_sequences: return the outputs of all steps [batch, time, features] instead of only the
+        one computed last [batch, features].
       return_carry: return ``(carry, outputs)``, with the carry after each sequence's last step.
-      reverse: run from each sequence's last valid step to its first.
-      keep_order: in reverse, return the outputs in the order of the inputs. Else they are in the
-        order they were computed in.
+      reverse: run from the last valid step of each sequence to the first.
+      keep_order: with `reverse`, return the outputs in the order of the inputs instead of the order
+        of computation.
       time_major: inputs and outputs are [time, batch, features].
-      remat_steps: keep only every `remat_steps`-th state for the backward pass, which computes the
-        others again (``jax.checkpoint``; Chen et al. 2016): less memory for long sequences, more
-        time. None keeps all.
-      deterministic: never drop anything.
+      remat_steps: store only every `remat_steps`-th state for the backward pass and recompute the
+        others (``jax.checkpoint``; Chen et al. 2016), which trades time for memory. None stores all
+        states.
+      deterministic: if True, disable dropout.
     """
 
     return_sequences: bool = True
@@ -69,29 +69,34 @@ class RecurrentLayer(SequenceLayer, kw_only=True):
         deterministic: bool | None = None,
         example_ids: PerExample | None = None,
     ) -> Any:
-        """Run over the sequences. What is None is as the attribute of that name says.
+        """Run over the sequences.
+
+        `return_carry`, `time_major`, `reverse`, `keep_order` and `deterministic` override the
+        attributes of the same name.
 
         Args:
-          inputs: one vector per time step. What stands at padding has no effect.
-          initial_carry: the carry before the first step. None: the cell's, zeros for an LSTM.
-          init_key: for a cell whose first carry is random.
-          seq_lengths: number of valid steps of each example, 0 to time. None: all of them.
-          return_carry: whether to return the final carry, too.
-          time_major: whether the time axis is the first one.
+          inputs: one vector per time step. Values at padding are ignored.
+          initial_carry: the carry before the first step. By default the cell initializes it; for
+            an LSTM it is zeros.
+          init_key: the key for cells with a random initial carry.
+          seq_lengths: number of valid steps of each example, from 0 to time. By default all steps
+            are valid.
+          return_carry: also return the final carry.
+          time_major: whether time is the leading axis.
           reverse: whether to run from the last valid step to the first.
-          keep_order: whether outputs in reverse have the order of the inputs.
-          deterministic: False draws dropout masks with the ``"dropout"`` key.
-          example_ids: a number for each example, on which its dropout masks depend (see
+          keep_order: whether reverse outputs are in the order of the inputs.
+          deterministic: if False, apply dropout with masks from the ``"dropout"`` key.
+          example_ids: one integer per example, which determines its dropout masks (see
             `SequenceLayer`).
 
         Returns:
-          Outputs [batch, time, features], 0 at padding, or [batch, features] without
-          `return_sequences` (0 for an example without steps); with `return_carry` the final carry
-          before them.
+          The outputs [batch, time, features], 0 at padding, or [batch, features] without
+          `return_sequences`, 0 for an empty example. With `return_carry`, ``(carry, outputs)``.
 
         Raises:
           TypeError: `seq_lengths` or `example_ids` are not integers.
-          ValueError: they are not one for each example, or an attribute makes no sense.
+          ValueError: `seq_lengths` or `example_ids` have the wrong shape, or an attribute is
+            invalid.
         """
         ((carry, outputs),) = run(
             (self,),
@@ -117,9 +122,9 @@ class RecurrentLayer(SequenceLayer, kw_only=True):
         reverse: Sequence[bool],
         deterministic: bool,
     ) -> list[tuple[Any, Any]]:
-        """The final carry and the outputs, in the order of the inputs, of each of some layers.
+        """Compute the final carry and the outputs, in the order of the inputs, of each layer.
 
-        They differ in their parameters and their direction alone.
+        The layers differ only in their parameters and direction.
         """
         raise NotImplementedError
 
@@ -137,7 +142,7 @@ def run(
     deterministic: bool | None,
     example_ids: PerExample | None,
 ) -> list[tuple[Any, Any]]:
-    """The final carry and the outputs of each of some layers that read the same sequences."""
+    """Compute the final carry and the outputs of each layer on the same sequences."""
     first = layers[0]
     if first.remat_steps is not None and first.remat_steps < 1:
         raise ValueError(f"remat_steps is {first.remat_steps}: 1 or more is needed")
@@ -177,13 +182,23 @@ def run(
 
 
 class RNN(RecurrentLayer):
-    """Runs any of flax's cells over right-padded sequences; for an :class:`LSTM` the reference.
+    """Runs a Flax cell over right-padded sequences.
+
+    ``RNN(LSTMCell(features))`` is the reference for :class:`LSTM`.
 
     Attributes:
-      cell: the cell, such as ``flax.linen.GRUCell(64)``.
+      cell: the cell, for example ``flax.linen.GRUCell(64)``.
+
+    Raises:
+      ValueError: the cell has more than one feature axis.
     """
 
     cell: nn.RNNCellBase
+
+    def __post_init__(self) -> None:
+        if (axes := self.cell.num_feature_axes) != 1:
+            raise ValueError(f"{type(self.cell).__name__} has {axes} feature axes: 1 is needed")
+        super().__post_init__()
 
     @staticmethod
     def compute(
@@ -194,7 +209,7 @@ class RNN(RecurrentLayer):
         reverse: Sequence[bool],
         deterministic: bool,
     ) -> list[tuple[Any, Any]]:
-        """See `RecurrentLayer`; each layer by itself."""
+        """See `RecurrentLayer.compute`. The layers are computed one by one."""
         of_layers = zip(layers, carries, keys, reverse, strict=True)
         return [
             layer._run(batch, carry, key, back, deterministic)
@@ -206,13 +221,13 @@ class RNN(RecurrentLayer):
     ) -> tuple[Any, Any]:
         inputs, seq_lengths, _ = batch
         count, time, in_features = inputs.shape
-        # Even an infinity at padding must not reach a gradient, where it would meet a zero.
+        # A NaN or infinity at padding would make gradients NaN, even when multiplied by zero.
         inputs = jnp.where(padding_mask(seq_lengths, time)[..., None], inputs, 0)
         nothing = jnp.zeros((count, in_features), inputs.dtype)
         if carry is None:
             key = jax.random.key(0) if key is None else key
             carry = self.cell.initialize_carry(key, nothing.shape)
-        # For the parameters, and for what an output is.
+        # Creates the parameters, and gives the shape and dtype of an output.
         _, like = self.cell(carry, nothing)
         if count == 0 or time == 0:
             shape = (count, time) if self.return_sequences else (count,)

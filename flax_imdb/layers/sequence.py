@@ -1,4 +1,4 @@
-"""What every layer over right-padded sequences shares."""
+"""The base class and helpers of layers for right-padded sequences."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -13,23 +13,22 @@ from jaxtyping import Array, Bool, Float, Int, Num
 from flax_imdb.ops import sequences
 
 PerExample = ArrayLike | Sequence[Any]
-"""An integer for each example of a batch, in an array of any integer dtype or a sequence."""
+"""One integer per example, as an array of any integer dtype or a sequence."""
 
 
 def normalize_lengths(
     seq_lengths: PerExample | None, batch: Any, time: Any
 ) -> Int[Array, "*batch"]:
-    """`seq_lengths` as int32 between 0 and `time`; None is the whole length for each example.
+    """Convert `seq_lengths` to int32 and clip it to between 0 and `time`.
 
     Args:
-      seq_lengths: number of valid steps of each example.
-      batch: number of examples, or the shape of several batch axes. Sizes are ints, or symbolic in
-        an export.
+      seq_lengths: number of valid steps of each example, or None for `time` everywhere.
+      batch: number of examples, or the shape of several batch axes. Sizes can be symbolic.
       time: number of steps.
 
     Raises:
-      TypeError: they are not integers.
-      ValueError: they are not one for each example.
+      TypeError: `seq_lengths` are not integers.
+      ValueError: `seq_lengths` have the wrong shape.
     """
     if seq_lengths is None:
         return jnp.full(batch, time, jnp.int32)
@@ -39,27 +38,27 @@ def normalize_lengths(
 def _as_int32(seq_lengths: PerExample, batch: Any = None) -> Int[Array, "*batch"]:
     numbers = per_example("seq_lengths", seq_lengths, batch)
     highest = jnp.iinfo(jnp.int32).max
-    if jnp.iinfo(numbers.dtype).max > highest:  # The cast would wrap what int32 does not hold.
+    if jnp.iinfo(numbers.dtype).max > highest:  # The cast would wrap around.
         numbers = numbers.clip(0, highest)
     return jnp.asarray(numbers.astype(jnp.int32))
 
 
 def per_example(name: str, numbers: PerExample, batch: Any = None) -> Array | np.ndarray:
-    """`numbers` as an array of integers of shape [batch]; `name` is what errors call them.
+    """Convert `numbers` to an array of integers [batch]. Error messages call them `name`.
 
     Raises:
-      TypeError: they are not integers.
-      ValueError: they are not one for each example.
+      TypeError: `numbers` are not integers.
+      ValueError: `numbers` have the wrong shape.
     """
     if not isinstance(numbers, jax.Array | np.ndarray):
-        # An empty list says nothing of its dtype.
+        # An empty list would become a float array.
         empty = isinstance(numbers, Sequence) and not numbers
         numbers = jnp.asarray(numbers, jnp.int32 if empty else None)
     shape = numbers.shape
     wanted = batch if batch is None or isinstance(batch, tuple) else (batch,)
     if len(shape) != 1 if wanted is None else shape != wanted:
         hint = (
-            f"; of a mask pass mask.sum(axis=-1) as {name}"
+            f"; for a mask pass mask.sum(axis=-1) as {name}"
             if len(shape) == len(wanted or (0,)) + 1 and shape[-1] != 1
             else ""
         )
@@ -73,7 +72,7 @@ def per_example(name: str, numbers: PerExample, batch: Any = None) -> Array | np
 
 
 def ids_or_positions(example_ids: PerExample | None, batch: Any) -> Array | np.ndarray:
-    """The ids of a batch's examples, or their positions where there are none."""
+    """`example_ids` as an array, or the positions in the batch if there are none."""
     if example_ids is None:
         return jnp.arange(batch)
     return per_example("example_ids", example_ids, batch)
@@ -89,22 +88,22 @@ def global_pool(
     seq_lengths: PerExample | None = None,
     pooling: str = "max",
 ) -> Num[Array, "batch features"]:
-    """Pool over the valid steps of each example; 0 for one of length 0.
+    """Pool over the valid steps of each example. The result is 0 for an empty example.
 
     Args:
       inputs: one vector per time step.
-      seq_lengths: number of valid steps of each example. None: all of them.
+      seq_lengths: number of valid steps of each example. By default all steps are valid.
       pooling: ``"max"`` or ``"mean"``.
 
     Raises:
-      ValueError: an unknown `pooling`.
+      ValueError: `pooling` is unknown.
     """
     batch, time, _ = inputs.shape
     lengths = normalize_lengths(seq_lengths, batch, time)
     mask = sequences.padding_mask(lengths, time)[..., None]
     is_float = jnp.issubdtype(inputs.dtype, jnp.floating)
     if pooling == "mean":
-        # In a dtype that holds a sum and any length.
+        # Sums and lengths can overflow in the dtype of the inputs.
         dtype = jnp.promote_types(inputs.dtype, jnp.float32)
         total = jnp.sum(jnp.where(mask, inputs, 0), axis=1, dtype=dtype)
         mean = total / jnp.maximum(lengths, 1)[:, None].astype(dtype)
@@ -117,10 +116,9 @@ def global_pool(
 
 
 class SequenceLayer(nn.Module):
-    """Base of the layers over right-padded sequences: the call that a classifier makes.
+    """Base class of layers for right-padded sequences.
 
-    A subclass defines ``__call__`` with these arguments, and `output_lengths` where it changes the
-    number of time steps.
+    Subclasses define ``__call__``, and `output_lengths` if they change the number of time steps.
     """
 
     def __call__(
@@ -134,16 +132,16 @@ class SequenceLayer(nn.Module):
         """Apply the layer.
 
         Args:
-          inputs: one vector per time step. What stands at padding has no effect.
-          seq_lengths: number of valid steps of each example, 0 to time, in any integer dtype; a
-            list will do. None: all of them.
-          deterministic: False draws dropout masks with the ``"dropout"`` key. None: what the
-            attribute says, where the layer has one.
-          example_ids: a number for each example; its dropout masks depend on the key and on this
-            number alone. None: its position in the batch.
+          inputs: one vector per time step. Values at padding are ignored.
+          seq_lengths: number of valid steps of each example, from 0 to time, as a list or an array
+            of any integer dtype. By default all steps are valid.
+          deterministic: if False, apply dropout with masks from the ``"dropout"`` key. Defaults to
+            the attribute, if the layer has one.
+          example_ids: one integer per example. Its dropout masks depend only on this number and the
+            key. Defaults to the position in the batch.
         """
         raise NotImplementedError
 
     def output_lengths(self, seq_lengths: PerExample) -> Int[Array, " batch"]:
-        """Number of valid steps of the outputs, given that of the inputs."""
+        """The lengths of the outputs, given those of the inputs."""
         return _as_int32(seq_lengths)

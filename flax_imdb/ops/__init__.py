@@ -1,7 +1,7 @@
-"""The recurrence of an LSTM as a function of arrays, with a file for each implementation.
+"""The LSTM recurrence as a function of arrays, with one module per implementation.
 
-`lstm` is the entry. Each implementation has a function ``lstm`` of its own, of the same arguments
-less those that `lstm` has dealt with, and ``unsupported``, which says what it cannot compute.
+`lstm` is the entry point and dispatches to the ``lstm`` function of an implementation's module. A
+module with limits also has ``unsupported``, which returns why it cannot compute an LSTM.
 """
 
 from flax_imdb.ops.recurrence import (
@@ -11,7 +11,6 @@ from flax_imdb.ops.recurrence import (
     LSTMMasks,
     LSTMWeights,
     Result,
-    check_implementation,
     lstm,
 )
 
@@ -22,6 +21,5 @@ __all__ = [
     "LSTMMasks",
     "LSTMWeights",
     "Result",
-    "check_implementation",
     "lstm",
 ]

@@ -1,7 +1,6 @@
-"""The recurrence by cuDNN, NVIDIA's library, through `jax.experimental.rnn`: float32, on its GPUs.
+"""The LSTM by cuDNN through `jax.experimental.rnn`, in float32 on NVIDIA GPUs.
 
-cuDNN computes an LSTM that has two biases, over rows of any length, forward or in both directions
-at once.
+cuDNN supports sequences of different lengths, and one forward direction or both directions at once.
 """
 
 from collections.abc import Sequence
@@ -19,13 +18,13 @@ from flax_imdb.ops.sequences import flip, padding_mask
 
 
 def unsupported(dtype: Dtype, features: int, recurrent_dropout: bool) -> str | None:
-    """Why it cannot compute this here; None where it can."""
+    """Why this LSTM cannot be computed here, or None if it can."""
     del features
     if recurrent_dropout:
         return "has no recurrent dropout"
     if dtype != jnp.float32:
         return f"computes in float32, not in {jnp.dtype(dtype)}"
-    # A device, the name of a platform, or None.
+    # The default device can be a device, a platform name or None.
     default = jax.config.jax_default_device  # type: ignore[attr-defined]
     platform = getattr(default, "platform", default) or jax.default_backend()
     if platform not in ("gpu", "cuda"):
@@ -43,7 +42,7 @@ def lstm(
 ) -> list[Result]:
     """See `flax_imdb.ops.lstm`.
 
-    Two of opposite directions are one call, unless each drops inputs of its own.
+    Two opposite directions share one cuDNN call unless they have input dropout.
     """
     inputs = inputs.astype(dtype)
     opposite = sorted(direction.reverse for direction in directions) == [False, True]
@@ -67,10 +66,10 @@ def _one(inputs: Any, seq_lengths: Any, direction: Direction, return_sequences: 
 def _run(
     inputs: Any, seq_lengths: Any, directions: Sequence[Direction], return_sequences: bool
 ) -> list[Result]:
-    """One call of cuDNN: of one LSTM, which reads forward, or of that and one in reverse."""
+    """Call cuDNN with one forward direction, or with a forward and a reverse one."""
     _, time, in_features = inputs.shape
     features = len(directions[0].weights.recurrent_kernel)
-    # Its layout: the matrices of all directions, then their biases; gates in the order i, f, g, o.
+    # All matrices, then all biases, in gate order i, f, g, o. The second of cuDNN's biases is 0.
     parts = [
         matrix.T
         for direction in directions
@@ -85,7 +84,7 @@ def _run(
         jnp.stack(states).astype(jnp.float32)
         for states in zip(*(d.carry for d in directions), strict=True)
     )
-    # It reads memory as float32, whatever it holds; and it is exact, or takes TF32.
+    # cuDNN reads all arrays as float32 without a check, and multiplies in float32 or in TF32.
     products = jax.config.jax_default_matmul_precision  # type: ignore[attr-defined]
     exact = products in ("highest", "float32")
     outputs, final_h, final_c = rnn.lstm(
@@ -93,7 +92,7 @@ def _run(
         h,
         c,
         jnp.concatenate([part.reshape(-1) for part in parts]).astype(jnp.float32),
-        jnp.maximum(seq_lengths, 1),  # It knows no rows without steps.
+        jnp.maximum(seq_lengths, 1),  # cuDNN does not allow length 0.
         input_size=in_features,
         hidden_size=features,
         num_layers=1,

@@ -1,9 +1,10 @@
-"""Functions with a backward pass of their own that JAX still differentiates in every mode.
+"""Functions with a custom backward pass that JAX can still differentiate in every mode.
 
-`jax.custom_vjp` rules out forward mode and second derivatives in reverse mode; `jax.custom_jvp`
-has no backward pass of one's own, and `jax.checkpoint` forgets it; and
-`jax.custom_derivatives.linear_call` has neither `vmap` nor second derivatives. So here are two
-primitives: a function whose derivative is given, and a linear function whose transpose is given.
+`jax.custom_vjp` supports neither forward mode nor reverse-mode second derivatives.
+`jax.custom_jvp` cannot define a backward pass, and `jax.checkpoint` ignores its rule.
+`jax.custom_derivatives.linear_call` supports neither `vmap` nor second derivatives. This module
+therefore defines two primitives: a function with a custom derivative, and a linear function with a
+custom transpose.
 """
 
 import functools
@@ -23,18 +24,18 @@ def with_backward(
     fixed: Any,
     operands: Any,
 ) -> Any:
-    """What `forward` computes, with `backward` for its gradient.
+    """Compute `forward`, with `backward` as its gradient.
 
-    Any other derivative, tangents or a second one, is that of `reference`.
+    All other derivatives (forward mode, second derivatives) are those of `reference`.
 
     Args:
-      reference: of `fixed` and `operands`, differentiable by JAX in the latter.
-      forward: ``forward(fixed, operands, save)`` returns what `reference` does, and the residuals
-        that `backward` needs, arrays of floats, whatever it likes unless `save`.
-      backward: ``backward(fixed, operands, residuals, cotangents)`` returns the gradients of
-        `operands`.
-      fixed: arrays that have no gradient.
-      operands: arrays of floats.
+      reference: ``reference(fixed, operands)``, differentiable by JAX with respect to `operands`.
+      forward: ``forward(fixed, operands, save)`` returns the result of `reference` and the
+        residuals for `backward`, a pytree of float arrays. Without `save` the residuals are unused.
+      backward: ``backward(fixed, operands, residuals, cotangents)`` returns the gradients with
+        respect to `operands`.
+      fixed: arrays without a gradient.
+      operands: float arrays.
     """
 
     def run(fixed: Any, operands: Any, save: bool) -> Any:
@@ -44,7 +45,7 @@ def with_backward(
         outputs, residuals = run(fixed, operands, save=True)
         known = fixed, operands, residuals
         d_outputs = linear_call(tangent, gradient, known, tangents, like=outputs)
-        # Residuals depend on the operands, but only `backward` looks at them.
+        # The tangents of the residuals are never used: only `backward` reads the residuals.
         return (outputs, residuals), (d_outputs, jax.tree.map(jnp.zeros_like, residuals))
 
     def tangent(known: Any, tangents: Any) -> Any:
@@ -76,29 +77,22 @@ def _call(
     known: Any,
     operands: Any,
 ) -> Any:
-    """``apply(known, operands)``, with a derivative of its own.
+    """Compute ``apply(known, operands)``, with a custom derivative.
 
-    ``derivative(known, operands, tangents)`` returns what `apply` does, and the tangents of that.
+    ``derivative(known, operands, tangents)`` returns the result of `apply` and its tangents.
     """
-    known, known_tree = jax.tree.flatten(known)
-    operands, tree = jax.tree.flatten(operands)
-    count, end = len(known), len(known) + len(operands)
+    flat, count, unflatten = _flatten(known, operands)
 
     def flat_apply(*args: Any) -> Any:
-        return apply(
-            jax.tree.unflatten(known_tree, args[:count]), jax.tree.unflatten(tree, args[count:])
-        )
+        return apply(*unflatten(args))
 
     def flat_derivative(*args: Any) -> list[Any]:
-        values, tangents = (jax.tree.unflatten(tree, of) for of in (args[count:end], args[end:]))
-        return jax.tree.leaves(
-            derivative(jax.tree.unflatten(known_tree, args[:count]), values, tangents)
-        )
+        _, tangents = unflatten((*args[:count], *args[len(flat) :]))
+        return jax.tree.leaves(derivative(*unflatten(args[: len(flat)]), tangents))
 
-    jaxpr, shapes = jax.make_jaxpr(flat_apply, return_shape=True)(*known, *operands)
+    jaxpr, shapes = jax.make_jaxpr(flat_apply, return_shape=True)(*flat)
     results = _call_p.bind(
-        *known,
-        *operands,
+        *flat,
         apply=jaxpr_as_fun(jaxpr),
         rule=flat_derivative,
         count=count,
@@ -115,31 +109,27 @@ def linear_call(
     *,
     like: Any,
 ) -> Any:
-    """``apply(known, operands)``, whose transpose is ``transpose(known, cotangents)``.
+    """Compute ``apply(known, operands)``, with the transpose ``transpose(known, cotangents)``.
 
     Args:
-      apply: linear in `operands`; JAX can differentiate it in both arguments.
+      apply: a function that is linear in `operands` and that JAX can differentiate with respect to
+        both arguments.
       transpose: its transpose.
       known: arrays.
-      operands: arrays of floats.
-      like: arrays of the shapes and dtypes of the result.
+      operands: float arrays.
+      like: arrays with the shapes and dtypes of the result.
     """
-    known, known_tree = jax.tree.flatten(known)
-    operands, tree = jax.tree.flatten(operands)
+    flat, count, unflatten = _flatten(known, operands)
     like, like_tree = jax.tree.flatten(like)
-    count = len(known)
 
     def flat_apply(*args: Any) -> list[Any]:
-        values = jax.tree.unflatten(tree, args[count:])
-        return jax.tree.leaves(apply(jax.tree.unflatten(known_tree, args[:count]), values))
+        return jax.tree.leaves(apply(*unflatten(args)))
 
     def flat_transpose(*args: Any) -> list[Any]:
-        cotangents = jax.tree.unflatten(like_tree, args[count:])
-        return jax.tree.leaves(transpose(jax.tree.unflatten(known_tree, args[:count]), cotangents))
+        return jax.tree.leaves(transpose(*unflatten(args, like_tree)))
 
     results = _linear_call_p.bind(
-        *known,
-        *operands,
+        *flat,
         apply=flat_apply,
         rule=flat_transpose,
         count=count,
@@ -148,12 +138,24 @@ def linear_call(
     return jax.tree.unflatten(like_tree, results)
 
 
-def _primitive(name: str, rule_takes: Callable[[int, int], int]) -> Primitive:
-    """One that has a function `apply` and another for its derivative or transpose, the `rule`.
+def _flatten(known: Any, operands: Any) -> tuple[list[Any], int, Callable[..., tuple[Any, Any]]]:
+    """All arrays in one list, the number of known ones, and a function that undoes this."""
+    known, known_tree = jax.tree.flatten(known)
+    operands, operands_tree = jax.tree.flatten(operands)
+    count = len(known)
 
-    Its arguments are `count` known arrays and the operands, and its results have the types
-    `results`. Beside the known arrays, `rule` takes as many as `rule_takes` says, given the numbers
-    of operands and of results.
+    def unflatten(args: Any, tree: Any = operands_tree) -> tuple[Any, Any]:
+        return jax.tree.unflatten(known_tree, args[:count]), jax.tree.unflatten(tree, args[count:])
+
+    return [*known, *operands], count, unflatten
+
+
+def _primitive(name: str, rule_takes: Callable[[int, int], int]) -> Primitive:
+    """Make a primitive that computes `apply` and whose derivative or transpose is `rule`.
+
+    Its arguments are `count` known arrays followed by the operands; `results` are the abstract
+    values of its results. `rule` takes the known arrays and ``rule_takes(operands, results)`` more,
+    where the arguments are the numbers of operands and results.
     """
     primitive = Primitive(name)
     primitive.multiple_results = True

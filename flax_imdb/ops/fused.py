@@ -1,16 +1,16 @@
-"""The recurrence with a backward pass of its own, for CPUs and as a baseline elsewhere.
+"""The LSTM with a custom backward pass, optimised for CPUs.
 
-What makes it faster than differentiating a scan:
+It is faster than differentiating a scan because:
 
-- One matrix product per step, on the inputs and the state side by side; one in the backward pass.
-- Steps are feature-major: all of a step's rows stand side by side, and so the four gates one after
-  the other. XLA vectorises arithmetic on flat arrays; on columns of [batch, 4 * features] it does
-  it badly.
-- The gradient of the kernels is taken out of the time loop: one product for a chunk of steps, few
-  enough that what it reads is still in the cache.
-- No masks in the loops: rows are right-padded, so what is computed at padding is not looked at.
-  A reversed row is flipped by its length first.
-- On CPUs the loops end with the longest row, not with the padding.
+- There is one matrix product per step, of the concatenated inputs and state, and one in the
+  backward pass.
+- Arrays are feature-major, [features, batch] for each step, so each gate is contiguous. XLA
+  vectorises arithmetic on flat arrays well, and on slices of [batch, 4 * features] poorly.
+- The gradient of the kernels is computed outside the time loop, with one product per chunk of
+  steps. A chunk is small enough to stay in the cache.
+- The loops need no masks: sequences are right-padded, and results at padding are never read.
+  Reversed sequences are flipped first.
+- On CPUs the loops stop after the longest sequence.
 """
 
 import functools
@@ -29,17 +29,10 @@ from flax_imdb.ops.masks import mask_of_gate
 from flax_imdb.ops.recurrence import Direction, Result, one_by_one
 from flax_imdb.ops.sequences import flip, padding_mask
 
-# The gradient of the kernels is a product for each chunk of so many steps. A batch of more rows
-# than `_FEW_ROWS` has one for each step: that fills a product, and XLA is slow to lay steps of so
-# many rows side by side.
+# Number of steps per product for the gradient of the kernels. With more than `_FEW_ROWS` rows it is
+# 1: a single step is then enough work for a product, and XLA is slow to concatenate large steps.
 _CHUNK = 10
 _FEW_ROWS = 40
-
-
-def unsupported(dtype: Dtype, features: int, recurrent_dropout: bool) -> str | None:
-    """It computes everything."""
-    del dtype, features, recurrent_dropout
-    return None
 
 
 def _run(
@@ -54,7 +47,7 @@ def _run(
     weights: tuple[Array, ...] = (jnp.concatenate([kernel, recurrent_kernel]),)
     masks = None
     if state_mask is not None or (input_mask is not None and input_mask.shape[1] > 1):
-        # A product for each gate, of inputs and state that are masked for it.
+        # Each gate has its own mask, so each needs a product of its own.
         weights = tuple(jnp.split(weights[0], 4, axis=1))
         if input_mask is None:
             input_mask = jnp.ones((batch, 1, in_features), inputs.dtype)
@@ -70,7 +63,7 @@ def _run(
         inputs = inputs * input_mask
 
     steps = (flip(inputs, seq_lengths) if reverse else inputs).transpose(1, 2, 0)
-    # Sizes that are not known, as when exporting for any batch, are no ints.
+    # Symbolic sizes in an export are not ints.
     known = isinstance(batch, int) and isinstance(time, int)
     chunk = min(_CHUNK, max(1, time)) if known and batch <= _FEW_ROWS else 1
     steps = jnp.pad(steps, ((0, -time % chunk), (0, 0), (0, 0)))
@@ -96,11 +89,11 @@ lstm = one_by_one(_run)
 
 
 class _Static(NamedTuple):
-    """What a compilation depends on beside shapes.
+    """The static arguments.
 
     Attributes:
-      chunk: steps whose gradients are held back for one product; `time` is a multiple of it.
-      return_sequences: whether all outputs are wanted.
+      chunk: number of steps per product for the gradient of the kernels. It divides `time`.
+      return_sequences: whether to return the outputs of all steps.
     """
 
     chunk: int
@@ -108,12 +101,11 @@ class _Static(NamedTuple):
 
 
 class _Fixed(NamedTuple):
-    """What has no gradient.
+    """The arguments without a gradient.
 
     Attributes:
       seq_lengths: number of valid steps of each row.
-      masks: dropout masks of the inputs and the state together, one for each gate; or None. They
-        are drawn, not computed from anything that has a gradient.
+      masks: dropout masks of the concatenated inputs and state, one per gate, or None.
     """
 
     seq_lengths: Int[Array, " batch"]
@@ -121,14 +113,14 @@ class _Fixed(NamedTuple):
 
 
 class _Operands(NamedTuple):
-    """What has a gradient.
+    """The arguments with a gradient.
 
     Attributes:
-      inputs: feature-major.
+      inputs: the feature-major inputs.
       carry: c and h before the first step.
-      weights: one matrix for all gates (`outputs` is 4 * features), or with masks one for each
-        (`outputs` is features). `width` is that of the inputs and the state together.
-      bias: of the gates in order.
+      weights: one matrix for all gates (`outputs` is 4 * features), or one per gate if there are
+        masks (`outputs` is features). `width` is in_features + features.
+      bias: the bias of all gates.
     """
 
     inputs: Float[Array, "time in_features batch"]
@@ -138,11 +130,11 @@ class _Operands(NamedTuple):
 
 
 def _forward(static: _Static, fixed: _Fixed, operands: _Operands, save: bool) -> Any:
-    """The final carry, and all outputs [time, features, batch] or None; then the residuals."""
+    """The final carry and the outputs [time, features, batch] or None, and the residuals."""
     inputs, carry, weights, _ = operands
     time = inputs.shape[0]
     inputs = inputs.reshape(time, -1)
-    # Behind a barrier, or XLA multiplies by a transpose in place, which is slow.
+    # Without the barrier XLA fuses the transpose into the product, which is slow.
     transposed = lax.optimization_barrier([matrix.T.astype(inputs.dtype) for matrix in weights])
     gates_of = _gates(transposed, fixed, operands)
 
@@ -150,7 +142,7 @@ def _forward(static: _Static, fixed: _Fixed, operands: _Operands, save: bool) ->
         gates, cs, hs = states
         at_step = gates_of(_row(inputs, t), _row(hs, t))
         if save:
-            # Read back, so that XLA computes each in its place and copies nothing.
+            # Reading them back lets XLA compute the gates in place, without a copy.
             for gate in range(4):
                 gates = _put(gates, 4 * t + gate, at_step[gate])
             at_step = [_row(gates, 4 * t + gate) for gate in range(4)]
@@ -170,7 +162,7 @@ def _forward(static: _Static, fixed: _Fixed, operands: _Operands, save: bool) ->
 
 
 def _reference(static: _Static, fixed: _Fixed, operands: _Operands) -> Any:
-    """What `_forward` computes, by a scan, which JAX differentiates."""
+    """Same as `_forward`, as a scan that JAX can differentiate."""
     inputs, carry, weights, _ = operands
     gates_of = _gates([matrix.T.astype(inputs.dtype) for matrix in weights], fixed, operands)
 
@@ -190,7 +182,7 @@ def _reference(static: _Static, fixed: _Fixed, operands: _Operands) -> Any:
 
 
 def _gates(transposed: Sequence[Array], fixed: _Fixed, operands: _Operands) -> Callable[..., Any]:
-    """A function of a step's inputs and the state before it, to the gates i, f, g, o."""
+    """A function from the inputs of a step and the previous state to the gates i, f, g, o."""
     inputs, (c, _), _, bias = operands
     features, batch = c.shape
     biases = jnp.repeat(bias, batch).reshape(4, -1)
@@ -213,7 +205,7 @@ def _gates(transposed: Sequence[Array], fixed: _Fixed, operands: _Operands) -> C
 
 
 def _results(static: _Static, fixed: _Fixed, cs: Array, hs: Array) -> Any:
-    """The final carry and the outputs, of the states before the first step and after each."""
+    """The final carry and the outputs, from the initial state and the state after each step."""
     (batch,) = fixed.seq_lengths.shape
     cs, hs = (states.reshape(states.shape[0], -1, batch) for states in (cs, hs))
     last = fixed.seq_lengths[None, None, :]
@@ -224,19 +216,17 @@ def _results(static: _Static, fixed: _Fixed, cs: Array, hs: Array) -> Any:
 def _backward(
     static: _Static, fixed: _Fixed, operands: _Operands, residuals: Any, cotangents: Any
 ) -> _Operands:
+    """The gradients of the operands."""
     seq_lengths, masks = fixed
     inputs, _, weights, bias = operands
     gates, cs, hs = residuals
     (final_dc, final_dh), d_outputs = cotangents
     chunk, (batch,), features = static.chunk, seq_lengths.shape, len(final_dc)
-    time, input_size, _ = inputs.shape
-    input_size *= batch
+    time = inputs.shape[0]  # Symbolic in an export, where len would fail.
     inputs = inputs.reshape(time, -1)
-    gates_per_matrix = 4 // len(weights)
-    product = _product(inputs.dtype)
     matrices = lax.optimization_barrier([matrix.astype(inputs.dtype) for matrix in weights])
     final_dc, final_dh = final_dc.reshape(-1), final_dh.reshape(-1)
-    # The last step of the row that an element of the state belongs to.
+    # For each element of the flattened state, the last step of its row.
     last = jnp.tile(seq_lengths - 1, features)
     chunks = (_longest(seq_lengths, time) + chunk - 1) // chunk
 
@@ -248,52 +238,20 @@ def _backward(
         dh = jnp.where(t == last, final_dh, dh)
         if static.return_sequences:
             dh = dh + d_outputs[t].reshape(-1)
-        i, f, g, o = (_row(gates, 4 * t + gate) for gate in range(4))
-        tanh_c = jnp.tanh(_row(cs, t + 1))
-        dc = dc + dh * o * (1 - tanh_c * tanh_c)
-        of_gates = (
-            dc * g * i * (1 - i),
-            dc * _row(cs, t) * f * (1 - f),
-            dc * i * (1 - g * g),
-            dh * tanh_c * o * (1 - o),
-        )
+        dc, of_gates = _through_cell(gates, cs, t, dc, dh)
         for gate, d_gate in enumerate(of_gates):
             d_gates = _put(d_gates, 4 * k + gate, d_gate)
-        d_xh = []
-        for m, matrix in enumerate(matrices):
-            first_gate = 4 * k + m * gates_per_matrix
-            d_z = lax.dynamic_slice_in_dim(d_gates, first_gate, gates_per_matrix)
-            d_z = d_z.astype(inputs.dtype)
-            d_xh.append(product(matrix, d_z.reshape(-1, batch)).reshape(-1))
-        if masks is not None:
-            d_xh = [part * mask for part, mask in zip(d_xh, masks, strict=True)]
-        d_x, d_h = jnp.split(sum(d_xh), [input_size])
-        d_inputs = _put(d_inputs, t, d_x.astype(inputs.dtype))
-        return dc * f, d_h.astype(dh.dtype), d_inputs, d_gates
+        d_xh = _through_products(matrices, masks, d_gates, k, batch)
+        d_x, d_h = jnp.split(d_xh, [inputs.shape[1]])
+        return dc, d_h.astype(dh.dtype), _put(d_inputs, t, d_x.astype(inputs.dtype)), d_gates
 
     def steps_of_chunk(n, carry):  # type: ignore[no-untyped-def]
         *carry, d_weights, d_bias = carry
         first = chunk * (chunks - 1 - n)
         d_gates = jnp.zeros((4 * chunk, features * batch), final_dc.dtype)
         *carry, d_gates = lax.fori_loop(0, chunk, functools.partial(step, first), (*carry, d_gates))
-        xh = jnp.concatenate(
-            [
-                lax.dynamic_slice_in_dim(rows, first, chunk).astype(inputs.dtype)
-                for rows in (inputs, hs)
-            ],
-            axis=1,
-        )
-
-        def side_by_side(rows):  # type: ignore[no-untyped-def]
-            return rows.reshape(chunk, -1, batch).swapaxes(0, 1).reshape(-1, chunk * batch)
-
-        d_zs = jnp.unstack(d_gates.reshape(chunk, len(weights), -1), axis=1)
-        d_weights = [
-            d_matrix + product(side_by_side(masked), side_by_side(d_z).T.astype(inputs.dtype))
-            for d_matrix, masked, d_z in zip(d_weights, _masked(xh, masks), d_zs, strict=True)
-        ]
-        d_bias += d_gates.reshape(chunk, -1).sum(axis=0, dtype=d_bias.dtype)
-        return *carry, d_weights, d_bias
+        xh = [lax.dynamic_slice_in_dim(rows, first, chunk) for rows in (inputs, hs)]
+        return *carry, *_add_chunk(d_weights, d_bias, masks, xh, d_gates, batch)
 
     sums = jnp.promote_types(inputs.dtype, jnp.float32)
     carry = (
@@ -304,7 +262,7 @@ def _backward(
         jnp.zeros(4 * features * batch, sums),
     )
     dc, dh, d_inputs, d_weights, d_bias = lax.fori_loop(0, chunks, steps_of_chunk, carry)
-    # The carry of a row without steps went through unchanged.
+    # An empty row returns its initial carry.
     d_c, d_h = (
         jnp.where(last < 0, final, first).reshape(features, batch)
         for final, first in ((final_dc, dc), (final_dh, dh))
@@ -312,16 +270,72 @@ def _backward(
     return _Operands(
         d_inputs.reshape(time, -1, batch),
         (d_c, d_h),
-        tuple(
-            d_matrix.astype(matrix.dtype)
-            for d_matrix, matrix in zip(d_weights, weights, strict=True)
-        ),
+        tuple(d.astype(matrix.dtype) for d, matrix in zip(d_weights, weights, strict=True)),
         d_bias.reshape(-1, batch).sum(axis=1).astype(bias.dtype),
     )
 
 
+def _through_cell(gates: Array, cs: Array, t: ArrayLike, dc: Array, dh: Array) -> Any:
+    """The gradients of c before step `t` and of the gates' pre-activations.
+
+    `dc` and `dh` are the gradients of c and h after the step.
+    """
+    i, f, g, o = (_row(gates, 4 * t + gate) for gate in range(4))
+    tanh_c = jnp.tanh(_row(cs, t + 1))
+    dc = dc + dh * o * (1 - tanh_c * tanh_c)
+    of_gates = (
+        dc * g * i * (1 - i),
+        dc * _row(cs, t) * f * (1 - f),
+        dc * i * (1 - g * g),
+        dh * tanh_c * o * (1 - o),
+    )
+    return dc * f, of_gates
+
+
+def _through_products(
+    matrices: Sequence[Array], masks: Any, d_gates: Array, k: ArrayLike, batch: int
+) -> Any:
+    """The gradient of the concatenated inputs and state of step `k` of a chunk."""
+    dtype = matrices[0].dtype
+    count = 4 // len(matrices)
+    d_xh = []
+    for m, matrix in enumerate(matrices):
+        d_z = lax.dynamic_slice_in_dim(d_gates, 4 * k + m * count, count).astype(dtype)
+        d_xh.append(_product(dtype)(matrix, d_z.reshape(-1, batch)).reshape(-1))
+    if masks is not None:
+        d_xh = [part * mask for part, mask in zip(d_xh, masks, strict=True)]
+    return sum(d_xh)
+
+
+def _add_chunk(
+    d_weights: Sequence[Array],
+    d_bias: Array,
+    masks: Any,
+    xh: Sequence[Array],
+    d_gates: Array,
+    batch: int,
+) -> tuple[list[Array], Array]:
+    """Add the gradients from a chunk of steps, with one product per matrix.
+
+    `xh` are the inputs and the states before the steps of the chunk.
+    """
+    chunk, dtype = len(xh[0]), xh[0].dtype
+    product = _product(dtype)
+
+    def side_by_side(rows):  # type: ignore[no-untyped-def]
+        return rows.reshape(chunk, -1, batch).swapaxes(0, 1).reshape(-1, chunk * batch)
+
+    d_zs = jnp.unstack(d_gates.reshape(chunk, len(d_weights), -1), axis=1)
+    rows = _masked(jnp.concatenate([part.astype(dtype) for part in xh], axis=1), masks)
+    d_weights = [
+        d_matrix + product(side_by_side(masked), side_by_side(d_z).T.astype(dtype))
+        for d_matrix, masked, d_z in zip(d_weights, rows, d_zs, strict=True)
+    ]
+    return d_weights, d_bias + d_gates.reshape(chunk, -1).sum(axis=0, dtype=d_bias.dtype)
+
+
 def _longest(seq_lengths: Int[Array, " batch"], time: int) -> Int[Array, ""]:
-    """Number of steps to run; accelerators want to know it when they compile."""
+    """The number of steps to run. Off CPUs it is static, which compiles to faster loops."""
     return lax.platform_dependent(
         seq_lengths,
         cpu=lambda seq_lengths: jnp.max(seq_lengths, initial=0),
@@ -330,14 +344,14 @@ def _longest(seq_lengths: Int[Array, " batch"], time: int) -> Int[Array, ""]:
 
 
 def _product(dtype: Dtype) -> Callable[[Array, Array], Array]:
-    """The product of matrices of `dtype`, with sums in float32 at least."""
+    """The matrix product for `dtype`, accumulated in at least float32."""
     return functools.partial(
         jnp.matmul, preferred_element_type=jnp.promote_types(dtype, jnp.float32)
     )
 
 
 def _masked(rows: Any, masks: Any) -> Any:
-    """What each of the products is of: all of it, or what a gate's mask leaves."""
+    """The left operand of each product: `rows`, or `rows` masked for each gate."""
     return (
         (rows,) if masks is None else [rows * jnp.broadcast_to(mask, rows.shape) for mask in masks]
     )

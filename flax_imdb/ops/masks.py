@@ -5,7 +5,7 @@ from jaxtyping import Array, Float
 
 
 def mask_of_gate(mask: Float[Array, "batch gates width"], gate: int) -> Float[Array, "batch width"]:
-    """The mask of a gate, where there is one for each or one for all."""
+    """The mask of one gate, from masks per gate or from one shared by all gates."""
     return mask[:, gate if mask.shape[1] == 4 else 0]
 
 
@@ -14,7 +14,7 @@ def masked_product(
     kernel: Float[Array, "width gates_features"],
     mask: Float[Array, "batch gates width"] | None,
 ) -> Float[Array, "batch gates_features"]:
-    """``(inputs * mask) @ kernel``, with one mask per gate where there are four."""
+    """``(inputs * mask) @ kernel``, gate by gate if there are four masks."""
     if mask is None:
         return inputs @ kernel
     if mask.shape[1] == 1:

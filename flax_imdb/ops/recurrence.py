@@ -1,4 +1,4 @@
-"""An LSTM over right-padded sequences as one function of arrays, whatever computes it."""
+"""An LSTM over right-padded sequences, with a choice of implementations."""
 
 import functools
 import importlib
@@ -22,14 +22,14 @@ _MODULES = {
 }
 
 IMPLEMENTATIONS = ("auto", *_MODULES)
-"""The names that `lstm` knows."""
+"""The implementations that `lstm` accepts."""
 
 Carry = tuple[Float[Array, "batch features"], Float[Array, "batch features"]]
 Result = tuple[Carry, Float[Array, "batch *time features"]]
 
 
 class LSTMWeights(NamedTuple):
-    """The parameters of an LSTM; columns in gate order i, f, g, o.
+    """The parameters of an LSTM, with columns in gate order i, f, g, o.
 
     Attributes:
       kernel: [in_features, 4 * features].
@@ -43,12 +43,12 @@ class LSTMWeights(NamedTuple):
 
 
 class LSTMMasks(NamedTuple):
-    """Dropout masks, held over all steps of a sequence; None where that kind of dropout is off.
+    """Dropout masks, constant over the steps of a sequence. None means no dropout.
 
     Attributes:
-      inputs: [batch, gates, in_features], where `gates` is 1 (one mask for all gates), or 4 where
-        recurrent dropout is on too.
-      state: [batch, 4, features], one for each gate.
+      inputs: [batch, gates, in_features]. `gates` is 1 if all gates share a mask, or 4 with
+        recurrent dropout.
+      state: [batch, 4, features], one mask per gate.
     """
 
     inputs: Float[Array, "batch gates in_features"] | None = None
@@ -56,13 +56,13 @@ class LSTMMasks(NamedTuple):
 
 
 class Direction(NamedTuple):
-    """An LSTM that reads sequences in one direction, and where it starts.
+    """The weights, initial carry and dropout masks of an LSTM that runs in one direction.
 
     Attributes:
-      carry: c and h before the first step, in the dtype they are carried in.
-      weights: in any dtype, which their gradients have too.
-      masks: dropout masks.
-      reverse: read from each sequence's last valid step to its first.
+      carry: c and h before the first step. The final carry has the same dtypes.
+      weights: the parameters, in any dtype. Gradients have the same dtype.
+      masks: the dropout masks.
+      reverse: run from the last valid step of each sequence to the first.
     """
 
     carry: Carry
@@ -80,45 +80,45 @@ def lstm(
     implementation: str = "auto",
     return_sequences: bool = True,
     remat_steps: int | None = None,
+    recurrent_dropout: bool = False,
 ) -> list[Result]:
     """Run one or more LSTMs over the same right-padded sequences.
 
-    The equations are Keras's (see `flax_imdb.ops.reference.step`). What stands at padding has no
-    effect on a result or a gradient.
+    The equations are those of Keras (see `flax_imdb.ops.reference.step`). Inputs at padding
+    affect neither results nor gradients.
 
     Args:
       inputs: one vector per time step.
-      seq_lengths: int32, the number of valid steps of each sequence, 0 to time.
-      directions: the LSTMs, of one size. Implementations for GPUs compute them in one launch.
-      dtype: of the matrix products and outputs (default: that of the inputs). Sums are kept in
-        float32 at least.
-      implementation: one of `IMPLEMENTATIONS`; the results differ by rounding alone. ``"auto"`` is
-        ``"fused"`` on every platform: what is faster on a GPU has not been measured.
-      return_sequences: return the outputs of all steps, or the one computed last.
-      remat_steps: keep only every `remat_steps`-th state for the backward pass, which computes the
-        others again (``jax.checkpoint``; Chen et al. 2016): less memory, more time.
+      seq_lengths: int32, the number of valid steps of each sequence, from 0 to time.
+      directions: the LSTMs, all with the same number of features. GPU implementations compute them
+        in one launch.
+      dtype: the dtype of the matrix products and outputs (default: the dtype of the inputs). Sums
+        are accumulated in at least float32.
+      implementation: one of `IMPLEMENTATIONS`. Results differ only by rounding. ``"auto"`` is
+        ``"fused"`` on every platform; the GPU implementations have not been timed yet.
+      return_sequences: return the outputs of all steps instead of only the one computed last.
+      remat_steps: store only every `remat_steps`-th state for the backward pass and recompute the
+        others (``jax.checkpoint``; Chen et al. 2016), which trades time for memory.
+      recurrent_dropout: also raise `UnsupportedError` if the implementation has no recurrent
+        dropout and this call has no state masks, so that a model fails before training.
 
     Returns:
-      For each direction the final carry and the outputs: [batch, time, features] with 0 at padding,
-      or [batch, features] with 0 for a sequence without steps.
+      The final carry and the outputs for each direction. Outputs are [batch, time, features], 0 at
+      padding, or [batch, features], 0 for an empty sequence.
 
     Raises:
-      ValueError: the implementation is unknown.
-      UnsupportedError: the implementation does not compute this.
+      ValueError: `implementation` is unknown.
+      UnsupportedError: the implementation cannot compute these LSTMs.
     """
     batch, time, _ = inputs.shape
     dtype = jnp.dtype(dtype or inputs.dtype)
     features = len(directions[0].weights.recurrent_kernel)
-    module = _module(
-        implementation,
-        dtype,
-        features,
-        recurrent_dropout=any(direction.masks.state is not None for direction in directions),
-    )
+    recurrent_dropout |= any(direction.masks.state is not None for direction in directions)
+    module = _module(implementation, dtype, features, recurrent_dropout)
     if batch == 0 or time == 0:
         shape = (batch, time, features) if return_sequences else (batch, features)
         return [(direction.carry, jnp.zeros(shape, dtype)) for direction in directions]
-    # Even an infinity at padding must not reach a gradient, where it would meet a zero.
+    # A NaN or infinity at padding would make gradients NaN, even when multiplied by zero.
     inputs = jnp.where(padding_mask(seq_lengths, time)[..., None], inputs, 0)
     run = functools.partial(module.lstm, dtype=dtype, return_sequences=return_sequences)
     if remat_steps is None:
@@ -144,7 +144,7 @@ def lstm(
 def one_by_one(
     run: Callable[[Array, Array, Direction, bool], Result],
 ) -> Callable[..., list[Result]]:
-    """The `lstm` of an implementation whose `run` computes one direction."""
+    """Make an implementation's `lstm` from `run`, which computes a single direction."""
 
     def lstm(
         inputs: Float[Array, "batch time in_features"],
@@ -154,7 +154,7 @@ def one_by_one(
         dtype: Dtype,
         return_sequences: bool,
     ) -> list[Result]:
-        # Cast for each by itself, so that their gradients are added in the dtype of the inputs.
+        # One cast per direction, so that their gradients are added in the dtype of the inputs.
         return [
             run(inputs.astype(dtype), seq_lengths, direction, return_sequences)
             for direction in directions
@@ -163,28 +163,15 @@ def one_by_one(
     return lstm
 
 
-def check_implementation(
-    implementation: str, dtype: Dtype, features: int, *, recurrent_dropout: bool
-) -> None:
-    """Raise what `lstm` raises unless the implementation computes LSTMs of this kind.
-
-    Args:
-      implementation: one of `IMPLEMENTATIONS`.
-      dtype: of the matrix products.
-      features: size of the state.
-      recurrent_dropout: whether some of the state is dropped in training.
-    """
-    _module(implementation, dtype, features, recurrent_dropout=recurrent_dropout)
-
-
-def _module(implementation: str, dtype: Dtype, features: int, *, recurrent_dropout: bool) -> Any:
+def _module(implementation: str, dtype: Dtype, features: int, recurrent_dropout: bool) -> Any:
     if implementation not in IMPLEMENTATIONS:
         raise ValueError(
             f"implementation {implementation!r} is unknown: one of {', '.join(IMPLEMENTATIONS)}"
         )
     name = "fused" if implementation == "auto" else implementation
-    # Imported here, since what the GPU implementations import is not there on every platform.
+    # Imported here: some platforms lack what the GPU implementations import.
     module = importlib.import_module(f"flax_imdb.ops.{_MODULES[name]}")
-    if reason := module.unsupported(jnp.dtype(dtype), features, recurrent_dropout):
+    unsupported = getattr(module, "unsupported", None)  # Only modules with limits have one.
+    if unsupported and (reason := unsupported(dtype, features, recurrent_dropout)):
         raise UnsupportedError(name, reason)
     return module

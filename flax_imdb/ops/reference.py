@@ -1,11 +1,10 @@
-"""The recurrence as a scan over one step: what every other implementation is tested against."""
+"""The LSTM as a scan over single steps, the reference for all other implementations."""
 
 from collections.abc import Callable
 from typing import Any
 
 import jax
 import jax.numpy as jnp
-from flax.typing import Dtype
 from jax import lax
 from jaxtyping import Array, Float, Int
 
@@ -23,12 +22,6 @@ from flax_imdb.ops.sequences import padding_mask, select_step
 Activation = Callable[[Array], Array]
 
 
-def unsupported(dtype: Dtype, features: int, recurrent_dropout: bool) -> str | None:
-    """It computes everything."""
-    del dtype, features, recurrent_dropout
-    return None
-
-
 def step(
     carry: Carry,
     inputs: Float[Array, "batch in_features"],
@@ -37,17 +30,16 @@ def step(
     gate_fn: Activation = jax.nn.sigmoid,
     activation_fn: Activation = jnp.tanh,
 ) -> tuple[Carry, Float[Array, "batch features"]]:
-    """One time step of a long short-term memory (Hochreiter and Schmidhuber 1997), as Keras's.
+    """One time step of an LSTM (Hochreiter and Schmidhuber 1997), as in Keras.
 
-    With ``*`` elementwise and the columns of the kernels in gate order i, f, g, o (Keras calls the
-    candidate ``c``)::
+    With elementwise ``*`` and kernel columns in gate order i, f, g, o (Keras calls g ``c``)::
 
         i, f, g, o = split(x @ kernel + h @ recurrent_kernel + bias, 4)
         c' = sigmoid(f) * c + sigmoid(i) * tanh(g)
         h' = sigmoid(o) * tanh(c')
 
     Returns:
-      The carry (c', h') in the dtype of `carry`, and h' in the dtype of the inputs.
+      The carry (c', h') in the dtype of `carry`, and h' in the dtype of `inputs`.
     """
     c, h = carry
     kernel, recurrent_kernel, bias = (leaf.astype(inputs.dtype) for leaf in weights)

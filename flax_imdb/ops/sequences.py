@@ -1,4 +1,4 @@
-"""Functions of right-padded sequences."""
+"""Functions on right-padded sequences."""
 
 from collections.abc import Callable
 from typing import Any
@@ -17,8 +17,8 @@ def padding_mask(seq_lengths: Int[Array, " batch"], time: int) -> Bool[Array, "b
 def flip(
     sequences: Float[Array, "batch time width"], seq_lengths: Int[Array, " batch"]
 ) -> Float[Array, "batch time width"]:
-    """Reverse the valid steps of each sequence, and leave its padding where it is."""
-    # Its own inverse, so its own transpose: a gather backward too, where autodiff would scatter.
+    """Reverse the valid steps of each sequence and leave the padding in place."""
+    # A flip is its own transpose. Autodiff would use a slow scatter instead of a gather.
     return linear_call(_flip, _flip, seq_lengths, sequences, like=sequences)
 
 
@@ -32,7 +32,7 @@ def _flip(seq_lengths: Array, sequences: Array) -> Array:
 def select_step(
     outputs: Float[Array, "batch time features"], seq_lengths: Int[Array, " batch"], reverse: bool
 ) -> Float[Array, "batch features"]:
-    """The output computed last: that of the last valid step, or in reverse of the first."""
+    """The output computed last: at the last valid step, or at the first one if `reverse`."""
     last = jnp.zeros_like(seq_lengths) if reverse else jnp.maximum(seq_lengths - 1, 0)
     return jnp.take_along_axis(outputs, last[:, None, None], axis=1)[:, 0]
 
@@ -46,18 +46,18 @@ def in_chunks(
     steps: int,
     return_sequences: bool,
 ) -> tuple[Any, Float[Array, "batch *time features"]]:
-    """Run a recurrence over chunks of `steps` steps, each from the carry of the one before.
+    """Run a recurrence in chunks of `steps` time steps, passing the carry from chunk to chunk.
 
     Args:
-      scan: ``scan(body, state, chunks)``, such as `jax.lax.scan`, with `jax.checkpoint` around the
-        body: ``body(run, state, chunk)``, where ``run(carry, inputs, seq_lengths)`` returns the
-        carry and the outputs of a chunk.
-      carry: before the first chunk.
-      inputs: of all steps.
+      scan: ``scan(body, state, chunks)``, like `jax.lax.scan`. It calls ``body(run, state, chunk)``
+        under `jax.checkpoint`, where ``run(carry, inputs, seq_lengths)`` returns the carry and the
+        outputs of a chunk.
+      carry: the carry before the first chunk.
+      inputs: the inputs of all steps.
       seq_lengths: number of valid steps of each sequence.
-      last: zeros of the shape and dtype of an output, for sequences without steps.
-      steps: of a chunk.
-      return_sequences: whether `run` returns the outputs of all steps, or the last one.
+      last: zeros with the shape and dtype of one output, used for empty sequences.
+      steps: number of steps in a chunk.
+      return_sequences: whether `run` returns the outputs of all steps or only the last one.
     """
     batch, time, in_features = inputs.shape
     steps = min(steps, time)

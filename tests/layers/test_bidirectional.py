@@ -7,8 +7,9 @@ import jax.numpy as jnp
 import keras
 import numpy as np
 import pytest
+from flax import linen as nn
 
-from flax_imdb.layers import LSTM, Bidirectional
+from flax_imdb.layers import LSTM, RNN, Bidirectional
 
 LENGTHS = jnp.array([7, 1, 0, 4])
 
@@ -55,6 +56,43 @@ class TestBidirectional:
             if length:
                 np.testing.assert_array_equal(outputs[row, length - 1, :5], forward_h[row])
                 np.testing.assert_array_equal(outputs[row, 0, 5:], backward_h[row])
+
+    def test_directions_of_any_cell_have_parameters_of_their_own(self) -> None:
+        """And give what flax's give with these."""
+        layer = Bidirectional(RNN(nn.GRUCell(5)))
+        outputs, variables = layer.init_with_output(jax.random.key(0), inputs())
+        params = variables["params"]
+        peer = nn.Bidirectional(nn.RNN(nn.GRUCell(5)), nn.RNN(nn.GRUCell(5)))
+        renamed = {"forward_rnn": params["forward"], "backward_rnn": params["backward"]}
+        np.testing.assert_allclose(outputs, peer.apply({"params": renamed}, inputs()), atol=1e-6)
+
+    def test_carries_time_major_and_batch_axes_are_as_in_flax(self) -> None:
+        ours = Bidirectional(LSTM(5))
+        peer = nn.Bidirectional(LSTM(5), LSTM(5))
+        x = inputs()[:, None].swapaxes(0, 2)  # [time, 1, batch, features]
+        carry = jax.random.normal(jax.random.key(1), (2, 2, 1, 4, 5))
+        call = {
+            "initial_carry": tuple(map(tuple, carry)),
+            "time_major": True,
+            "return_carry": True,
+        }
+        params = ours.init(jax.random.key(0), x)["params"]
+        renamed = {"forward_rnn": params["forward"], "backward_rnn": params["backward"]}
+        jax.tree.map(
+            lambda a, b: np.testing.assert_allclose(a, b, atol=1e-6),
+            ours.apply({"params": params}, x, **call),
+            peer.apply({"params": renamed}, x, **call),
+        )
+
+    def test_each_direction_draws_its_first_carry_from_a_key_of_its_own(self) -> None:
+        cell = nn.SimpleCell(5, carry_init=nn.initializers.normal())
+        ours, peer = Bidirectional(RNN(cell)), nn.Bidirectional(nn.RNN(cell), nn.RNN(cell.clone()))
+        key = jax.random.key(3)
+        expected, variables = peer.init_with_output(jax.random.key(0), inputs(), init_key=key)
+        params = variables["params"]
+        renamed = {"forward": params["forward_rnn"], "backward": params["backward_rnn"]}
+        outputs = ours.apply({"params": renamed}, inputs(), init_key=key)
+        np.testing.assert_allclose(outputs, expected, atol=1e-6)
 
     def test_directions_drop_differently(self) -> None:
         layer = Bidirectional(LSTM(50, recurrent_dropout=0.5))

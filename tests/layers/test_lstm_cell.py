@@ -30,7 +30,7 @@ class TestMasks:
     @pytest.mark.parametrize("rate", [-0.1, 1.0, float("nan")])
     def test_of_a_rate_that_is_no_share_are_refused(self, rate: float) -> None:
         layer = LSTM(FEATURES, dropout=rate)
-        with pytest.raises(ValueError, match=r"dropout is .*: a share in \[0, 1\) is needed"):
+        with pytest.raises(ValueError, match=r"dropout is .*: a rate in \[0, 1\) is needed"):
             layer.init(
                 {"params": jax.random.key(0), "dropout": jax.random.key(1)},
                 inputs(),

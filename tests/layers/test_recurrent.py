@@ -1,5 +1,6 @@
 """The layers in the place of `flax.linen.RNN`, and the cells of others in `RNN`."""
 
+from functools import partial
 from typing import Any
 
 import jax
@@ -13,6 +14,10 @@ from flax_imdb.layers import LSTM, RNN, Bidirectional, LSTMCell
 
 VARIABLES = {"params": {"cell": cell_params()}}
 OURS, FLAX = LSTM(FEATURES), nn.RNN(LSTMCell(FEATURES))
+
+
+def assert_close(ours: Any, flax: Any, tolerance: float = 1e-6) -> None:
+    jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, atol=tolerance), ours, flax)
 
 
 def assert_valid_steps_close(ours: jax.Array, flax: jax.Array) -> None:
@@ -55,7 +60,7 @@ class TestTheCallOfFlaxRNN:
         x = jnp.moveaxis(x, -2, 0) if time_major else x
         call = {"return_carry": True, "time_major": time_major}
         ours, flax = (layer.apply(VARIABLES, x, **call) for layer in (OURS, FLAX))
-        jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, atol=1e-6), ours, flax)
+        assert_close(ours, flax)
 
     def test_lengths_and_carries_have_the_batch_axes_of_the_inputs(self) -> None:
         carry = (jnp.ones((4, FEATURES)), jnp.full((4, FEATURES), 2.0))
@@ -89,8 +94,117 @@ class TestTheCallOfFlaxRNN:
             atol=1e-6,
         )
 
+    @pytest.mark.parametrize("reverse", [False, True])
+    def test_an_initial_carry_is_continued(self, reverse: bool) -> None:
+        carry = tuple(jax.random.normal(jax.random.key(2), (2, len(LENGTHS), FEATURES)))
+        call = {"initial_carry": carry, "reverse": reverse, "return_carry": True}
+        ours, flax = (layer.apply(VARIABLES, inputs(), **call) for layer in (OURS, FLAX))
+        assert_close(ours, flax)
+
+    def test_parameters_start_with_the_same_values(self) -> None:
+        ours, flax = (layer.init(jax.random.key(0), inputs()) for layer in (OURS, FLAX))
+        jax.tree.map(np.testing.assert_array_equal, ours, flax)
+
+
+def params_of_flax_cell(params: Any) -> dict[str, Any]:
+    """The parameters of `nn.LSTMCell`, which has a matrix for each gate, in our layout."""
+    return {
+        "kernel": jnp.concatenate([params[f"i{gate}"]["kernel"] for gate in "ifgo"], axis=1),
+        "recurrent_kernel": jnp.concatenate(
+            [params[f"h{gate}"]["kernel"] for gate in "ifgo"], axis=1
+        ),
+        "bias": jnp.concatenate([params[f"h{gate}"]["bias"] for gate in "ifgo"]),
+    }
+
+
+class TestFlaxLSTM:
+    """`LSTM` computes what `nn.RNN` does with flax's own LSTM cells and the same parameters."""
+
+    @pytest.mark.parametrize("reverse", [False, True])
+    @pytest.mark.parametrize("cell", [nn.LSTMCell, nn.OptimizedLSTMCell])
+    def test_outputs_and_carry_are_those_of_flax(self, cell: Any, reverse: bool) -> None:
+        flax = nn.RNN(cell(FEATURES), reverse=reverse, return_carry=True)
+        x, lengths = inputs()[:2], LENGTHS[:2]
+        variables = flax.init(jax.random.key(0), x)
+        variables = jax.tree.map(lambda leaf: leaf + 0.1, variables)  # Biases start at 0.
+        carry, outputs = flax.apply(variables, x, seq_lengths=lengths)
+        ours = LSTM(FEATURES, reverse=reverse, return_carry=True).apply(
+            {"params": {"cell": params_of_flax_cell(variables["params"]["cell"])}},
+            x,
+            seq_lengths=lengths,
+        )
+        valid = (jnp.arange(TIME) < lengths[:, None])[..., None]
+        assert_close(ours, (carry, jnp.where(valid, outputs, 0)))
+
+    def test_gradients_are_those_of_flax(self) -> None:
+        flax = nn.RNN(nn.OptimizedLSTMCell(FEATURES))
+        params = flax.init(jax.random.key(0), inputs())["params"]["cell"]
+
+        def gradients(layer: Any, to_cell: Any) -> Any:
+            def loss(params: Any, x: Any) -> jax.Array:
+                return jnp.sum(layer.apply({"params": {"cell": to_cell(params)}}, x) ** 2)
+
+            return jax.jit(jax.grad(loss, argnums=(0, 1)))(params, inputs())
+
+        ours, expected = (
+            gradients(OURS, params_of_flax_cell),
+            gradients(flax, lambda params: params),
+        )
+        assert_close(ours, expected, 1e-5)
+
+
+class TestTransforms:
+    """The layer inside flax's lifted transforms."""
+
+    @pytest.mark.parametrize("transform", [nn.jit, nn.remat])
+    def test_jit_and_remat_change_no_output(self, transform: Any) -> None:
+        lifted = transform(LSTM)(FEATURES)
+        call = {"seq_lengths": LENGTHS}
+        assert_close(
+            lifted.apply(VARIABLES, inputs(), **call), OURS.apply(VARIABLES, inputs(), **call)
+        )
+
+    @pytest.mark.parametrize("shared", [False, True])
+    def test_vmap_runs_as_many_layers(self, shared: bool) -> None:
+        """With the same parameters, or each with its own."""
+        axis = None if shared else 0
+        layers = nn.vmap(LSTM, variable_axes={"params": axis}, split_rngs={"params": not shared})(
+            FEATURES
+        )
+        stack = jnp.stack([inputs(), 2 * inputs()])
+        outputs, variables = layers.init_with_output(jax.random.key(0), stack)
+        for n in range(2):
+            of_layer = jax.tree.map(lambda leaf, n=n: leaf if shared else leaf[n], variables)
+            assert_close(outputs[n], OURS.apply(of_layer, stack[n]))
+
+    def test_scan_stacks_layers(self) -> None:
+        class Stack(nn.Module):
+            @nn.compact
+            def __call__(self, x: Any) -> Any:
+                def body(layer: Any, x: Any, _: Any) -> Any:
+                    return layer(x, seq_lengths=LENGTHS), None
+
+                layers = nn.scan(
+                    body, variable_axes={"params": 0}, split_rngs={"params": True}, length=2
+                )
+                return layers(LSTM(FEATURES, name="lstm"), x, None)[0]
+
+        x = jax.random.normal(jax.random.key(1), (len(LENGTHS), TIME, FEATURES))
+        outputs, variables = Stack().init_with_output(jax.random.key(0), x)
+        for n in range(2):
+            of_layer = jax.tree.map(lambda leaf, n=n: leaf[n], variables["params"]["lstm"])
+            x = OURS.apply({"params": of_layer}, x, seq_lengths=LENGTHS)
+        assert_close(outputs, x)
+
 
 class TestFlaxBidirectional:
+    def test_layers_that_are_one_share_their_parameters(self) -> None:
+        cell = nn.GRUCell(FEATURES)
+        ours, flax = (nn.Bidirectional(layer(cell), layer(cell)) for layer in (RNN, nn.RNN))
+        expected, variables = flax.init_with_output(jax.random.key(0), inputs())
+        assert list(variables["params"]) == ["forward_rnn"]
+        assert_close(ours.apply(variables, inputs()), expected)
+
     def test_gives_what_bidirectional_gives(self) -> None:
         theirs = nn.Bidirectional(LSTM(FEATURES), LSTM(FEATURES))
         ours = Bidirectional(LSTM(FEATURES))
@@ -99,7 +213,15 @@ class TestFlaxBidirectional:
         call = {"seq_lengths": LENGTHS, "return_carry": True}
         expected = theirs.apply({"params": params}, inputs(), **call)
         outputs = ours.apply({"params": renamed}, inputs(), **call)
-        jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, atol=1e-6), outputs, expected)
+        assert_close(outputs, expected)
+
+    def test_merges_by_any_function(self) -> None:
+        theirs = nn.Bidirectional(LSTM(FEATURES), LSTM(FEATURES), merge_fn=jnp.add)
+        expected, variables = theirs.init_with_output(jax.random.key(0), inputs())
+        params = variables["params"]
+        renamed = {"forward": params["forward_rnn"], "backward": params["backward_rnn"]}
+        ours = Bidirectional(LSTM(FEATURES), merge="sum")
+        assert_close(ours.apply({"params": renamed}, inputs()), expected)
 
     def test_merges_last_outputs(self) -> None:
         last = LSTM(FEATURES, return_sequences=False)
@@ -145,7 +267,47 @@ class TestRNN:
             layer.apply(VARIABLES, inputs(), seq_lengths=LENGTHS)
             for layer in (LSTM(FEATURES, **options), RNN(LSTMCell(FEATURES), **options))
         )
-        jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, atol=1e-6), ours, reference)
+        assert_close(ours, reference)
+
+    @pytest.mark.parametrize("transform", ["nn.scan", "lax.scan"])
+    def test_gives_what_a_scan_over_the_cell_gives(self, transform: str) -> None:
+        cell = LSTMCell(FEATURES)
+        x, params = inputs(), cell_params()
+        carry = cell.initialize_carry(None, x[:, 0].shape)
+        if transform == "nn.scan":
+            scan = nn.scan(
+                LSTMCell,
+                in_axes=1,
+                out_axes=1,
+                variable_broadcast="params",
+                split_rngs={"params": False},
+            )
+            carry, outputs = scan(FEATURES).apply({"params": params}, carry, x)
+        else:
+            step = partial(cell.apply, {"params": params})
+            carry, outputs = jax.lax.scan(step, carry, x.swapaxes(0, 1))
+            outputs = outputs.swapaxes(0, 1)
+        assert_close(RNN(cell, return_carry=True).apply(VARIABLES, x), (carry, outputs))
+
+    def test_layers_may_share_a_cell(self) -> None:
+        class Twice(nn.Module):
+            layer: Any
+
+            def setup(self) -> None:
+                self.cell = nn.SimpleCell(FEATURES)
+                self.first, self.second = self.layer(self.cell), self.layer(self.cell)
+
+            def __call__(self, x: Any) -> Any:
+                return self.second(self.first(x))
+
+        x = jax.random.normal(jax.random.key(1), (2, TIME, FEATURES))
+        expected, variables = Twice(nn.RNN).init_with_output(jax.random.key(0), x)
+        assert list(variables["params"]) == ["cell"]
+        assert_close(Twice(RNN).apply(variables, x), expected)
+
+    def test_a_cell_with_spatial_axes_is_refused(self) -> None:
+        with pytest.raises(ValueError, match="ConvLSTMCell has 3 feature axes: 1 is needed"):
+            RNN(nn.ConvLSTMCell(FEATURES, kernel_size=(3, 3)))
 
     def test_a_subclass_of_the_cell_computes_what_it_says(self) -> None:
         class Doubled(LSTMCell):

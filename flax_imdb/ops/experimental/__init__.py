@@ -1,1 +1,1 @@
-"""Implementations that have not yet run on the hardware they are written for."""
+"""Implementations that have not been run on their target hardware yet."""

@@ -1,23 +1,22 @@
-"""The recurrence as one GPU kernel for all time steps: Pallas, compiled by Triton.
+"""The LSTM as one GPU kernel for all time steps, in Pallas with the Triton backend.
 
-A loop of small kernels is mostly launches and trips to memory. Here a program instance takes
-`_ROWS` rows of one direction through all their steps, forward or backward in time, and
+A loop of small kernels spends most of its time on launches and memory traffic. Here a program
+instance computes `_ROWS` rows of one direction for all steps, in the forward or backward pass. It
 
-- holds the recurrent kernel on chip all the while (Triton keeps what is loaded before the loop, and
-  is an operand of products, in shared memory), which bounds the width: see `unsupported`;
-- stops after its own longest row; rows of one length belong side by side, as batches have them that
-  are grouped by length;
-- asks for the next step's inputs before it computes a step.
+- keeps the recurrent kernel on chip. Triton stores matrices that are loaded before the loop and
+  used in products in shared memory, which limits the width (see `unsupported`);
+- stops after the longest of its rows, which is fastest if neighbouring rows have similar lengths;
+- loads the inputs of the next step before it computes the current one.
 
-All rows and directions are one launch. Products with the inputs, and the gradients of the kernels,
-need no loop: they are products over all steps, outside. The results do not depend on how rows are
-put into instances.
+All rows and directions are one launch. The products with the inputs and the gradients of the
+kernels are computed outside, over all steps at once. Results do not depend on how rows are assigned
+to instances.
 
-Triton's blocks have powers of two for sides, and its products at least 16. Where a width that is
-rounded up to one does not fit, it is cut into parts (16 + 32 + 64 for 100 in float32). So what an
-instance has of an array is a list of blocks, one for each part of the width.
+Triton needs block sizes that are powers of two, and at least 16 in products. If a width rounded up
+to a power of two does not fit, it is split into parts (16 + 32 + 64 for 100 in float32). An array
+is therefore loaded as a list of blocks, one per part.
 
-On other platforms than CUDA the kernels are interpreted: slow, with the same results.
+Without CUDA the kernels run in interpreter mode, which is slow but gives the same results.
 """
 
 import functools
@@ -35,20 +34,20 @@ from jaxtyping import Array, Bool, Float, Int
 from flax_imdb.ops.masks import mask_of_gate
 from flax_imdb.ops.recurrence import Direction, Result
 
-# Rows of an instance: the fewest that Triton multiplies.
+# Rows per instance: the minimum for a product in Triton.
 _ROWS = 16
 
-# Of the gates i, f, g, o.
+# The activations of the gates i, f, g, o.
 _ACTIVATIONS = (jax.nn.sigmoid, jax.nn.sigmoid, jnp.tanh, jax.nn.sigmoid)
 
-# Shared memory that a block may have on an H100, which is assumed where the device does not tell,
-# and what of it is left for the rearrangements of a step, in bytes.
+# Bytes of shared memory per block on an H100, assumed if the device does not report its own, and
+# how many of them are reserved for layout conversions within a step.
 _SHARED_MEMORY = 227 * 1024
 _SCRATCH = 16 * 1024
 
 
 def unsupported(dtype: Dtype, features: int, recurrent_dropout: bool) -> str | None:
-    """Why it cannot compute this here; None where it can."""
+    """Why this LSTM cannot be computed here, or None if it can."""
     del recurrent_dropout
     if dtype not in (jnp.float32, jnp.bfloat16):
         return f"computes in float32 and bfloat16, not in {jnp.dtype(dtype)}"
@@ -109,7 +108,7 @@ def lstm(
         static,
         z + bias.astype(z.dtype),
         seq_lengths,
-        # In the dtype of the sums, whatever they are carried in.
+        # The kernel carries the state in the dtype of the sums.
         jax.tree.map(lambda state: state.astype(z.dtype), stack([d.carry for d in directions])),
         stack([d.weights.recurrent_kernel for d in directions]),
         masks,
@@ -126,12 +125,12 @@ def lstm(
 
 
 class _Static(NamedTuple):
-    """What a compilation depends on beside shapes.
+    """The static arguments.
 
     Attributes:
-      reverse: whether each direction runs from its rows' last valid step to their first.
-      return_sequences: whether all outputs are wanted.
-      dtype: of the matrix products.
+      reverse: whether each direction runs from the last valid step to the first.
+      return_sequences: whether to return the outputs of all steps.
+      dtype: the dtype of the matrix products.
     """
 
     reverse: tuple[bool, ...]
@@ -148,10 +147,10 @@ def _run(
     recurrent_kernel: Float[Array, "directions features gates_features"],
     masks: Float[Array, "directions batch 4 features"] | None,
 ) -> Any:
-    """The final carry, and all outputs [directions, time, batch, features] or None.
+    """The final carry, and the outputs [directions, time, batch, features] or None.
 
-    `z` is what the gates' activations are of, but for the part that comes from the state. Carries
-    are pairs (c, h) of [directions, batch, features].
+    `z` is the contribution of the inputs and bias to the gates' pre-activations. Carries are pairs
+    (c, h) of [directions, batch, features].
     """
     return _forward(static, z, seq_lengths, carry, recurrent_kernel, masks, save=False)[0]
 
@@ -174,7 +173,7 @@ def _forward(static, z, seq_lengths, carry, recurrent_kernel, masks, save=True):
 
 
 def _forward_kernel(static, z, given, gates, results):  # type: ignore[no-untyped-def]
-    """Writes to `results`, and the gates where `z` was, unless they are not wanted (None)."""
+    """Write `results`, and overwrite `z` with the gates unless `gates` is None."""
     rows = _Rows(static, z.shape[1], given)
     kernel = rows.recurrent_kernel(transposed=False)
     masks = rows.masks()
@@ -188,7 +187,7 @@ def _forward_kernel(static, z, given, gates, results):  # type: ignore[no-untype
         time = rows.time(n)
         valid = rows.valid(time)
         states = [h.astype(static.dtype) for h in hs]
-        # Gate by gate, so that few operands are held in registers at a time.
+        # Gate by gate, to keep few operands in registers at a time.
         of_gates = []
         for gate, (activation, z_gate) in enumerate(zip(_ACTIVATIONS, zs, strict=True)):
             masked = states if masks is None else _times(states, masks[gate])
@@ -238,7 +237,7 @@ def _backward(static, residuals, gradients):  # type: ignore[no-untyped-def]
     of_gates = d_z.astype(static.dtype)
     if masks is None:
         d_kernel = product("dtbk,dtbgf->dkgf", before, of_gates)
-    else:  # Masks do not depend on the time: one product for each row, and they are applied to it.
+    else:  # Masks are constant over time, so they can be applied after the sum over steps.
         d_kernel = product("dtbk,dtbgf->dbkgf", before, of_gates)
         d_kernel = jnp.einsum("dbkgf,dbgk->dkgf", d_kernel, masks.astype(d_kernel.dtype))
     return (
@@ -246,13 +245,13 @@ def _backward(static, residuals, gradients):  # type: ignore[no-untyped-def]
         None,
         results["d_carry"],
         d_kernel.reshape(recurrent_kernel.shape).astype(recurrent_kernel.dtype),
-        # Masks are drawn, not computed from anything that has a gradient.
+        # Masks are random draws and need no gradient.
         jax.tree.map(jnp.zeros_like, masks),
     )
 
 
 def _backward_kernel(static, gates, given, d_z, results):  # type: ignore[no-untyped-def]
-    """Writes to `results`, and the gradient of z where `gates` were."""
+    """Write `results`, and overwrite `gates` with the gradient of `z`."""
     rows = _Rows(static, gates.shape[1], given)
     kernel = rows.recurrent_kernel(transposed=True)
     masks = rows.masks()
@@ -312,9 +311,9 @@ _run.defvjp(_forward, _backward)
 
 
 class _Rows:
-    """The rows that an instance of a kernel computes.
+    """The rows that one instance of a kernel computes.
 
-    What it has of an array is a list: the blocks [_ROWS, size] of the parts of the width.
+    It loads an array as a list of blocks [_ROWS, size], one per part of the width.
     """
 
     def __init__(self, static: _Static, time: int, given: dict[str, Any]):
@@ -331,27 +330,27 @@ class _Rows:
         self.steps = jnp.max(self._seq_lengths)
 
     def time(self, step: Any) -> Any:
-        """The position that the direction reads at this step: the last one first in reverse."""
+        """The time that this direction reads at `step`, counted from the end in reverse."""
         reverse = jnp.bool_(False)
         for n, of_direction in enumerate(self._static.reverse):
             if of_direction:
                 reverse |= self._direction == n
         time = jnp.where(reverse, self.steps - 1 - step, step)
-        return jnp.clip(time, 0, self._time - 1)  # What is asked for too early is not looked at.
+        return jnp.clip(time, 0, self._time - 1)  # A prefetch can be out of range.
 
     def valid(self, time: Any) -> Bool[Array, "rows 1"]:
-        """Which rows have a step at this position."""
+        """Which rows are valid at `time`."""
         return (time < self._seq_lengths)[:, None]
 
     def load(self, ref: Any, time: Any = None, gate: int | None = None) -> list[Array]:
-        """Blocks of [directions, batch, features], with a time axis and one of gates if given."""
+        """Load blocks of [directions, batch, features], or at a time and gate if given."""
         return [
             triton.load(ref.at[index], mask=mask, other=0)
             for index, mask in self._indices(time, gate)
         ]
 
     def store(self, ref: Any, blocks: Sequence[Any], time: Any = None, gate: Any = None) -> None:
-        """The opposite of `load`."""
+        """Store blocks, the inverse of `load`."""
         for block, (index, mask) in zip(blocks, self._indices(time, gate), strict=True):
             triton.store(ref.at[index], block.astype(ref.dtype), mask=mask)
 
@@ -363,7 +362,7 @@ class _Rows:
             yield index, exists & (part < self._features)[None, :]
 
     def clear_padding(self, ref: Any, gate: int | None = None) -> None:
-        """Store zeros at the positions after the longest row."""
+        """Store zeros at all times after the longest row."""
         zeros = [jnp.zeros((_ROWS, len(part)), jnp.float32) for part in self._parts]
 
         def clear(time, _):  # type: ignore[no-untyped-def]
@@ -372,12 +371,12 @@ class _Rows:
         lax.fori_loop(self.steps, self._time, clear, None)
 
     def masks(self) -> list[list[Array]] | None:
-        """Of the state, for each gate."""
+        """The state masks of each gate, or None."""
         masks = self._given["masks"]
         return None if masks is None else [self.load(masks, gate=gate) for gate in range(4)]
 
     def recurrent_kernel(self, *, transposed: bool) -> list[list[list[Array]]]:
-        """For each gate, and each part of what a product with it gives, the blocks of that part."""
+        """The blocks of the kernel, indexed by gate, part of the result and part of the operand."""
 
         def block(gate: int, operand: Array, result: Array) -> Array:
             operand, result = operand[:, None], result[None, :]
@@ -395,9 +394,9 @@ class _Rows:
 
 
 def _parts(features: int, dtype: Dtype) -> list[int]:
-    """Sizes of the parts that cover a width: one if it fits, else several, the smallest first.
+    """Sizes of the parts that cover a width: one if it fits, else several in ascending order.
 
-    In the other order Triton has each warp compute all columns of the products.
+    In descending order Triton makes every warp compute all columns of the products.
     """
     one = max(16, pl.next_power_of_2(features))
     if _fits([one], dtype):
@@ -413,7 +412,7 @@ def _fits(parts: Sequence[int], dtype: Dtype) -> bool:
 
 
 def _product(blocks: Sequence[Array], kernel: Sequence[Array]) -> Any:
-    """Of blocks that are side by side with blocks that are one below the other."""
+    """The product of a matrix split along its columns and one split along its rows."""
     return sum(
         jnp.dot(block, of_kernel, preferred_element_type=jnp.float32)
         for block, of_kernel in zip(blocks, kernel, strict=True)
@@ -427,10 +426,10 @@ def _times(blocks: Sequence[Array], masks: Sequence[Array]) -> list[Array]:
 def _launch(
     kernel: Callable[..., None], array: Any, given: Any, wanted: Any, *, overwrite: bool
 ) -> Any:
-    """Run an instance of `kernel` for each direction and `_ROWS` rows.
+    """Run `kernel` once per direction and `_ROWS` rows.
 
-    It is called with references to `array` and `given`, to what takes the place of `array` (None
-    unless `overwrite`), and to `wanted`, and fills these; they are returned.
+    The kernel is called with references to `array`, `given`, the array that overwrites `array`
+    (None unless `overwrite`) and `wanted`. It fills the last two, which are returned.
     """
     directions, _, batch, _, features = array.shape
     in_place = _shape_of(array) if overwrite else None
@@ -460,7 +459,7 @@ def _states_before(
     seq_lengths: Int[Array, " batch"],
     h: Float[Array, "directions batch features"],
 ) -> Float[Array, "directions time batch features"]:
-    """The state before each valid step, given the one after it and the first."""
+    """The state before each valid step, from the states after each step and the initial one."""
     directions = []
     for reverse, of_steps, first in zip(static.reverse, outputs, h, strict=True):
         if reverse:
