@@ -89,6 +89,7 @@ def render(name: str) -> str:
         for function in (cell, counts, each, find, percent, spread, versions)
     }
     templates.filters |= {
+        "column": lambda rows, name: [row[name] for row in rows],
         "commas": lambda value: f"{value:,.0f}",
         "fixed": lambda value, digits: f"{value:.{digits}f}",
         "mean": statistics.mean,
