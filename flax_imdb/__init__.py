@@ -4,8 +4,8 @@ from typing import Any
 
 __version__ = "0.1.0"
 
-# What the package offers from its top, and where it lives: imported when it is asked for, so that
-# research code that imports `flax_imdb.layers` gets the layers alone.
+# Top-level names and their modules, which are imported on first use, so that importing
+# `flax_imdb.layers` imports only the layers.
 _LAZY = {
     "DataConfig": "flax_imdb.data",
     "ExperimentConfig": "flax_imdb.config",

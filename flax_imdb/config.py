@@ -1,4 +1,4 @@
-"""One experiment as one frozen value, and its JSON."""
+"""The configuration of an experiment, and its JSON form."""
 
 import dataclasses
 import json
@@ -13,11 +13,11 @@ from flax_imdb.models import ModelConfig
 from flax_imdb.paths import unreadable
 from flax_imdb.training import TrainConfig, TrainState, create_state
 
-# What `--resume` may be given another value of. A run that has come so far without a step that is
-# not finite is the one that would have skipped it.
+# Settings that `--resume` may change. `skip_nonfinite` is one of them because it has made no
+# difference to a run without non-finite steps.
 MAY_CHANGE = ("epochs", "data_dir", "skip_nonfinite", "implementation")
 
-# What a version without the setting did, where that is not its default.
+# How versions without a setting behaved, if that differs from its default.
 _BEFORE = {"averaging": None}
 
 
@@ -26,10 +26,11 @@ class ExperimentConfig:
     """Everything that decides the numbers of an experiment.
 
     Attributes:
-      model: which classifier.
-      data: on which reviews.
-      training: how it is trained.
-      runs: Train this many times, with seeds seed, seed + 1, ..., and report mean and spread.
+      model: The classifier.
+      data: The reviews, and how they become tokens.
+      training: How to train.
+      runs: Train this many times, with seeds seed, seed + 1, ..., and report mean and standard
+        deviation.
     """
 
     model: ModelConfig = dataclasses.field(default_factory=ModelConfig)
@@ -41,12 +42,12 @@ class ExperimentConfig:
         check_between("runs", self.runs, 1)
         if self.training.seed + self.runs > 2**32:
             raise InputError(
-                f"`runs` {self.runs} from `seed` {self.training.seed} on needs a seed that is too "
-                "large: below 2**32 is needed"
+                f"`runs` {self.runs} with `seed` {self.training.seed} needs seeds that are too "
+                "large: seeds must be below 2**32"
             )
 
     def batching(self, devices: int) -> Batching:
-        """How examples become batches for this many devices."""
+        """The batching for this many devices."""
         return Batching(
             self.training.batch_size,
             self.data.max_length,
@@ -55,10 +56,10 @@ class ExperimentConfig:
         )
 
     def create_state(self) -> TrainState:
-        """The model at step 0.
+        """The training state at step 0.
 
         Raises:
-          InputError: the implementation does not compute this model here.
+          InputError: the implementation does not support this model on this device.
         """
         try:
             return create_state(
@@ -76,15 +77,15 @@ class ExperimentConfig:
 
 
 def dump_config(config: ExperimentConfig) -> str:
-    """As JSON: an object for each part, with its attributes."""
+    """The configuration as JSON: one object per part, with its attributes."""
     return json.dumps(dataclasses.asdict(config), indent=2) + "\n"
 
 
 def load_config(path: str | os.PathLike[str]) -> ExperimentConfig:
-    """Read a file of what `dump_config` gives.
+    """Read a file written with `dump_config`.
 
     Raises:
-      InputError: the file cannot be read, or is not the configuration of an experiment.
+      InputError: the file cannot be read or is not a configuration.
     """
     try:
         parts: dict[str, Any] = json.loads(Path(path).read_text())
@@ -102,7 +103,7 @@ def load_config(path: str | os.PathLike[str]) -> ExperimentConfig:
 
 
 def settings(config: ExperimentConfig) -> dict[str, Any]:
-    """The value of each setting, by its name."""
+    """All settings by name, without nesting."""
     by_name: dict[str, Any] = {}
     for name, value in dataclasses.asdict(config).items():
         by_name.update(value if isinstance(value, dict) else {name: value})
@@ -110,10 +111,10 @@ def settings(config: ExperimentConfig) -> dict[str, Any]:
 
 
 def identity(config: ExperimentConfig) -> dict[str, Any]:
-    """The settings that tell an experiment from others; `resume` may change the rest."""
+    """The settings that identify an experiment; `resume` may change the others."""
     return {name: value for name, value in settings(config).items() if name not in MAY_CHANGE}
 
 
 def identity_of_old() -> dict[str, Any]:
-    """What the settings are that the identity of an older version does not name."""
+    """Values for the settings that are missing in an identity written by an older version."""
     return identity(ExperimentConfig()) | _BEFORE

@@ -1,4 +1,4 @@
-"""Which devices a run uses, and how arrays are laid out on them."""
+"""Device selection, meshes and shardings."""
 
 import contextlib
 import os
@@ -13,27 +13,27 @@ from flax_imdb.errors import InputError
 
 DeviceName = Literal["auto", "cpu", "gpu", "tpu"]
 
-# Fewer rows than this on a core cost more in overhead than the core gains.
+# With fewer rows per core, overhead outweighs the gain.
 _ROWS_PER_CPU = 8
 
 
 def select_devices(name: DeviceName = "auto", batch_size: int | None = None) -> list[jax.Device]:
-    """All devices of a kind, of all processes; ``"auto"`` is the kind that JAX prefers.
+    """Select all devices of a kind, of all processes.
 
-    Where JAX has not started yet it is told to make a device of each CPU core, which is faster
-    than one device of them all, unless the user has chosen a number.
+    If JAX is not initialized yet and the user has not set a number of CPU devices, JAX is set to
+    use one device per CPU core, which is faster than one device for all cores.
 
     Args:
-      name: the kind.
-      batch_size: rows of a batch: CPU devices that would have next to none are left out.
+      name: the kind; ``"auto"`` is the one that JAX prefers.
+      batch_size: rows per batch; CPU devices that would get too few rows are left out.
 
     Returns:
-      As many of each process, those of a process side by side.
+      The same number of devices of each process, grouped by process.
 
     Raises:
-      InputError: JAX has none of that kind, or not as many in each process.
+      InputError: JAX has no such devices, or the processes have different numbers of them.
     """
-    # RuntimeError: JAX has started. Otherwise -1 says that nobody has chosen a number.
+    # RuntimeError: JAX is initialized. -1: the user has not set a number.
     with contextlib.suppress(RuntimeError):
         chosen = CPU_DEVICES_FLAG in os.environ.get("XLA_FLAGS", "")
         if jax.config.jax_num_cpu_devices < 0 and not chosen:  # type: ignore[attr-defined]
@@ -59,16 +59,16 @@ def select_devices(name: DeviceName = "auto", batch_size: int | None = None) -> 
 
 
 def _missing(name: DeviceName) -> InputError:
-    """What to say of devices that JAX has not."""
+    """The error for a kind of device that JAX does not have."""
     allowed = jax.config.jax_platforms  # type: ignore[attr-defined]
     only = f"JAX_PLATFORMS={allowed} lets JAX look for nothing else: unset it" if allowed else ""
     present = set()
     try:
         present = {kind(device) for device in jax.devices()}
         present |= {kind(device) for device in jax.devices("cpu")}
-    except AssertionError:  # JAX's, of JAX_PLATFORMS=cuda without a GPU.
+    except AssertionError:  # JAX raises it for JAX_PLATFORMS=cuda without a GPU.
         return InputError(f"JAX {jax.__version__} finds no device: {only}")
-    except RuntimeError as error:  # Such as JAX_PLATFORMS that does not exist.
+    except RuntimeError as error:  # Such as an unknown platform in JAX_PLATFORMS.
         if not present:
             return InputError(f"JAX {jax.__version__} finds no device: {error}")
     return InputError(
@@ -78,29 +78,29 @@ def _missing(name: DeviceName) -> InputError:
 
 
 def _cores() -> int:
-    """Number of cores that this process may use."""
+    """Number of CPU cores available to this process."""
     if hasattr(os, "sched_getaffinity"):
         return len(os.sched_getaffinity(0))
     return os.cpu_count() or 1
 
 
 def kind(device: jax.Device) -> str:
-    """The name that `--device` knows a device by."""
+    """The kind of a device, as `--device` names it."""
     return "gpu" if device.platform in ("cuda", "rocm") else device.platform
 
 
 def make_mesh(devices: list[jax.Device]) -> Mesh:
-    """The devices in a row, along an axis named ``"batch"``."""
+    """A one-dimensional mesh of the devices, with the axis ``"batch"``."""
     return Mesh(np.array(devices), ("batch",))
 
 
 def on_cpus(mesh: Mesh) -> bool:
-    """Whether these are several CPU devices: of one CPU, or of one for each process."""
+    """Whether the mesh consists of several CPU devices, of one or several processes."""
     return mesh.size > 1 and mesh.devices.flat[0].platform == "cpu"
 
 
 def first_of_each(mesh: Mesh) -> Mesh:
-    """The first device of each process."""
+    """The mesh of the first device of each process."""
     firsts = {device.process_index: device for device in mesh.devices.flat[::-1]}
     return make_mesh([firsts[process] for process in sorted(firsts)])
 

@@ -1,4 +1,7 @@
-"""What decides a run's bits beside its configuration: JAX's settings, versions, the machine."""
+"""The environment of a run: all that decides its bits besides the configuration.
+
+These are JAX's settings, versions and the machine.
+"""
 
 import contextlib
 import importlib.metadata
@@ -13,11 +16,10 @@ import jax
 import flax_imdb
 from flax_imdb.errors import InputError
 
-# Another value of these draws other random numbers. (Those that `fixed_settings` fixes cannot have
-# another one.)
+# Settings that change the random numbers (other than those that `fixed_settings` fixes).
 _DRAWS = ("jax_random_seed_offset", "flax_fix_rng_separator")
 
-# Another value of these rounds differently, as other versions and devices do.
+# Settings that change the rounding, as other versions and devices do.
 _JAX_ROUNDS = (
     "jax_default_matmul_precision",
     "jax_cpu_collectives_implementation",
@@ -27,19 +29,19 @@ _JAX_ROUNDS = (
 )
 _VARIABLES_ROUND = ("XLA_FLAGS", "LIBTPU_INIT_ARGS", "NVIDIA_TF32_OVERRIDE")
 
-# The XLA flag for the number of devices, which are recorded themselves.
+# The XLA flag for the number of CPU devices, which is recorded separately.
 CPU_DEVICES_FLAG = "--xla_force_host_platform_device_count"
 
 
 @contextlib.contextmanager
 def fixed_settings() -> Iterator[None]:
-    """While in it, this thread computes the same whatever the user has set for JAX.
+    """Context manager in which this thread's results do not depend on the user's JAX settings.
 
-    What decides random numbers and the dtypes of constants has JAX's defaults, and code that JAX
-    can be told to refuse (implicit promotions and transfers) is accepted.
+    Settings for random numbers and default dtypes have JAX's defaults, and implicit promotions and
+    transfers are allowed.
 
     Raises:
-      InputError: JAX is told not to compile.
+      InputError: compilation is disabled.
     """
     if jax.config.jax_disable_jit:  # type: ignore[attr-defined]
         raise InputError(
@@ -57,7 +59,7 @@ def fixed_settings() -> Iterator[None]:
 
 
 def versions() -> dict[str, str]:
-    """Of what decides the numbers of a run."""
+    """Versions of the software that determines the numbers of a run."""
     packages = ("jax", "jaxlib", "flax", "optax", "orbax-checkpoint", "numpy")
     return {
         "flax_imdb": flax_imdb.__version__,
@@ -67,7 +69,7 @@ def versions() -> dict[str, str]:
 
 
 def describe(devices: Sequence[jax.Device]) -> dict[str, str]:
-    """What decides the bits of a run on `devices`, by name."""
+    """Everything in the environment that decides the bits of a run on `devices`, by name."""
     first = devices[0]
     flags = os.environ.get("XLA_FLAGS", "").split()
     variables = {name: os.environ.get(name, "") for name in _VARIABLES_ROUND} | {
@@ -85,16 +87,16 @@ def describe(devices: Sequence[jax.Device]) -> dict[str, str]:
 
 
 def difference(then: Mapping[str, str], now: Mapping[str, str]) -> str | None:
-    """How the bits of a run that was trained as `then` may differ when it goes on as `now`.
+    """A warning for a run that was trained in environment `then` and resumes in `now`.
 
-    Nothing is known of what is empty.
+    None if they do not differ, or one of them is empty (not known).
 
     Raises:
-      InputError: it would draw other random numbers.
+      InputError: the run would draw other random numbers.
     """
-    if not then or not now:  # A checkpoint of an older version does not say.
+    if not then or not now:  # Checkpoints of older versions have no environment.
         return None
-    # Another version of JAX has other settings.
+    # Other versions of JAX have other settings.
     names = [name for name in now if name in then]
     changed = {name: (then[name], now[name]) for name in names if then[name] != now[name]}
     for name in _DRAWS:
@@ -111,7 +113,7 @@ def difference(then: Mapping[str, str], now: Mapping[str, str]) -> str | None:
 
 
 def _settings(names: Sequence[str]) -> dict[str, str]:
-    """The values of the settings that there are; each version of JAX has its own."""
+    """The values of the settings that this version of JAX and Flax has."""
     owners = {name: flax.config if name.startswith("flax_") else jax.config for name in names}
     return {
         name: str(getattr(owner, name)) for name, owner in owners.items() if hasattr(owner, name)
@@ -119,7 +121,7 @@ def _settings(names: Sequence[str]) -> dict[str, str]:
 
 
 def _cpu() -> str:
-    """The CPU's model, for whose instructions XLA compiles."""
+    """The CPU's model, which determines the instructions that XLA uses."""
     with contextlib.suppress(OSError):
         for line in Path("/proc/cpuinfo").read_text(errors="replace").splitlines():
             name, _, value = line.partition(":")

@@ -1,4 +1,4 @@
-"""What ends a run beside success: something that cannot be done, or a signal; and warnings."""
+"""User errors, preemption and warnings."""
 
 import contextlib
 import re
@@ -7,20 +7,20 @@ import sys
 
 
 class InputError(Exception):
-    """Something the user asked for cannot be done.
+    """A user error: what was asked for cannot be done.
 
-    The message is one line: the value, what is wrong with it, and what would be right. It names a
-    setting in backticks, as its field is called: `batch_size`. The commands show it as their flag,
-    without a traceback, and exit with status 2.
+    The message is one line: the value, what is wrong with it, and what would be valid. Settings are
+    named by their field, in backticks: `batch_size`. The commands print the message without a
+    traceback, with the flag for the setting, and exit with status 2.
     """
 
 
 class UnsupportedError(ValueError):
-    """An implementation of the LSTM does not compute what is asked of it.
+    """An implementation of the LSTM does not support a layer, its inputs or the device.
 
     Attributes:
-      implementation: its name.
-      reason: why, as the end of a sentence about it.
+      implementation: name of the implementation.
+      reason: the reason, as the rest of a sentence that begins with the implementation.
     """
 
     def __init__(self, implementation: str, reason: str):
@@ -33,13 +33,13 @@ class UnsupportedError(ValueError):
 
 
 class Preempted(KeyboardInterrupt):
-    """A signal asked a run to stop, and it has: what it had done is saved.
+    """A run was stopped by a signal; its progress is saved.
 
-    The commands exit with status 128 and the signal's number, as shells do: 130 after SIGINT, 143
-    after SIGTERM.
+    The commands exit with status 128 plus the signal's number, as is usual: 130 for SIGINT, 143 for
+    SIGTERM.
 
     Attributes:
-      signal: which.
+      signal: the signal.
     """
 
     def __init__(self, signal: signal.Signals):
@@ -48,28 +48,28 @@ class Preempted(KeyboardInterrupt):
 
 
 def as_flags(message: str) -> str:
-    """A message with the settings that it names in backticks as flags, for a command to print."""
+    """Replace settings in backticks in a message with the command's flags."""
     return re.sub(
         r"`([a-z]+(?:_[a-z]+)*)`", lambda setting: f"--{setting[1].replace('_', '-')}", message
     )
 
 
 def warn(message: str) -> None:
-    """Print a warning, one line on standard error, of what the run can do without."""
-    with contextlib.suppress(OSError):  # If nobody listens there.
+    """Print a one-line warning to standard error."""
+    with contextlib.suppress(OSError):  # Standard error may be closed.
         print(f"warning: {' '.join(message.split())}", file=sys.stderr, flush=True)
 
 
 def one_line(error: Exception) -> str:
-    """Class and message of another library's error, on one line that is not too long."""
+    """Class and message of another library's error, on one line of limited length."""
     text = " ".join(str(error).split())
-    # What it is about is at the beginning, and why at the end.
+    # Long messages have their subject at the beginning and the reason at the end.
     text = text if len(text) <= 300 else f"{text[:100]} ... {text[-200:]}"
     return f"{type(error).__name__}: {text}"
 
 
 def check_between(setting: str, value: int, least: int, most: int | None = None) -> None:
-    """Raise InputError, naming `setting`, unless `value` is an integer within these limits."""
+    """Raise InputError unless `value` is an integer from `least` to `most`."""
     if not isinstance(value, int) or isinstance(value, bool):
         raise InputError(f"`{setting}` {value} is not an integer")
     if value < least:

@@ -1,4 +1,4 @@
-"""Paths that a user names: what they mean, and whether anything is there."""
+"""Paths given by the user, and the cache directory."""
 
 import contextlib
 import os
@@ -9,16 +9,16 @@ from flax_imdb.errors import InputError
 
 
 def local_path(setting: str, path: str | os.PathLike[str]) -> Path:
-    """`path` with ``~`` or ``~user`` at its beginning expanded.
+    """Check `path` and expand a leading ``~`` or ``~user``.
 
-    A shell does not expand it in ``--workdir=~/x``, nor in a variable that another program sets.
+    Shells do not expand it in ``--workdir=~/x`` or in a variable that another program sets.
 
     Args:
-      setting: what gives the path, for the message: a setting in backticks or a variable.
-      path: what it gives.
+      setting: name of the setting (in backticks) or variable, for the error message.
+      path: its value.
 
     Raises:
-      InputError: it cannot be a path of this machine.
+      InputError: it cannot be a path on this machine.
     """
     text = os.fspath(path)
     if not text:
@@ -27,18 +27,18 @@ def local_path(setting: str, path: str | os.PathLike[str]) -> Path:
         raise InputError(f"{setting} {text} is an address: name a directory of this machine")
     if "\0" in text:
         raise InputError(f"{setting} {text!r} has a null character, which no path can have")
-    expanded = os.path.expanduser(text)  # As it was typed: `Path` takes "./~" for "~".
+    expanded = os.path.expanduser(text)  # Not of `Path(text)`, which turns "./~" into "~".
     if text.startswith("~") and expanded == text:
         raise InputError(f"{setting} {text}: there is no such home directory")
     return Path(expanded)
 
 
 def cache_dir() -> Path:
-    """Where encoded reviews and compiled programs are kept.
+    """The directory of encoded reviews and compiled programs.
 
     Raises:
-      InputError: there is no home directory, and no variable that names another; or one names what
-        cannot be a directory.
+      InputError: there is no home directory and no variable is set, or a variable is not a valid
+        path.
     """
     for variable, below in (("FLAX_IMDB_CACHE", ""), ("XDG_CACHE_HOME", "flax_imdb")):
         if value := os.environ.get(variable):
@@ -52,11 +52,11 @@ def cache_dir() -> Path:
 
 
 def check_utf8(setting: str, path: Path) -> None:
-    """Raise InputError where a library in C++, to which `path` is UTF-8, would look elsewhere.
+    """Raise InputError if `path` is not UTF-8 in this locale, as C++ libraries expect it to be.
 
     Args:
-      setting: what gives the path, for the message.
-      path: where a directory is to be, whatever the encoding of the locale.
+      setting: name of the setting, for the error message.
+      path: the path to check.
     """
     try:
         absolute = os.path.abspath(path)
@@ -74,10 +74,10 @@ def check_utf8(setting: str, path: Path) -> None:
 
 
 def exists(path: Path) -> bool:
-    """Whether there is anything at `path`, or behind it if it is a link.
+    """Whether `path` exists, following links.
 
     Raises:
-      InputError: that cannot be told, since a directory above it may not be read for example.
+      InputError: it cannot be determined, for example for lack of permission.
     """
     try:
         path.stat()
@@ -104,5 +104,5 @@ def names_in(directory: Path) -> list[str]:
 
 
 def unreadable(path: str | os.PathLike[str], error: OSError) -> InputError:
-    """What to say of a file or directory that is there, or may be, and cannot be read."""
+    """The error for a file or directory that cannot be read."""
     return InputError(f"{os.fspath(path)} cannot be read: {error.strerror or error}")

@@ -1,4 +1,4 @@
-"""From a run to answers about other texts."""
+"""Prediction with the model of a finished run."""
 
 import dataclasses
 import os
@@ -19,10 +19,10 @@ from flax_imdb.workdir import Workdir
 
 
 class Prediction(NamedTuple):
-    """What a model makes of a text.
+    """The prediction for a text.
 
     Attributes:
-      probability: that the text is positive, in [0, 1].
+      probability: probability that the text is positive, in [0, 1].
       label: ``"positive"`` or ``"negative"``.
     """
 
@@ -31,7 +31,7 @@ class Prediction(NamedTuple):
 
 
 def unreadable(text: str) -> str | None:
-    """Why `text` cannot be classified; None where it can."""
+    """Why `text` cannot be classified; None if it can."""
     if len(text) > MAX_CHARACTERS:
         return f"{len(text):,} characters are too many for a review: {MAX_CHARACTERS:,} at most"
     try:
@@ -45,14 +45,14 @@ def unreadable(text: str) -> str | None:
 
 @dataclasses.dataclass(frozen=True)
 class TrainedModel:
-    """A run's model, made by `load`.
+    """The model of a run, returned by `load`.
 
     Attributes:
-      config: the experiment it was trained in.
+      config: the configuration of the experiment.
       vocabulary: words to ids.
-      fingerprint: tells the reviews it was trained on from any others.
-      state: the training state of the reported epoch, with the parameters that are evaluated.
-      trainer: what runs it.
+      fingerprint: identifies the reviews that the model was trained on.
+      state: the training state of the reported epoch, with the parameters to evaluate.
+      trainer: runs the model on the selected devices.
     """
 
     config: ExperimentConfig
@@ -66,7 +66,7 @@ class TrainedModel:
         """Classify raw texts.
 
         Raises:
-          InputError: a text cannot be classified; `unreadable` tells beforehand.
+          InputError: a text cannot be classified; check with `unreadable` first.
         """
         for number, text in enumerate(texts, start=1):
             if (reason := unreadable(text)) is not None:
@@ -83,13 +83,13 @@ class TrainedModel:
 
     @fixed_settings()
     def evaluate(self, data_dir: str | None = None) -> tuple[float, float]:
-        """Mean loss in nats and accuracy on the test split that the run was tested on.
+        """Mean loss in nats and accuracy on the run's test split.
 
         Args:
-          data_dir: where the reviews are now (default: where they were).
+          data_dir: directory of the reviews, if they have moved since training.
 
         Raises:
-          InputError: the reviews are not there, or are others.
+          InputError: the reviews are not there, or differ from those of the run.
         """
         config = self.config.data
         if data_dir is not None:
@@ -101,10 +101,14 @@ class TrainedModel:
 
 @fixed_settings()
 def load(workdir: str | os.PathLike[str], device: DeviceName = "auto") -> TrainedModel:
-    """The model that the run in `workdir` stands for.
+    """Load the model of a run: the parameters of its reported epoch.
+
+    Args:
+      workdir: directory of the run.
+      device: kind of device to use.
 
     Raises:
-      InputError: there is no run, it has no finished epoch, or its files do not fit together.
+      InputError: there is no run, it has no finished epoch, or its files do not match.
     """
     files = Workdir(workdir)
     config, vocabulary = files.config(), files.vocabulary()
@@ -112,7 +116,7 @@ def load(workdir: str | os.PathLike[str], device: DeviceName = "auto") -> Traine
         raise InputError(
             f"`workdir` {files.path} holds no run: name a directory that train.py made"
         )
-    # What it was trained with may not be here.
+    # The implementation used in training may not be available here.
     config = dataclasses.replace(
         config, model=dataclasses.replace(config.model, implementation="auto")
     )

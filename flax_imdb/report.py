@@ -1,4 +1,4 @@
-"""What a person sees of a run: a table before, a bar during, curves after."""
+"""Console output and curves: parameter table, progress bar, metrics of epochs, result."""
 
 import contextlib
 import io
@@ -23,17 +23,17 @@ from flax_imdb.training import EpochRecord, Progress, TrainState
 from flax_imdb.training.checkpoints import Restored
 from flax_imdb.workdir import Workdir
 
-# A notebook's output is not changed more often.
+# Minimum time between updates of a notebook's output.
 _NOTEBOOK_SECONDS = 0.25
 
 
 def count_parameters(params: Mapping[str, Any]) -> int:
-    """Number of scalars in a tree of parameters."""
+    """Total number of scalars in a tree of parameters."""
     return sum(math.prod(leaf.shape) for leaf in jax.tree.leaves(params))
 
 
 def parameter_table(params: Mapping[str, Any], title: str) -> Table:
-    """A row per parameter array: path, shape, dtype, number of scalars; and their total."""
+    """A table of all parameters (path, shape, dtype, number of scalars) and their total."""
     table = Table(title=title, title_justify="left", show_footer=True)
     table.add_column("parameter", "total")
     table.add_column("shape", justify="right")
@@ -46,33 +46,33 @@ def parameter_table(params: Mapping[str, Any], title: str) -> Table:
 
 
 class ProgramConsole(Console):
-    """A console that leaves it to the program to end when nobody reads its output any more."""
+    """A console that raises BrokenPipeError, so that the program decides how to exit."""
 
     def on_broken_pipe(self) -> None:
-        """Called where a BrokenPipeError is handled; rich would exit with status 1."""
+        """Called while a BrokenPipeError is handled; rich would exit with status 1."""
         raise
 
 
 class Report:
-    """What a run prints. Of several processes, all but the first have a quiet console."""
+    """The console output of a run. With several processes, only process 0 prints."""
 
     def __init__(self, console: Console):
         self._console = console
         self._bar: TrainingReport | None = None
 
     def say(self, line: str) -> None:
-        """Print a line as it is, however long."""
+        """Print a line without markup or wrapping."""
         self._console.print(line, highlight=False, markup=False, soft_wrap=True)
 
     def note(self, note: str) -> None:
-        """Print a warning that belongs beside every figure, if there is one."""
+        """Print the dataset's warning, if there is one."""
         if note:
             self._console.print(
                 note, style="bold red", highlight=False, markup=False, soft_wrap=True
             )
 
     def seed(self, seed: int) -> None:
-        """Say which of several runs begins."""
+        """Print the seed of the run that starts."""
         self._console.print(f"seed {seed}", style="bold")
 
     def start(
@@ -83,7 +83,7 @@ class Report:
         state: TrainState,
         workdir: Workdir,
     ) -> None:
-        """Print the parameters, and what they are trained on."""
+        """Print the parameter table, the sizes of the dataset, the devices and the workdir."""
         self._console.print(parameter_table(state.params, title=config.model.arch))
         self.say(
             f"{len(dataset.train):,} reviews to train on, {len(dataset.validation):,} to validate, "
@@ -92,7 +92,7 @@ class Report:
         )
 
     def resumed(self, restored: Restored) -> None:
-        """Say where a run goes on, and what was not taken."""
+        """Print where the run resumes; warn of refused checkpoints and of another environment."""
         if is_main():
             for line in (*restored.refused, *filter(None, [restored.elsewhere])):
                 warn(line)
@@ -109,22 +109,22 @@ class Report:
 
     @contextlib.contextmanager
     def epochs(self, count: int) -> Iterator[None]:
-        """Show a bar while in it; `step` and `epoch` are for here."""
+        """Context manager that shows a progress bar; call `step` and `epoch` inside."""
         with TrainingReport(self._console, count) as self._bar:
             yield
 
     def step(self, progress: Progress) -> None:
-        """Move the bar."""
+        """Update the progress bar."""
         assert self._bar is not None
         self._bar.step(progress)
 
     def epoch(self, record: EpochRecord) -> None:
-        """Print the line of an epoch."""
+        """Print the metrics of an epoch."""
         assert self._bar is not None
         self._bar.epoch(record)
 
     def result(self, result: Result | Summary) -> None:
-        """Print the accuracy."""
+        """Print the test accuracy."""
         self.note(result.note)
         if isinstance(result, Summary):
             self.say(
@@ -136,9 +136,9 @@ class Report:
 
 
 class TrainingReport:
-    """Shows how a run goes: a bar within an epoch, a line after it.
+    """Context manager that shows a progress bar, and a line after each epoch.
 
-    A context manager. Where the console is neither a terminal nor a notebook there is no bar.
+    There is no bar if the console is neither a terminal nor a notebook.
     """
 
     def __init__(self, console: Console, epochs: int):
@@ -163,13 +163,13 @@ class TrainingReport:
         return self
 
     def __exit__(self, *exception: object) -> None:
-        with contextlib.suppress(OSError):  # The terminal is gone, and a signal said so: SIGHUP.
+        with contextlib.suppress(OSError):  # The terminal may be closed (SIGHUP).
             self._bar.stop()
         if self._in_notebook:
             self._in_notebook.show(None)
 
     def step(self, progress: Progress) -> None:
-        """Move the bar."""
+        """Update the progress bar."""
         if progress.epoch != self._epoch:
             self._epoch = progress.epoch
             self._bar.reset(self._task)
@@ -193,7 +193,7 @@ class TrainingReport:
             self._in_notebook.show(self._bar, at_once)
 
     def epoch(self, record: EpochRecord) -> None:
-        """Print the line of an epoch."""
+        """Print the metrics of an epoch."""
         skipped = record.skipped_steps
         self._console.print(
             f"epoch {record.epoch}/{self._epochs}  {record.seconds:.1f} s  "
@@ -208,9 +208,9 @@ class TrainingReport:
 
 
 class NotebookDisplay:
-    """A place in a notebook cell's output, whose content changes.
+    """Updatable output in a notebook cell.
 
-    Rich's own needs ipywidgets, and is not shown without.
+    Rich's own live display needs ipywidgets and shows nothing without it.
     """
 
     def __init__(self) -> None:
@@ -218,7 +218,7 @@ class NotebookDisplay:
         self._changed = 0.0
 
     def show(self, content: Any, at_once: bool = True) -> None:
-        """Show `content`, nothing for None; unless `at_once` only if the last one is old enough."""
+        """Show `content` (None clears), at most every `_NOTEBOOK_SECONDS` unless `at_once`."""
         from IPython.display import HTML, display
 
         now = time.monotonic()
@@ -233,10 +233,10 @@ class NotebookDisplay:
 
 
 def draw_curves(history: list[EpochRecord], title: str) -> bytes:
-    """Loss and accuracy over the epochs as a PNG, the same whatever the user's matplotlibrc says.
+    """Plot loss and accuracy over the epochs as a PNG, independently of the user's matplotlibrc.
 
     Raises:
-      Exception: of any class; there is no end of what can be wrong with an installation.
+      Exception: of any class, as broken installations of matplotlib fail in many ways.
     """
     import matplotlib
 

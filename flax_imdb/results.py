@@ -1,4 +1,4 @@
-"""What a finished run came to."""
+"""The results of finished runs, and their JSON form."""
 
 import dataclasses
 import json
@@ -8,15 +8,15 @@ from typing import Any, Self, get_origin
 
 
 class _Written:
-    """A dataclass that is written as JSON, and read again."""
+    """Base class of dataclasses that are stored as JSON."""
 
     def dump(self) -> str:
-        """As JSON: an object with the attributes."""
+        """The attributes as a JSON object."""
         return json.dumps(dataclasses.asdict(self), indent=2) + "\n"  # type: ignore[call-overload]
 
     @classmethod
     def parse(cls, text: str) -> Self | None:
-        """What `dump` gave; None where it is damaged."""
+        """Parse the output of `dump`; None if it is damaged."""
         try:
             content: dict[str, Any] = json.loads(text)
             fields = dataclasses.fields(cls)  # type: ignore[arg-type]
@@ -35,36 +35,36 @@ class _Written:
 
 @dataclasses.dataclass(frozen=True)
 class Result(_Written):
-    """What ``result.json`` says of a run.
+    """The result of a run, as in ``result.json``.
 
     Attributes:
       arch: the architecture.
       dataset: ``"imdb_reviews"`` or ``"synthetic"``.
-      note: a warning that belongs beside the accuracy; empty for real reviews.
+      note: a warning to show with the accuracy; empty for real reviews.
       device: kind of the devices: cpu, gpu or tpu.
-      device_kind: what JAX calls them.
-      devices: how many there were.
-      processes: how many there were.
+      device_kind: JAX's name of the devices.
+      devices: number of devices.
+      processes: number of processes.
       cpus: number of CPUs of the machine.
       epochs: passes over the training reviews.
-      reported_epoch: the one that the parameters are of (see `History.best`).
-      reported_step: the training step that it ended with.
-      skipped_steps: steps that were not applied, since they were not finite.
-      seed: of the run.
+      reported_epoch: the epoch whose parameters are reported (see `History.best`).
+      reported_step: the training step at its end.
+      skipped_steps: steps that were skipped because they were not finite.
+      seed: the seed.
       padding: masked or keras.
-      precision: of the encoder.
-      batch_size: reviews in a step.
-      train_examples: reviews trained on.
-      validation_examples: reviews held out of them.
-      test_examples: reviews tested on.
-      parameters: number of scalars.
-      test_accuracy: share of hits on the test split.
-      test_loss: mean cross-entropy there, in nats.
-      validation_accuracy: that of the reported epoch; None where nothing was held out.
-      train_seconds: wall-clock time of training, evaluations apart.
-      compile_seconds: the part of it that went into compilation.
-      step_ms_median: median over the epochs of their median time of a step, in milliseconds.
-      versions: of what decides the numbers.
+      precision: precision of the encoder.
+      batch_size: reviews per step.
+      train_examples: number of training reviews.
+      validation_examples: number of validation reviews.
+      test_examples: number of test reviews.
+      parameters: number of parameters (scalars).
+      test_accuracy: accuracy on the test split, in [0, 1].
+      test_loss: mean cross-entropy on the test split, in nats.
+      validation_accuracy: that of the reported epoch; None without validation reviews.
+      train_seconds: wall-clock time of training, without evaluation.
+      compile_seconds: the part of it spent on compilation.
+      step_ms_median: median over epochs of the median step time, in milliseconds.
+      versions: versions of the software that determines the numbers.
     """
 
     arch: str
@@ -98,26 +98,26 @@ class Result(_Written):
 
 @dataclasses.dataclass(frozen=True)
 class Summary(_Written):
-    """What ``summary.json`` says of several runs, which differ in their seed.
+    """The results of several runs with different seeds, as in ``summary.json``.
 
     Attributes:
       arch: the architecture.
       dataset: ``"imdb_reviews"`` or ``"synthetic"``.
-      note: a warning that belongs beside the accuracy; empty for real reviews.
+      note: a warning to show with the accuracy; empty for real reviews.
       device: kind of the devices: cpu, gpu or tpu.
-      devices: how many there were.
-      epochs: of each run.
+      devices: number of devices.
+      epochs: epochs of each run.
       padding: masked or keras.
-      precision: of the encoder.
-      runs: how many there were.
-      seeds: of each.
+      precision: precision of the encoder.
+      runs: number of runs.
+      seeds: seed of each run.
       test_accuracy: mean over the runs.
-      test_accuracy_std: their standard deviation.
-      test_accuracies: of each.
-      test_losses: of each, in nats.
-      train_seconds: of each.
-      step_ms_median: median over the runs, in milliseconds.
-      versions: of what decides the numbers.
+      test_accuracy_std: standard deviation over the runs.
+      test_accuracies: test accuracy of each run.
+      test_losses: test loss of each run, in nats.
+      train_seconds: training time of each run.
+      step_ms_median: median step time over the runs, in milliseconds.
+      versions: versions of the software that determines the numbers.
     """
 
     arch: str

@@ -1,10 +1,10 @@
-"""What a process does when another one of its run has ended or no longer answers.
+"""Detects that another process of the run is lost, and ends this one with a clear message.
 
-JAX alone waits for it, in a collective, or aborts with a stack trace: its client of the
-coordination service, which is in process 0, ends the program where heartbeats are missed or the
-connection is lost, and takes no callback from Python (jaxlib cannot convert its argument). So each
-process watches the others itself, with a shorter timeout, and the clients connect through a relay,
-which keeps their side of the connection open when process 0 is gone.
+By itself JAX waits for the lost process in a collective, or aborts with a stack trace: the client
+of its coordination service, which runs in process 0, ends the program when heartbeats are missed or
+the connection is lost, and does not accept a Python callback (jaxlib cannot convert its argument).
+So each process watches the others itself, with a shorter timeout. The clients connect through a
+relay, which keeps their side of the connection open when process 0 is gone.
 """
 
 import contextlib
@@ -19,34 +19,34 @@ import time
 import jax
 from jax._src import distributed
 
-_INTERVALS = 10  # Rounds of the watch within a timeout.
-_LEAST_TIMEOUT = 10  # Seconds: a busy machine may give a thread no time for some.
-_GRACE = 5.0  # Seconds to end in its own way, for a process that has lost process 0.
-# As gRPC reads them.
+_INTERVALS = 10  # Barriers per timeout.
+_LEAST_TIMEOUT = 10  # Seconds: on a busy machine a thread may not run for a few seconds.
+_GRACE = 5.0  # Seconds for a process that has lost process 0 to end by itself.
+# Environment variables of gRPC.
 _PROXIES, _NO_PROXY = ("grpc_proxy", "https_proxy", "http_proxy"), "no_grpc_proxy"
 
-# How the text of an error that comes from JAX's C++ layers begins, whatever its Python class: with
-# the code of a status. These two codes say alone what has happened ...
+# Errors from JAX's C++ layers begin with a status code, whatever their Python class. These two
+# always mean that a process is lost ...
 _UNREACHABLE = re.compile(r"(UNAVAILABLE|DEADLINE_EXCEEDED): ")
-# ... and these do if the layer that names itself is one that speaks with other processes. Codes of
-# wrong arguments are not among them: those are bugs.
+# ... and these do if the message names a layer that communicates with other processes. Codes for
+# invalid arguments are not included: those are bugs.
 _STATUS = re.compile(r"(ABORTED|CANCELLED|FAILED_PRECONDITION|INTERNAL|UNKNOWN): ")
 _LAYER = re.compile(
     r"gloo|nccl|rccl|coordination|heartbeat|socket closed|connection (closed|refused|reset)",
     re.IGNORECASE,
 )
 
-# Whoever holds it says why the process ends, and nobody else after that.
+# Only the thread that holds it may print why the process ends.
 _last_word = threading.RLock()
 
 
 def take_last_word() -> None:
-    """Let nothing be said after what the caller is going to say before the process ends."""
+    """Keep the watch from printing once the caller has started to report its own error."""
     _last_word.acquire()
 
 
 def loss(error: BaseException) -> str | None:
-    """What to say of an error that comes of the loss of another process; None of any other."""
+    """The message for an error caused by the loss of another process; None for any other error."""
     seen: list[BaseException] = []
     links: list[BaseException | None] = [error]
     while links:
@@ -66,13 +66,12 @@ def _lost(reason: str) -> str:
 
 
 class Watch:
-    """Ends this process when another one of its run is lost.
+    """Ends this process when another process of the run is lost.
 
-    It does not look at the progress of a run, only at whether the processes are there: what takes
-    long is left in peace.
+    It checks that the processes respond, not that they make progress, so long operations are fine.
 
     Args:
-      timeout: seconds that a process may be silent; at least 10.
+      timeout: seconds without a response after which a process is lost; at least 10.
     """
 
     def __init__(self, timeout: int):
@@ -82,31 +81,31 @@ class Watch:
         self._leaving = threading.Event()
 
     def relay(self, coordinator: str) -> str:
-        """An address in this process, from which everything is passed on to the coordinator."""
+        """Start a relay to the coordinator; returns the relay's address in this process."""
         host, _, port = coordinator.rpartition(":")
         server = _Relay(("127.0.0.1", 0), _Relayed)
         server.coordinator = (host.strip("[]"), int(port))
         server.watch = self
         threading.Thread(target=server.serve_forever, daemon=True).start()
-        if any(name in os.environ for name in _PROXIES):  # By which gRPC would go there.
+        if any(name in os.environ for name in _PROXIES):  # gRPC must not use a proxy for the relay.
             direct = [os.environ.get(_NO_PROXY) or os.environ.get("no_proxy"), "127.0.0.1"]
             os.environ[_NO_PROXY] = ",".join(filter(None, direct))
         return f"127.0.0.1:{server.server_address[1]}"
 
     def start(self) -> None:
-        """Watch, now that the processes have met."""
+        """Start watching, once the processes are connected."""
         self._met.set()
         for target in (self._call, self._listen):
             threading.Thread(target=target, daemon=True).start()
 
     def leave(self) -> None:
-        """Part from the others, with all work done: it no longer matters what becomes of them."""
+        """Stop caring about the other processes, as all work is done."""
         self._leaving.set()
 
     def _call(self) -> None:
-        """Meet the others again and again."""
-        # JAX has no public function for it. `jax.experimental.multihost_utils` has barriers of
-        # devices, which would wait for what they compute.
+        """Meet the other processes at a barrier periodically."""
+        # JAX has no public function for this: the barriers of `jax.experimental.multihost_utils`
+        # run on the devices and would wait for their computations.
         client = distributed.global_state.client
         assert client is not None
         while not self._leaving.wait(self._timeout / _INTERVALS) and _joined():
@@ -114,14 +113,14 @@ class Watch:
                 client.wait_at_barrier("flax_imdb.watch", 1000 * 86_400)
                 self._answered.set()
             except Exception:
-                # By what is said of it here nobody can tell who is gone; by silence they can.
+                # The error does not tell whether a process is lost; the timeout does.
                 continue
 
     def _listen(self) -> None:
-        """End the process when the others have not been met for the timeout."""
+        """End the process if no barrier was passed within the timeout."""
         silent = 0
         while silent < self._timeout:
-            # Counted, not measured: while this process itself is stopped, nobody is silent.
+            # Counted, not measured, so that time in which this process is stopped does not count.
             if self._answered.wait(1):
                 self._answered.clear()
                 silent = 0
@@ -130,9 +129,9 @@ class Watch:
         self._end(f"no answer for {self._timeout} s")
 
     def coordinator_closed(self) -> None:
-        """End the process, which has lost process 0; not if they have not met yet."""
+        """End the process after the connection to process 0 was lost, unless still starting."""
         if self._met.wait(_GRACE):
-            # It may be about to end for the same reason as process 0, and to say so.
+            # It may be about to fail for the same reason as process 0, and report it.
             time.sleep(_GRACE)
             self._end("process 0 has closed the connection")
 
@@ -146,12 +145,12 @@ class Watch:
             errors = sys.__stderr__
             with contextlib.suppress(Exception):
                 if status and errors is not None:
-                    # A progress bar has hidden the cursor.
+                    # The progress bar hides the cursor.
                     below_a_bar = "\x1b[?25h\n" if errors.isatty() else ""
                     print(f"{below_a_bar}error: {_lost(reason)}", file=errors, flush=True)
                 sys.stdout.flush()
 
-        # In a thread, since a write to a pipe that nobody reads waits.
+        # In a thread, since a write to a pipe that nobody reads blocks.
         speaker = threading.Thread(target=speak, daemon=True)
         speaker.start()
         speaker.join(2)
@@ -169,7 +168,7 @@ class _Relay(socketserver.ThreadingTCPServer):
 
 
 class _Relayed(socketserver.BaseRequestHandler):
-    """A connection of JAX's client and the one to the coordinator that it stands for."""
+    """A connection from JAX's client, relayed to the coordinator."""
 
     server: _Relay
 
@@ -180,7 +179,7 @@ class _Relayed(socketserver.BaseRequestHandler):
         try:
             upstream = socket.create_connection(self.server.coordinator, timeout=_GRACE)
         except OSError:
-            return  # As if it had been refused here: JAX tries again.
+            return  # JAX tries again, as after a refused connection.
         with upstream:
             upstream.settimeout(None)
             for side in (self.request, upstream):
@@ -197,7 +196,7 @@ class _Relayed(socketserver.BaseRequestHandler):
 
 
 def _copy(source: socket.socket, target: socket.socket) -> bool:
-    """Until one of them is closed; whether it was the source."""
+    """Copy until one socket is closed; returns whether it was the source."""
     while True:
         try:
             data = source.recv(1 << 16)

@@ -1,4 +1,4 @@
-"""What all tests share. This runs before the package is imported."""
+"""Shared configuration and fixtures. This runs before the package is imported."""
 
 import atexit
 import os
@@ -12,23 +12,23 @@ import jax
 import pytest
 from jaxtyping import install_import_hook
 
-# A shell ignores it for what it starts in the background, and a run would go on ignoring it.
+# Shells ignore SIGINT in background jobs, and the runs under test would inherit that.
 signal.signal(signal.SIGINT, signal.default_int_handler)
 
-# The peer of the parity tests, and the devices of the tests of more than one.
+# Keras is the peer of the parity tests; tests with several devices need four.
 os.environ["KERAS_BACKEND"] = "jax"
 jax.config.update("jax_platforms", "cpu")
 jax.config.update("jax_num_cpu_devices", 4)
 
-# Most of the tests' time is compilation, much of it of the same programs. pytest-xdist's workers
-# inherit the directory from the process that started them.
+# Most of the tests' time is compilation, much of it of the same programs, so they are cached.
+# pytest-xdist's workers inherit the directory from the main process.
 if "PYTEST_XDIST_WORKER" not in os.environ:
     os.environ["JAX_COMPILATION_CACHE_DIR"] = tempfile.mkdtemp(prefix="flax_imdb-tests-")
     os.environ["JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS"] = "0"
-    # A program that runs once need not be compiled to run fast, which takes three times as long.
-    # What the user sets comes last and has the last word; `.ci/long` compiles as users do.
+    # Optimization takes three times as long to compile, and most programs run only once. The user's
+    # flags come last and take precedence; `.ci/long` compiles with optimization.
     flags = ["--xla_backend_optimization_level=0"]
-    if jax.__version_info__ < (0, 11):  # Later ones do not know the flag, and abort.
+    if jax.__version_info__ < (0, 11):  # Later versions abort on this unknown flag.
         flags += ["--xla_cpu_use_fusion_emitters=false"]
     os.environ["XLA_FLAGS"] = " ".join([*flags, os.environ.get("XLA_FLAGS", "")])
     atexit.register(shutil.rmtree, os.environ["JAX_COMPILATION_CACHE_DIR"])
@@ -43,7 +43,7 @@ install_import_hook(
 
 @pytest.fixture(scope="session")
 def imdb_reviews_dir() -> Path:
-    """A tfds data directory with the real reviews; a test that needs it is skipped elsewhere."""
+    """A tfds data directory with the real reviews; without one the test is skipped."""
     directory = Path(os.environ.get("TFDS_DATA_DIR", "~/tensorflow_datasets")).expanduser()
     if not (directory / "imdb_reviews" / "plain_text" / "1.0.0").exists():
         pytest.skip("needs the real reviews, prepared in $TFDS_DATA_DIR")
@@ -60,7 +60,7 @@ def reviews(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(autouse=True, scope="session")
 def own_cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
-    """Encoded reviews are kept in a directory of the tests' own."""
+    """A cache directory for the tests."""
     directory = tmp_path_factory.mktemp("cache")
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("FLAX_IMDB_CACHE", str(directory))

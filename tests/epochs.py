@@ -1,4 +1,4 @@
-"""Records of epochs that nothing was trained in."""
+"""Epoch records made without training."""
 
 from typing import Any
 
@@ -6,7 +6,7 @@ from flax_imdb.training import EpochRecord
 
 
 def epochs(*steps: int, accuracies: tuple[float, ...] = ()) -> list[EpochRecord]:
-    """Records of epochs that ended with these steps; accuracies are of validation rows."""
+    """Records of epochs that ended at these steps, with these validation accuracies."""
     zeros: dict[str, Any] = dict.fromkeys(EpochRecord.__annotations__, 0)
     return [
         EpochRecord(

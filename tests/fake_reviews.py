@@ -1,6 +1,6 @@
-"""A tiny dataset whose sentiment is in one word, which any classifier learns.
+"""A tiny dataset in which one word decides the sentiment, so any classifier learns it.
 
-All reviews are as long as `config` lets them be: one shape of batch, compiled once.
+All reviews have the maximum length of `config`, so there is one batch shape to compile.
 """
 
 from pathlib import Path
@@ -12,7 +12,7 @@ from flax_imdb.data.sources import LABELS
 
 
 def write(directory: Path, train: int = 96, test: int = 40) -> Path:
-    """Write an ``aclImdb`` folder of so many reviews per split."""
+    """Write an ``aclImdb`` folder with this many reviews per split."""
     rng = np.random.default_rng(0)
     filler = np.array(["the", "film", "was", "a", "story", "of", "people", "and", "time"])
     for split, examples in (("train", train), ("test", test)):
@@ -27,7 +27,7 @@ def write(directory: Path, train: int = 96, test: int = 40) -> Path:
 
 
 def config(directory: Path, **settings: object) -> DataConfig:
-    """Small enough to train on in a moment."""
+    """The configuration of the dataset, with `settings` changed."""
     return DataConfig(
         **{"data_dir": str(directory), "vocab_size": 20, "max_length": 10, **settings}
     )  # type: ignore[arg-type]

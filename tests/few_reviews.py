@@ -6,7 +6,7 @@ from flax_imdb.data.sources import Reviews, Split
 
 
 class FewReviews(Reviews):
-    """Three to train on and two to test on; counts how often it is read."""
+    """Three training and two test reviews; counts how often it is read."""
 
     name = "synthetic"
     fingerprint = "few"

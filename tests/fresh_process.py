@@ -1,4 +1,4 @@
-"""Code in an interpreter of its own, which imports jax anew."""
+"""Running code in a new interpreter."""
 
 import os
 import subprocess
@@ -6,7 +6,7 @@ import sys
 
 
 def output(code: str, *args: str, **environment: str) -> str:
-    """What a fresh process prints."""
+    """The output of `code` in a new process."""
     inherited = {name: value for name, value in os.environ.items() if not name.startswith("JAX_")}
     done = subprocess.run(
         [sys.executable, "-c", code, *args],

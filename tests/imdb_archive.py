@@ -1,4 +1,4 @@
-"""A handful of reviews laid out as IMDB's archive is, and a server to fetch them from."""
+"""A few reviews in the layout of IMDB's archive, and a server to download them from."""
 
 import contextlib
 import functools
@@ -21,12 +21,12 @@ def text_of(split: str, label: str, review_id: int) -> str:
 
 
 def make_folder(folder: Path) -> Path:
-    """An `aclImdb` folder with a few reviews, and two more without a label as in the original."""
+    """Make an `aclImdb` folder with a few reviews, and two without a label as in the original."""
     for split, count in PER_LABEL.items():
         for label in ("neg", "pos"):
             (folder / split / label).mkdir(parents=True)
             for i in range(count):
-                # Ids of one and two digits, and white space that tfds strips.
+                # Ids of one and two digits, and trailing whitespace, which tfds strips.
                 file = folder / split / label / f"{3 * i}_{i}.txt"
                 file.write_bytes(f"{text_of(split, label, 3 * i)}\n".encode())
     (folder / "train" / "unsup").mkdir()

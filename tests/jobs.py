@@ -1,4 +1,4 @@
-"""Jobs of several processes on this machine."""
+"""Jobs of several processes on one machine."""
 
 import os
 import socket
@@ -15,11 +15,11 @@ def free_port() -> int:
 
 
 class Job:
-    """Processes that are started together; leaving it ends those that are left.
+    """Context manager of processes that are started together; on exit it kills those left.
 
     Args:
-      environments: of each process.
-      arguments: of each process, after `python`.
+      environments: environment variables of each process.
+      arguments: arguments of each process, after `python`.
     """
 
     def __init__(self, environments: list[dict[str, str]], arguments: list[list[object]]):
@@ -43,7 +43,7 @@ class Job:
             process.communicate()
 
     def wait_for_epoch(self, workdir: Path) -> None:
-        """Until the first epoch has ended; no process may end before that."""
+        """Wait until the first epoch has ended; no process may end before that."""
         deadline = time.monotonic() + 100
         while not (workdir / "metrics.jsonl").exists():
             assert time.monotonic() < deadline
@@ -51,11 +51,11 @@ class Job:
             time.sleep(0.05)
 
     def end(self, number: int) -> tuple[int, str, str]:
-        """Status, output and errors of one, waited for."""
+        """Wait for a process; returns its exit status, output and errors."""
         process = self.processes[number]
         output, errors = process.communicate(timeout=120)
         return process.returncode, output, errors
 
     def ends(self) -> list[tuple[int, str, str]]:
-        """Those of each."""
+        """Wait for all processes; see `end`."""
         return [self.end(number) for number in range(len(self.processes))]

@@ -1,4 +1,4 @@
-"""The tutorial's systems in Keras, with parameters carried over from Keras to Flax."""
+"""The tutorial's models in Keras, and conversion of their parameters to Flax."""
 
 from typing import Any
 
@@ -18,14 +18,14 @@ def build(
     embedding_features: int = EMBEDDING_FEATURES,
     features: int = FEATURES,
 ) -> keras.Model:
-    """The tutorial's model of that name, by default small, without its final sigmoid.
+    """The tutorial's model for `arch`, by default small, without its final sigmoid.
 
-    With `mask` token 0 is padding, which Keras's LSTM then skips.
+    With `mask`, token 0 is padding, which Keras's LSTM skips.
     """
     dropping = {"dropout": 0.2, "recurrent_dropout": 0.2}
     convolution = [
         keras.layers.Conv1D(32, 3, padding="same", activation="relu"),
-        # On the tutorial's even lengths the same as its "valid".
+        # For the tutorial's even lengths this equals its "valid".
         keras.layers.MaxPooling1D(2, padding="same"),
     ]
     encoder = {
@@ -49,7 +49,7 @@ def build(
 
 
 def to_flax(arch: str, arrays: list[Any]) -> dict[str, Any]:
-    """Keras's parameters (or their gradients), in its order, as the tree of our classifier."""
+    """Convert Keras's parameters (or their gradients), in its order, to our classifier's tree."""
     embedding, *encoder, kernel, bias = arrays
     tree: dict[str, Any] = {
         "embedding": {"embedding": embedding},
@@ -69,7 +69,7 @@ def to_flax(arch: str, arrays: list[Any]) -> dict[str, Any]:
 
 
 def cell(arrays: list[Any]) -> dict[str, Any]:
-    """An LSTM's parameters."""
+    """Convert an LSTM's parameters."""
     return dict(zip(("kernel", "recurrent_kernel", "bias"), arrays, strict=True))
 
 

@@ -1,4 +1,4 @@
-"""Comparisons of an implementation of the LSTM with the scan over the cell."""
+"""Comparison of an implementation of the LSTM with the scan over the cell."""
 
 from typing import Any
 
@@ -11,7 +11,7 @@ __all__ = ["BOTH", "assert_same", "problem", "run"]
 
 
 def assert_same(implementation: str, problem: Any, tolerance: float = 2e-6, **layer: Any) -> None:
-    """It gives the values and gradients of the scan, and their dtypes."""
+    """Assert that values, gradients and dtypes equal those of the scan."""
     ours = values_and_gradients(implementation, problem, **layer)
     reference = values_and_gradients("scan", problem, **layer)
 

@@ -1,4 +1,4 @@
-"""Comparing trees of numbers."""
+"""Comparison of trees of arrays."""
 
 from typing import Any
 
@@ -7,7 +7,7 @@ import numpy as np
 
 
 def assert_close(ours: Any, theirs: Any, tolerance: float = 1e-5) -> None:
-    """Every leaf, relatively or absolutely within `tolerance`."""
+    """Assert that all leaves are equal within a relative plus absolute `tolerance`."""
     jax.tree.map(
         lambda a, b: np.testing.assert_allclose(a, b, rtol=tolerance, atol=tolerance), ours, theirs
     )

@@ -1,4 +1,4 @@
-"""File permissions that hold for root, too, in the thread that asks for them."""
+"""Enforcement of file permissions for root, too, in the calling thread."""
 
 import contextlib
 import ctypes
@@ -20,7 +20,7 @@ class _Data(ctypes.Structure):
 
 @contextlib.contextmanager
 def enforced() -> Iterator[None]:
-    """Nobody may read or write in this thread what its mode does not allow."""
+    """Context manager in which file modes apply to this thread even as root."""
     if os.geteuid() != 0:
         yield
         return
@@ -39,7 +39,7 @@ def enforced() -> Iterator[None]:
 
 @contextlib.contextmanager
 def denied(path: Path, mode: int = 0) -> Iterator[None]:
-    """`path` has no permissions but `mode`, and they hold."""
+    """Context manager in which `path` has the permissions `mode`, and they are enforced."""
     before = path.stat().st_mode
     path.chmod(mode)
     try:

@@ -1,4 +1,4 @@
-"""Runs on the tiny dataset of `fake_reviews`, which take a moment."""
+"""Short runs on the tiny dataset of `fake_reviews`."""
 
 import dataclasses
 import io
@@ -17,7 +17,7 @@ from flax_imdb.models import ModelConfig
 from flax_imdb.predict import load
 from flax_imdb.training import TrainConfig
 
-STEPS = 12  # of an epoch
+STEPS = 12  # per epoch
 
 
 def experiment(
@@ -37,7 +37,7 @@ def experiment(
 
 
 def quiet_train(config: ExperimentConfig, workdir: Path, **options: Any) -> tuple[dict, str]:
-    """The result of training, and what was printed."""
+    """Train; returns the result and what was printed."""
     output = io.StringIO()
     result = train(config, workdir, console=Console(file=output, width=200), **options)
     return dataclasses.asdict(result), output.getvalue()

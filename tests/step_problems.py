@@ -15,7 +15,7 @@ def new_state(arch: str, seed: int = 0) -> TrainState:
 
 
 def batches(count: int, batch_size: int = 8, real: int = 8) -> list[Batch]:
-    """Random reviews in batches of 8 rows, of which `real` are more than filling."""
+    """Random reviews in batches of `batch_size` rows, of which `real` are not filler rows."""
     rng = np.random.default_rng(0)
     reviews = [
         rng.integers(3, VOCAB_SIZE, rng.integers(1, 13)).astype(np.int32)

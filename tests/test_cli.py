@@ -384,7 +384,7 @@ class TestBadInput:
             ("--test-examples 0", "--test-examples 0 is too small: 1 or more is needed"),
             ("--validation-examples -1", "--validation-examples -1 is too small: 0 or more"),
             ("--runs 0", "--runs 0 is too small: 1 or more is needed"),
-            ("--seed 4294967295 --runs 2", "--runs 2 from --seed 4294967295 on needs a seed"),
+            ("--seed 4294967295 --runs 2", "--runs 2 with --seed 4294967295 needs seeds"),
             ("--max-length 1000000000000", "--max-length 1000000000000 is too large: 1000000"),
             ("--dataset mnist", "'mnist'"),
             ("--precision float16", "'float16'"),

@@ -1,4 +1,4 @@
-"""Which examples are in which batch, and the batches themselves."""
+"""Batching: the plan of an epoch, and the arrays of a batch."""
 
 import dataclasses
 from typing import Literal, NamedTuple, TypedDict
@@ -10,23 +10,23 @@ from flax_imdb.data.tokenizer import PAD
 
 Padding = Literal["masked", "keras"]
 
-# Batches are sorted by length within windows of this many: wide enough that rows of a batch are
-# nearly equally long, narrow enough that the order stays random.
+# Examples are sorted by length within windows of this many batches: wide enough that the rows of a
+# batch are nearly equally long, narrow enough that the order stays random.
 _WINDOW = 16
 
-# Each padded length is compiled once. Few will do: on CPUs the time loops end with the longest row.
+# Each padded length is compiled once. A few suffice: on CPUs time loops stop at the longest row.
 _PADDED_LENGTHS = 5
 
 
 class Batch(TypedDict):
-    """Rows of one padded length.
+    """A padded batch.
 
     Keys:
-      tokens: int32 [batch, time], ``<pad>`` beyond the length.
-      lengths: int32 [batch]; 0 where the weight is 0.
+      tokens: int32 [batch, time], ``<pad>`` at padding.
+      lengths: number of valid tokens, int32 [batch]; 0 for filler rows.
       labels: int32 [batch].
-      weights: float32 [batch]; 0 for a row that only fills the batch, else 1.
-      example_ids: int32 [batch], which example of the whole split; -1 where the weight is 0.
+      weights: float32 [batch]; 1, or 0 for filler rows.
+      example_ids: index of each example in the whole split, int32 [batch]; -1 for filler rows.
     """
 
     tokens: np.ndarray
@@ -37,7 +37,7 @@ class Batch(TypedDict):
 
 
 class Planned(NamedTuple):
-    """A batch to make: `indices` of its examples, `batch_size` at most, and its padded length."""
+    """A batch to make: the indices of its examples (at most `batch_size`), its padded length."""
 
     indices: np.ndarray
     time: int
@@ -48,13 +48,13 @@ class Batching:
     """How examples become batches.
 
     Attributes:
-      batch_size: examples in a batch.
+      batch_size: examples per batch.
       max_length: length of the longest example.
-      padding: ``"masked"`` groups rows by length and pads them at the end. ``"keras"`` pads each
-        row at the front to `max_length`, as Keras's ``pad_sequences`` does, and calls all of it
-        valid: what stands there is computed like any token.
-      multiple_of: batches are filled to a multiple of this many rows: the devices of all processes,
-        times the microbatches.
+      padding: ``"masked"`` groups rows by length and pads them at the end. ``"keras"`` pads every
+        row at the front to `max_length`, as Keras's ``pad_sequences`` does, and counts the padding
+        as valid, so that it is processed like any token.
+      multiple_of: batches are filled up to a multiple of this many rows: the number of devices of
+        all processes, times the microbatches.
     """
 
     batch_size: int
@@ -63,10 +63,10 @@ class Batching:
     multiple_of: int = 1
 
     def plan_epoch(self, examples: Examples, *, seed: int, epoch: int) -> list[Planned]:
-        """The batches of a training epoch, a pure function of the arguments.
+        """The batches of a training epoch, as a pure function of the arguments.
 
-        Every example is in one batch. The order is random, but for rows of similar length being
-        together.
+        Every example is in exactly one batch. The order is random, except that rows of similar
+        length are grouped.
         """
         rng = np.random.default_rng([seed, epoch])
         order = rng.permutation(len(examples))
@@ -79,17 +79,17 @@ class Batching:
         return [batches[i] for i in rng.permutation(len(batches))]
 
     def plan_evaluation(self, examples: Examples) -> list[Planned]:
-        """Every example once, from the shortest to the longest."""
+        """The batches of an evaluation: every example once, shortest first."""
         return self._by_length(examples, np.arange(len(examples)))
 
     def make(self, examples: Examples, planned: Planned, share: tuple[int, int] = (0, 1)) -> Batch:
-        """Make a planned batch, filled up with rows of weight 0.
+        """Make a planned batch, filled up with filler rows of weight 0.
 
         Args:
-          examples: what the batch is of.
-          planned: which of them.
-          share: ``(n, of)`` makes the n-th of as many equal parts of the rows alone, counted from
-            0. `of` divides `multiple_of`.
+          examples: the examples that were planned.
+          planned: the batch.
+          share: ``(n, of)`` makes only part `n`, counted from 0, of `of` equal parts of the rows.
+            `of` must divide `multiple_of`.
         """
         part, parts = share
         rows = -(-self.batch_size // self.multiple_of) * self.multiple_of // parts
@@ -114,7 +114,7 @@ class Batching:
         }
 
     def _by_length(self, examples: Examples, indices: np.ndarray) -> list[Planned]:
-        """Sort `indices` by length and cut them into batches of one padded length each."""
+        """Sort `indices` by length and split them into batches."""
         lengths = examples.lengths
         if self.padding == "keras":
             lengths = np.full_like(lengths, self.max_length)

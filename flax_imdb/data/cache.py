@@ -1,4 +1,4 @@
-"""Encoded reviews, kept on disk."""
+"""The on-disk cache of encoded reviews."""
 
 import dataclasses
 import hashlib
@@ -17,13 +17,13 @@ from flax_imdb.paths import cache_dir
 
 
 def load_corpus(reviews: Reviews) -> Corpus:
-    """`encode`, or what an earlier call left in the cache.
+    """Encode `reviews`, or load them from the cache if an earlier call did.
 
-    The cache has no limit on words or lengths, so one entry serves every experiment on the same
-    reviews. It is in ``$FLAX_IMDB_CACHE``, by default ``$XDG_CACHE_HOME/flax_imdb`` or
+    Words and lengths are not limited in the cache, so one entry serves every experiment on the same
+    reviews. The directory is ``$FLAX_IMDB_CACHE``, by default ``$XDG_CACHE_HOME/flax_imdb`` or
     ``~/.cache/flax_imdb``.
     """
-    # Of everything that decides the ids: the reviews, and the code that makes words and ids.
+    # The key covers everything that determines the ids: the reviews and the encoding code.
     key = hashlib.sha256(reviews.fingerprint.encode())
     for module in (tokenizer, examples, sys.modules[__name__]):
         key.update(Path(str(module.__file__)).read_bytes())
@@ -31,7 +31,7 @@ def load_corpus(reviews: Reviews) -> Corpus:
     try:
         corpus = _read_cache(path, key.hexdigest())
     except OSError as error:
-        # It may be good, and another user's: it is left as it is.
+        # The entry may be intact and belong to another user: leave it alone.
         _warn_of_cache(f"{path} cannot be read", error)
         return encode(reviews)
     if corpus is None:
@@ -51,17 +51,17 @@ def _warn_of_cache(problem: str, error: OSError) -> None:
 
 
 def _read_cache(path: Path, key: str) -> Corpus | None:
-    """What `_write_cache` wrote under `key`; None where it is absent, torn or foreign.
+    """The entry that `_write_cache` wrote under `key`; None if absent, damaged or foreign.
 
     Raises:
-      OSError: it cannot be told, since it may not be read for example.
+      OSError: the file cannot be opened, for example for lack of permission.
     """
     try:
         file = path.open("rb")
     except (FileNotFoundError, NotADirectoryError):
         return None
     try:
-        # Each array's checksum is in the archive and is compared when it is read.
+        # The archive has a checksum of each array, which is verified on reading.
         with file, np.load(file, allow_pickle=False) as arrays:
             if str(arrays["key"]) != key:
                 return None
@@ -75,13 +75,13 @@ def _read_cache(path: Path, key: str) -> Corpus | None:
                 )
                 for split in ("train", "test")
             }
-    except Exception:  # of whatever class: a damaged archive has many ways to fail
+    except Exception:  # Damaged archives raise errors of many classes.
         return None
     return Corpus(Vocabulary(words), **splits)
 
 
 def _write_cache(path: Path, key: str, corpus: Corpus) -> None:
-    """Write under a name of this process's own and rename, so that no one reads half a file."""
+    """Write to a unique name and rename, so that nobody reads an incomplete file."""
     path.parent.mkdir(parents=True, exist_ok=True)
     arrays = {
         f"{split}_{name}": array
@@ -89,7 +89,7 @@ def _write_cache(path: Path, key: str, corpus: Corpus) -> None:
         for name, array in vars(getattr(corpus, split)).items()
     }
     words = np.frombuffer("\n".join(corpus.vocabulary.words).encode(), np.uint8)
-    # Not by `tempfile`, whose files nobody else may read: the umask says who may.
+    # Not with `tempfile`, whose files no other user may read: the umask should decide that.
     unfinished = path.with_name(f"{uuid.uuid4().hex}.tmp")
     try:
         with unfinished.open("xb") as file:

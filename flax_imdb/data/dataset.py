@@ -1,4 +1,4 @@
-"""From the name of a dataset to the examples of an experiment."""
+"""Loading a dataset: from its name to the examples of an experiment."""
 
 import dataclasses
 from typing import Literal, get_args
@@ -12,33 +12,32 @@ from flax_imdb.data.sources import DatasetName, find_reviews
 from flax_imdb.data.tokenizer import SPECIAL_TOKENS, Vocabulary
 from flax_imdb.errors import InputError, check_between
 
-# Which rows a subset or the validation split takes must not change with the seed of a run, or
-# runs could not be compared.
+# Subsets and the validation split must not change with the seed of a run, or runs could not be
+# compared.
 _SUBSET_SEED = 2011
 
-
-# Far beyond any review (the longest of IMDB's has 14,000): a text of this size is a mistake.
+# Far longer than any review (IMDB's longest has 14,000): a text of this size is a mistake.
 MAX_CHARACTERS = 1_000_000
 
-# More words than the reviews have, and as many rows of an embedding as a mistake would ask for.
+# More words than the reviews have: an embedding of this size is a mistake.
 MAX_VOCAB_SIZE = 10_000_000
 
 
 @dataclasses.dataclass(frozen=True)
 class DataConfig:
-    """Which reviews, and how they become tokens.
+    """The reviews, and how they become tokens.
 
     Attributes:
-      dataset: Which reviews: imdb_reviews, synthetic, or auto: the former where they can be had.
+      dataset: imdb_reviews, synthetic, or auto: imdb_reviews if available, else synthetic.
       data_dir: A tfds data directory or an extracted aclImdb folder (default: $TFDS_DATA_DIR, else
-        tfds's own).
-      padding: masked: padding is never computed. keras: padded at the front to max-length and
-        computed, as the tutorial does.
-      vocab_size: Number of token ids, <pad>, <start> and <unk> included.
-      max_length: A longer review keeps its last max-length tokens.
+        ~/tensorflow_datasets).
+      padding: masked ignores padding. keras pads at the front to max-length and processes padding
+        like any token, as in the tutorial.
+      vocab_size: Number of token ids, including <pad>, <start> and <unk>.
+      max_length: Longer reviews keep their last max-length tokens.
       train_examples: Train on a fixed random subset of this many reviews (default: all).
       test_examples: Test on a fixed random subset of this many reviews (default: all).
-      validation_examples: Reviews held out of the training split to choose the best epoch by.
+      validation_examples: Hold out this many training reviews to select the best epoch.
     """
 
     dataset: DatasetName = "auto"
@@ -76,13 +75,13 @@ class Dataset:
 
     Attributes:
       name: ``"imdb_reviews"`` or ``"synthetic"``.
-      location: the directory that the reviews were found in; empty for synthetic ones.
-      fingerprint: tells these reviews from any others.
-      note: a warning that belongs beside every figure; empty for real reviews.
-      vocabulary: of `DataConfig.vocab_size` ids at most.
-      train: what is trained on.
-      validation: held out of the training split; empty where nothing is.
-      test: what is tested on.
+      location: the directory of the reviews; empty for synthetic ones.
+      fingerprint: SHA-256 that identifies the reviews.
+      note: a warning to show with every result; empty for real reviews.
+      vocabulary: at most `DataConfig.vocab_size` ids.
+      train: training examples.
+      validation: examples held out of the training split; may be empty.
+      test: test examples.
     """
 
     name: Literal["imdb_reviews", "synthetic"]
@@ -95,11 +94,11 @@ class Dataset:
     test: Examples
 
     def check_same(self, fingerprint: str) -> None:
-        """Raise InputError unless these are the reviews with that fingerprint."""
+        """Raise InputError if `fingerprint` is not that of these reviews."""
         if self.fingerprint != fingerprint:
             raise InputError(
                 f"`data_dir` {self.location} holds other reviews than the run was trained on: "
-                "name the directory of those"
+                "give the directory that it was trained on"
             )
 
 
@@ -130,7 +129,7 @@ def load_dataset(config: DataConfig) -> Dataset:
 def _split(
     examples: Examples, held_out: int, kept: int | None, setting: str = "train_examples"
 ) -> tuple[Examples, Examples]:
-    """A random `held_out` of the examples, and `kept` (None: all) of the others."""
+    """Two random subsets: `held_out` examples, and `kept` of the others (None: all)."""
     available = len(examples) - held_out
     if available < 1:
         raise InputError(
@@ -143,5 +142,5 @@ def _split(
         )
     order = np.random.default_rng(_SUBSET_SEED).permutation(len(examples))
     end = None if kept is None else held_out + kept
-    # In the order of the split, so that asking for all of it is asking for nothing.
+    # Sorted, so that a subset of all examples is the split itself.
     return examples.take(np.sort(order[:held_out])), examples.take(np.sort(order[held_out:end]))

@@ -1,4 +1,4 @@
-"""Texts as token ids: ragged arrays, and the encoding that makes them."""
+"""Encoded reviews: token ids of all reviews in flat arrays."""
 
 import dataclasses
 from collections.abc import Sequence
@@ -14,11 +14,11 @@ class Examples:
     """Encoded reviews with their labels. Review ``i`` is ``tokens[starts[i] :][: lengths[i]]``.
 
     Attributes:
-      tokens: ids of all reviews, one after the other, int32 [total].
-      starts: where each review begins, int64 [examples].
+      tokens: ids of all reviews, concatenated, int32 [total].
+      starts: index of the first token of each review, int64 [examples].
       lengths: number of tokens of each review, int32 [examples].
       labels: int32 [examples].
-      ids: which example of the whole split each one is, int32 [examples].
+      ids: index of each example in the whole split, int32 [examples].
     """
 
     tokens: np.ndarray
@@ -29,7 +29,7 @@ class Examples:
 
     @classmethod
     def build(cls, reviews: Sequence[np.ndarray], labels: np.ndarray) -> "Examples":
-        """Join the ids of each review."""
+        """Concatenate the token ids of the reviews."""
         lengths = np.array([len(ids) for ids in reviews], np.int32)
         return cls(
             tokens=np.concatenate(reviews),
@@ -53,7 +53,11 @@ class Examples:
         )
 
     def limited(self, vocab_size: int, max_length: int) -> "Examples":
-        """Ids from `vocab_size` on become ``<unk>``; a review keeps its last `max_length`."""
+        """Limit ids and lengths.
+
+        Ids of `vocab_size` and above become ``<unk>``. Longer reviews keep their last `max_length`
+        tokens.
+        """
         lengths = np.minimum(self.lengths, max_length)
         return dataclasses.replace(
             self,
@@ -79,7 +83,7 @@ class Corpus:
 
 
 def encode(reviews: Reviews) -> Corpus:
-    """Read, rank and encode `reviews`."""
+    """Read both splits and encode them with the vocabulary of the training split."""
     train_texts, train_labels = reviews.read("train")
     train_words = [split_words(text) for text in train_texts]
     words = Vocabulary.build(train_words)

@@ -1,4 +1,4 @@
-"""Classifiers of token ids, and the architectures by name."""
+"""Text classifiers and the registry of architectures."""
 
 from flax_imdb.models.architectures import (
     ARCHITECTURES,

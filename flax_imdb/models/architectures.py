@@ -1,4 +1,4 @@
-"""The architectures by name, and what makes each of them."""
+"""The registry of architectures."""
 
 import dataclasses
 from collections.abc import Callable
@@ -15,26 +15,25 @@ from flax_imdb.ops import IMPLEMENTATIONS
 
 Precision = Literal["float32", "bfloat16"]
 
-# An LSTM of more has more parameters than any machine's memory holds.
+# With more, an LSTM's parameters exceed the memory of any machine.
 MAX_FEATURES = 2**16
 
 
 @dataclasses.dataclass(frozen=True)
 class ModelConfig:
-    """Which classifier, and how wide.
+    """The classifier.
 
     Attributes:
       arch: Architecture: lstm, lstm_dropout, lstm_recurrent_dropout, reversed_lstm, bilstm,
         conv_lstm, conv_lstm_dropout, or one added with `register`.
       embedding_features: Width of the embedding.
       features: Width of the LSTM's state, per direction.
-      precision: Of the encoder's products and their inputs; parameters, the optimizer's state,
-        the LSTM's carry, embedding, head and loss are float32 always.
-      remat_steps: Keep the LSTM's state of each so-manieth step alone and compute what lies
-        between again for the gradient: less memory for long reviews, more time (default: keep
-        all).
-      implementation: How the LSTM is computed: auto, scan, fused, and on an NVIDIA GPU cudnn or
-        pallas. Each rounds in its own way.
+      precision: Precision of the encoder's matrix products and their inputs. Parameters, optimizer
+        state, the LSTM's carry, embedding, head and loss are always float32.
+      remat_steps: Keep only every `remat_steps`-th state of the LSTM and recompute the others for
+        the gradient: less memory for long reviews, more time (default: keep all).
+      implementation: How the LSTM is computed: auto, scan, fused, or, on an NVIDIA GPU, cudnn or
+        pallas. Results differ by rounding.
     """
 
     arch: str = "lstm"
@@ -62,21 +61,21 @@ class ModelConfig:
 
     @property
     def encoder_dtype(self) -> Dtype | None:
-        """For the layers' `dtype`; None infers float32 from the parameters."""
+        """The layers' `dtype`; None infers float32 from the parameters."""
         return None if self.precision == "float32" else jnp.dtype(self.precision)
 
 
 Architecture = Callable[[ModelConfig], dict[str, Any]]
 
 ARCHITECTURES: dict[str, Architecture] = {}
-"""The architectures that `--arch` knows, by name; add to them with `register`."""
+"""The registered architectures, by name."""
 
 
 def register(name: str) -> Callable[[Architecture], Architecture]:
-    """Decorator that adds an architecture.
+    """Decorator that registers an architecture.
 
-    It is a function of the :class:`ModelConfig` that returns the attributes of :class:`Classifier`
-    which make it: ``encoder``, and where wanted ``pooling``, ``dropout`` and so on.
+    An architecture is a function from :class:`ModelConfig` to attributes of :class:`Classifier`:
+    ``encoder``, and optionally ``pooling``, ``dropout`` and so on.
     """
 
     def add(architecture: Architecture) -> Architecture:
@@ -87,7 +86,7 @@ def register(name: str) -> Callable[[Architecture], Architecture]:
 
 
 def build(config: ModelConfig, vocab_size: int, num_classes: int = 1) -> Classifier:
-    """The classifier that `config` names, for `vocab_size` token ids."""
+    """Create the classifier of `config` for `vocab_size` token ids."""
     return Classifier(
         vocab_size=vocab_size,
         embedding_features=config.embedding_features,
@@ -96,7 +95,7 @@ def build(config: ModelConfig, vocab_size: int, num_classes: int = 1) -> Classif
     )
 
 
-# The systems of the Keras tutorial; the dropout rates are its own.
+# The models of the Keras tutorial, with its dropout rates.
 
 
 @register("lstm")

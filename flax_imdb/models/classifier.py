@@ -1,4 +1,4 @@
-"""The classifier: embedding, encoder, pooling, head."""
+"""The text classifier: embedding, encoder, pooling, head."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -26,19 +26,19 @@ def keras_uniform(
 
 
 class Classifier(nn.Module):
-    """Token ids to logits: embedding, encoder layers, pooling, dense head.
+    """Maps token ids to logits: embedding, encoder layers, pooling, dense head.
 
     Attributes:
       vocab_size: number of token ids.
       embedding_features: width of the embedding.
-      encoder: the layers between embedding and pooling, first to last.
-      pooling: ``"max"`` or ``"mean"`` over the valid time steps; None where the last encoder layer
+      encoder: the layers between embedding and pooling, in order.
+      pooling: ``"max"`` or ``"mean"`` over the valid time steps; None if the last encoder layer
         returns one vector per row.
-      num_classes: number of logits. 1 is a binary classifier whose logit speaks for label 1.
-      dropout: share of the embedded tokens and of the head's inputs dropped in training.
-      dtype: of the embedding's and head's computation (default: inferred; float32 beside an encoder
-        in bfloat16, since the head's parameters are).
-      param_dtype: of the embedding's and head's parameters.
+      num_classes: number of logits. 1 is a binary classifier whose logit is that of label 1.
+      dropout: dropout rate of the embedded tokens and of the head's inputs.
+      dtype: dtype of the computation of embedding and head (default: inferred from inputs and
+        parameters; float32 even if the encoder computes in bfloat16).
+      param_dtype: dtype of the parameters of embedding and head.
     """
 
     vocab_size: int
@@ -62,14 +62,14 @@ class Classifier(nn.Module):
         """Classify right-padded sequences.
 
         Args:
-          tokens: ids in [0, vocab_size). What stands at padding does not matter.
-          lengths: number of valid steps of each example. None: all of them.
-          deterministic: False draws dropout masks with the ``"dropout"`` key.
-          example_ids: a number for each example, on which its dropout masks depend (see
+          tokens: ids in [0, vocab_size). Values at padding do not matter.
+          lengths: number of valid steps of each example. None: all steps.
+          deterministic: if False, apply dropout, with the ``"dropout"`` key.
+          example_ids: a number for each example, which determines its dropout masks (see
             `flax_imdb.layers.SequenceLayer`).
 
         Returns:
-          Logits, one per class.
+          Logits [batch, num_classes].
         """
         drawn: dict[str, Any] = {"deterministic": deterministic, "example_ids": example_ids}
         lengths = normalize_lengths(lengths, *tokens.shape)

@@ -1,4 +1,4 @@
-"""Training: the state, the step, epochs of steps, and what is kept of them."""
+"""Training: state, step, epochs, training history and checkpoints."""
 
 from flax_imdb.training.config import TrainConfig
 from flax_imdb.training.history import EpochRecord, History, UnfinishedEpoch

@@ -1,4 +1,4 @@
-"""Checksums of the files of a directory, by which damage is noticed."""
+"""Checksums of the files in a directory, to detect damage."""
 
 import hashlib
 import os
@@ -10,24 +10,24 @@ NAME = "SHA256SUMS"
 
 
 def write_checksums(directory: Path) -> None:
-    """Write the SHA-256 of each file below `directory`, as coreutils's ``sha256sum`` does."""
+    """Write the SHA-256 of each file below `directory`, in the format of ``sha256sum``."""
     lines = [f"{_digest(directory / name)}  {name}\n" for name in sorted(_files(directory))]
     (directory / NAME).write_text("".join(lines))
 
 
 def check_checksums(directory: Path) -> None:
-    """Compare the files below `directory` with what `write_checksums` wrote.
+    """Check the files below `directory` against the checksums of `write_checksums`.
 
     Raises:
-      InputError: a file has other bytes, is missing, or has come since; or there are no checksums.
-      OSError: they cannot be read now, which says nothing of what they are.
+      InputError: a file was changed, removed or added, or there are no checksums.
+      OSError: a file cannot be read now; it need not be damaged.
     """
     try:
         lines = (directory / NAME).read_text().splitlines()
     except (FileNotFoundError, NotADirectoryError):
         raise InputError(f"it has no {NAME}: writing it was not finished") from None
     except (IsADirectoryError, ValueError):
-        raise InputError(f"its {NAME} is no text") from None
+        raise InputError(f"its {NAME} is not text") from None
     expected = {name: digest for digest, _, name in (line.partition("  ") for line in lines)}
     found = _files(directory)
     if not expected:
@@ -47,7 +47,7 @@ def check_checksums(directory: Path) -> None:
 
 def _files(directory: Path) -> set[str]:
     def fail(error: OSError) -> None:
-        # By itself `os.walk`, as `Path.rglob`, passes over what may not be read.
+        # Without this `os.walk`, like `Path.rglob`, skips directories that it cannot read.
         if not isinstance(error, FileNotFoundError):
             raise error
 

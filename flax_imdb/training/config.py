@@ -1,4 +1,4 @@
-"""How a classifier is trained."""
+"""The configuration of training."""
 
 import dataclasses
 
@@ -6,10 +6,10 @@ import numpy as np
 
 from flax_imdb.errors import InputError, check_between
 
-# With more, the average is the last step's parameters for longer than any run takes.
+# With more, the average equals the last step's parameters throughout any run.
 MAX_AVERAGING = 10**6
 
-# More rows than IMDB has reviews: a mistake, of which the machine would run out of memory.
+# More rows than IMDB has reviews: a mistake that would exhaust the memory.
 MAX_BATCH_SIZE = 2**16
 
 
@@ -20,14 +20,14 @@ class TrainConfig:
     Attributes:
       epochs: Passes over the training reviews.
       batch_size: Reviews per step, over all devices together.
-      microbatches: Compute a step's gradients on so many parts of the batch in turn: less memory,
+      microbatches: Compute a batch's gradients in this many parts, one after another: less memory,
         the same update.
-      learning_rate: Adam's.
-      clip_norm: Scale a gradient whose norm is larger down to it; None never does.
+      learning_rate: Learning rate of Adam.
+      clip_norm: Clip the global norm of the gradients to this value; None: no clipping.
       averaging: Evaluate and keep an average of the parameters, in which step t has a weight of
-        about t**averaging; None keeps those of the last step.
-      skip_nonfinite: Go on after a step whose loss or gradient is not finite, without it.
-      seed: Decides the parameters' first values, the order of the data and what dropout drops.
+        about t**averaging; None: use those of the last step.
+      skip_nonfinite: Skip steps whose loss or gradient is not finite, instead of stopping.
+      seed: Seed of the initial parameters, the order of the data and dropout.
     """
 
     epochs: int = 3
@@ -53,7 +53,7 @@ class TrainConfig:
             ("learning_rate", self.learning_rate),
             ("clip_norm", self.clip_norm),
         ):
-            # It is going to be a float32, and XLA takes what is nearer to 0 for 0.
+            # Both become float32, and XLA flushes smaller values to 0.
             limits = np.finfo(np.float32)
             least, most = float(limits.tiny), float(limits.max)
             if value is not None and not least <= value <= most:

@@ -1,4 +1,4 @@
-"""What is known of a run's training so far: its finished epochs, and the one that has begun."""
+"""The training history: records of finished epochs, and the state of the current one."""
 
 import dataclasses
 import math
@@ -10,22 +10,22 @@ from flax_imdb.training.metrics import Metrics, StepMetrics, compute, merge
 
 @dataclasses.dataclass(frozen=True)
 class EpochRecord:
-    """What is reported of an epoch: a line of ``metrics.jsonl``.
+    """The metrics of an epoch: a line of ``metrics.jsonl``.
 
     Attributes:
       dataset: name of the dataset.
-      epoch: its number, from 1.
+      epoch: number of the epoch, from 1.
       step: training steps since the start of the run.
-      skipped_steps: those of the epoch whose loss or gradient was not finite: not applied.
-      train_loss: mean cross-entropy in nats over the epoch's other steps, dropout on.
-      train_accuracy: share of hits over these steps, dropout on.
+      skipped_steps: steps of the epoch that were skipped, as loss or gradient was not finite.
+      train_loss: mean cross-entropy in nats over the epoch's other steps, with dropout.
+      train_accuracy: accuracy over these steps, with dropout.
       eval_split: ``"validation"`` or ``"test"``.
       eval_loss: mean cross-entropy in nats on that split, after the epoch.
-      eval_accuracy: share of hits on that split, after the epoch.
-      seconds: wall-clock time of the epoch's training, compilation included.
-      compile_seconds: the part of it that went into compilation.
-      step_ms_median: median time of a training step in milliseconds, compilation excluded.
-      examples_per_second: training examples over `seconds` less `compile_seconds`.
+      eval_accuracy: accuracy on that split, after the epoch.
+      seconds: wall-clock time of the epoch's training, including compilation.
+      compile_seconds: time spent on compilation.
+      step_ms_median: median time of a training step in milliseconds, without compilation.
+      examples_per_second: training examples per second, without compilation.
     """
 
     dataset: str
@@ -45,15 +45,15 @@ class EpochRecord:
 
 @dataclasses.dataclass
 class UnfinishedEpoch:
-    """What must be known of an epoch to continue it.
+    """The progress of an epoch that has not finished: all that is needed to continue it.
 
     Attributes:
-      steps: training steps done of it; all of them where only its evaluation is missing.
-      skipped_steps: those of them whose loss or gradient was not finite.
-      sums: the metrics of the others, in double precision.
-      seconds: wall-clock time of its training so far.
-      compile_seconds: the part of it that went into compilation.
-      step_ms: the time of each step in milliseconds.
+      steps: training steps done; all of them if only the evaluation is missing.
+      skipped_steps: those whose loss or gradient was not finite.
+      sums: summed metrics of the other steps, in double precision.
+      seconds: wall-clock time of training so far.
+      compile_seconds: time spent on compilation.
+      step_ms: time of each step in milliseconds, without compilation.
     """
 
     steps: int = 0
@@ -66,7 +66,7 @@ class UnfinishedEpoch:
     step_ms: list[float] = dataclasses.field(default_factory=list)
 
     def count(self, metrics: StepMetrics, seconds: float, compile_seconds: float) -> bool:
-        """Count a step that took so long; whether its loss and gradient were finite."""
+        """Add a step and its times in seconds; returns whether its loss and gradient are finite."""
         finite = math.isfinite(metrics["loss"]) and math.isfinite(metrics["gradient_norm"])
         if finite:
             self.sums = merge(self.sums, metrics)
@@ -86,11 +86,11 @@ class UnfinishedEpoch:
 
 @dataclasses.dataclass
 class History:
-    """The training so far; with the state, all that it takes to continue.
+    """The training history: with the state, all that is needed to continue training.
 
     Attributes:
-      epochs: the finished epochs, evaluated.
-      unfinished: the epoch after them, where it has begun.
+      epochs: the finished epochs.
+      unfinished: the current epoch; None if it has not begun.
     """
 
     epochs: list[EpochRecord] = dataclasses.field(default_factory=list)
@@ -98,7 +98,7 @@ class History:
 
     @classmethod
     def from_dict(cls, content: Mapping[str, Any]) -> "History":
-        """From what `dataclasses.asdict` gives."""
+        """Convert the output of `dataclasses.asdict` back."""
         unfinished = content["unfinished"]
         return cls(
             [EpochRecord(**record) for record in content["epochs"]],
@@ -106,13 +106,13 @@ class History:
         )
 
     def best(self, step: int | None = None) -> EpochRecord | None:
-        """The epoch that the run stands for: its parameters are what `evaluate` and `predict` load.
+        """The epoch to report; `evaluate` and `predict` load its parameters.
 
-        It is the best by validation accuracy (of equals the first), and the last one where nothing
-        was held out, since the test split chooses nothing.
+        With validation rows it is the first with the best validation accuracy. Without, it is the
+        last epoch, since the test split is never used to choose.
 
         Args:
-          step: of the epochs that ended with this training step or before; None: of all.
+          step: consider only epochs that ended at this training step or before; None: all.
         """
         epochs = [record for record in self.epochs if step is None or record.step <= step]
         if not epochs or epochs[-1].eval_split == "test":

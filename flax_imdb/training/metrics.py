@@ -1,4 +1,4 @@
-"""Loss and accuracy as weighted sums, which add up over batches and devices."""
+"""Loss and accuracy as weighted sums, which can be added over batches and devices."""
 
 import math
 from collections.abc import Mapping
@@ -15,8 +15,8 @@ class Metrics(TypedDict):
     """Weighted sums over examples, each a float32 scalar.
 
     Keys:
-      loss: sum of the cross-entropy, in nats.
-      correct: number of examples whose label was predicted.
+      loss: summed cross-entropy, in nats.
+      correct: number of examples with the right prediction.
       examples: number of examples.
     """
 
@@ -29,14 +29,14 @@ class StepMetrics(Metrics):
     """`Metrics` of a training step's batch, before the update.
 
     Keys:
-      gradient_norm: of the gradient of the mean loss, all parameters as one vector, unclipped.
+      gradient_norm: global norm of the gradient of the mean loss, before clipping.
     """
 
     gradient_norm: Float[Array, ""]
 
 
 def predict_labels(logits: Float[Array, "batch classes"]) -> Int[Array, " batch"]:
-    """The likeliest label; with one logit, 1 where it is above 0."""
+    """The most likely label; with one logit, 1 where it is above 0."""
     if logits.shape[-1] == 1:
         return (logits[:, 0] > 0).astype(jnp.int32)
     return jnp.argmax(logits, axis=-1).astype(jnp.int32)
@@ -47,7 +47,7 @@ def compute_metrics(
     labels: Int[ArrayLike, " batch"],
     weights: Float[ArrayLike, " batch"],
 ) -> Metrics:
-    """Sums over a batch of sigmoid (one logit) or softmax cross-entropy, and of hits."""
+    """Metrics of a batch. The loss is sigmoid (one logit) or softmax cross-entropy."""
     logits = logits.astype(jnp.float32)
     if logits.shape[-1] == 1:
         losses = optax.sigmoid_binary_cross_entropy(logits[:, 0], labels)
@@ -61,11 +61,11 @@ def compute_metrics(
 
 
 def merge(sums: Mapping[str, Any], part: Mapping[str, Any]) -> dict[str, float]:
-    """The sums over both, in double precision on the host."""
+    """Add the metrics of `part` to `sums`, in double precision on the host."""
     return {name: sums[name] + float(np.sum(part[name], dtype=np.float64)) for name in sums}
 
 
 def compute(sums: Mapping[str, Any]) -> tuple[float, float]:
-    """Mean loss in nats, and accuracy."""
+    """Mean loss in nats and accuracy from summed metrics."""
     examples = float(sums["examples"]) or math.nan
     return float(sums["loss"]) / examples, float(sums["correct"]) / examples

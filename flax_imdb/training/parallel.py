@@ -1,4 +1,4 @@
-"""How a training step is spread over the devices of a mesh, and over processes."""
+"""Data parallelism: the training step on the devices of a mesh, and over processes."""
 
 import time
 from collections.abc import Callable
@@ -21,10 +21,10 @@ Tree = TypeVar("Tree")
 
 
 def make_train_step(mesh: Mesh, microbatches: int = 1) -> "SplitTrainStep | ShardedTrainStep":
-    """`train_step` on a mesh, as is best there.
+    """Create the `train_step` for a mesh.
 
-    It is called with a state laid out as its `sharding` says (see `place`) and with this process's
-    share of the batch's rows, and returns what `train_step` does.
+    The returned object is called with a state laid out by its `sharding` (see `place`) and this
+    process's share of the batch's rows. It returns what `train_step` returns.
     """
     if on_cpus(mesh):
         return SplitTrainStep(mesh, microbatches)
@@ -32,18 +32,18 @@ def make_train_step(mesh: Mesh, microbatches: int = 1) -> "SplitTrainStep | Shar
 
 
 class ShardedTrainStep:
-    """`train_step` as one program on all devices, which adds their gradients up.
+    """`train_step` as one program on all devices, which sums their gradients.
 
     Attributes:
-      sharding: how a state is laid out.
+      sharding: the layout of the state.
       mapped: the step as a function of the state and the whole batch.
     """
 
     def __init__(self, mesh: Mesh, microbatches: int):
         self._mesh = mesh
         self.sharding = replicated(mesh)
-        # Mapped by hand: asked to divide the recurrence by itself, XLA computes all of it on each
-        # device, since the rows are not the leading axis there.
+        # With shard_map: XLA by itself cannot partition the recurrence, whose batch axis is not the
+        # leading one, and would compute all of it on each device.
         self.mapped = jax.shard_map(
             partial(train_step, axis_name="batch", microbatches=microbatches),
             mesh=mesh,
@@ -68,11 +68,11 @@ class ShardedTrainStep:
 class SplitTrainStep:
     """`train_step` on several CPU devices: gradients on each, the update on the first.
 
-    With several processes each has such a first device, and the update, which is the same on all of
-    them, adds up what they have.
+    With several processes, the first device of each computes the same update, from the sum of their
+    gradients.
 
     Attributes:
-      sharding: how a state is laid out.
+      sharding: the layout of the state.
     """
 
     def __init__(self, mesh: Mesh, microbatches: int):
@@ -95,7 +95,7 @@ class SplitTrainStep:
         first = self._local.devices[0]
         batch = jax.device_put(batch, by_row(self._local))
         shares = self._gradients(self._everywhere(state.replace(opt_state=())), batch)
-        # Device by device: JAX would put the arrays together first, which takes longer.
+        # Per device, since JAX would first assemble the arrays, which takes longer.
         shares = [
             jax.tree.map(lambda leaf, n=n: leaf.addressable_shards[n].data, shares)
             for n in range(self._local.size)
@@ -106,7 +106,7 @@ class SplitTrainStep:
         return self._update(state, shares)
 
     def _everywhere(self, state: TrainState) -> TrainState:
-        """What `device_put` with a replicated sharding does, from the first device, but faster."""
+        """Replicate from the first device, faster than `device_put` with a replicated sharding."""
         if self._firsts.size > 1:
             state = local_copy(state)
         copies = [state, *(jax.device_put(state, device) for device in self._local.devices[1:])]
@@ -125,7 +125,7 @@ class SplitTrainStep:
     def _apply(
         self, state: TrainState, shares: list[tuple[Any, Metrics]]
     ) -> tuple[TrainState, StepMetrics]:
-        # Added one by one: XLA is slow to reduce over a leading axis as short as this.
+        # Added one by one: XLA is slow at reductions over such a short leading axis.
         sums = jax.tree.map(lambda *shares: sum(shares), *shares)
         if self._firsts.size == 1:
             grads, metrics = jax.tree.map(lambda leaf: leaf[0], sums)
@@ -134,10 +134,10 @@ class SplitTrainStep:
         return apply_gradients(state, grads, metrics)
 
     def _sum_over_processes(self, sums: Tree) -> Tree:
-        """The sum over the leading axis, of which each process has its own."""
+        """Sum over the leading axis, along which each process has one entry."""
 
         def reduce(sums: Tree) -> Tree:
-            # As one array: a reduction over the network takes milliseconds, however small it is.
+            # As one array: each reduction over the network takes milliseconds, however small.
             flat, unravel = ravel_pytree(jax.tree.map(lambda leaf: leaf[0], sums))
             total: Tree = unravel(jax.lax.psum(flat, "batch"))
             return total
@@ -154,10 +154,10 @@ class SplitTrainStep:
 
 
 def on_each_device(function: Callable[..., Any], mesh: Mesh) -> Callable[..., Any]:
-    """Let each device compute on its share of the rows; results get a leading device axis.
+    """Run `function` on each device's share of the rows; results get a leading device axis.
 
-    There is no collective in it: on CPU devices, which share one small pool of threads, steps that
-    wait for each other can wait for ever.
+    There are no collectives in it: CPU devices share a small thread pool, in which steps that wait
+    for each other can deadlock.
     """
 
     def on_share(state: TrainState, batch: Batch) -> Any:
@@ -173,10 +173,10 @@ def on_each_device(function: Callable[..., Any], mesh: Mesh) -> Callable[..., An
 
 
 def place(state: TrainState, sharding: NamedSharding) -> TrainState:
-    """Lay a state out; where there are several processes, the first one's in all of them."""
+    """Lay a state out on devices; with several processes, all get that of process 0."""
     if jax.process_count() == 1:
         return jax.device_put(state, sharding)
-    # Keys of random numbers travel as the integers that they are made of.
+    # Random keys cannot be broadcast; their data can.
     raw = state.replace(dropout_key=jax.random.key_data(state.dropout_key))
     raw = multihost_utils.broadcast_one_to_all(jax.tree.map(np.asarray, raw))
     raw = jax.device_put(raw, sharding)
@@ -185,15 +185,15 @@ def place(state: TrainState, sharding: NamedSharding) -> TrainState:
 
 
 def local_copy(state: Tree) -> Tree:
-    """The copy of a replicated tree that the first of this process's devices has."""
+    """The copy of a replicated tree on this process's first device."""
     return jax.tree.map(lambda leaf: leaf.addressable_data(0), state)
 
 
 class Compiled:
-    """A jitted function of a state and something else, compiled for each shape of the latter.
+    """A jitted function of a state and another argument, compiled once per shape of the latter.
 
     Attributes:
-      compile_seconds: the time that compilations took.
+      compile_seconds: total compilation time.
     """
 
     def __init__(self, function: Any):
@@ -202,7 +202,7 @@ class Compiled:
         self.compile_seconds = 0.0
 
     def __call__(self, state: TrainState, other: Any) -> Any:
-        """Call it; compile it first where it has not been, for these shapes."""
+        """Call the function, compiled for the shapes of `other`."""
         shapes = tuple(leaf.shape for leaf in jax.tree.leaves(other))
         if shapes not in self._by_shape:
             start = time.perf_counter()

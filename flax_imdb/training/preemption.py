@@ -1,6 +1,6 @@
 """Signals that ask a run to stop.
 
-SIGINT; SIGTERM, by which clusters announce a preemption; SIGHUP, where a terminal or ssh is gone.
+These are SIGINT, SIGTERM (how clusters announce a preemption) and SIGHUP (the terminal was closed).
 """
 
 import contextlib
@@ -15,7 +15,7 @@ from jax.experimental import multihost_utils
 
 from flax_imdb.errors import Preempted
 
-# Those that there are: Windows has no SIGHUP.
+# Windows has no SIGHUP.
 _SIGNALS = tuple(
     signal.Signals[name]
     for name in ("SIGTERM", "SIGINT", "SIGHUP")
@@ -24,10 +24,10 @@ _SIGNALS = tuple(
 
 
 class Preemption:
-    """Whether a signal has asked this run to stop; made by `catch_signals`.
+    """Whether a signal has asked this run to stop. Created by `catch_signals`.
 
-    Of several processes it is enough that one is asked: all of them stop at the same step, by
-    JAX's preemption service. All must ask the same number of times.
+    With several processes a signal to one is enough: JAX's preemption service makes all of them
+    stop at the same step. All must call `requested` equally often.
 
     Attributes:
       several: whether there are several processes.
@@ -39,11 +39,11 @@ class Preemption:
         self._received = False
         self._agreed = False
         self._polls = 0
-        # One that is ignored stays so: SIGHUP is under nohup, SIGINT in a script's `command &`.
+        # Ignored signals stay ignored, such as SIGHUP under nohup or SIGINT in `command &`.
         self._signals = [each for each in _SIGNALS if signal.getsignal(each) != signal.SIG_IGN]
 
     def requested(self) -> bool:
-        """Whether to stop."""
+        """Whether the run should stop."""
         if not self.several:
             return self._received
         if not self._agreed:
@@ -55,34 +55,34 @@ class Preemption:
 
     @property
     def caught(self) -> list[signal.Signals]:
-        """Which signals it handles."""
-        # With several processes JAX has taken SIGTERM, and tells all of them.
+        """The signals to handle."""
+        # With several processes JAX handles SIGTERM and tells all of them.
         return [each for each in self._signals if not (self.several and each == signal.SIGTERM)]
 
     def check(self) -> None:
-        """Raise Preempted if it is time to stop."""
+        """Raise Preempted if the run should stop."""
         if self.requested():
             raise Preempted(self._signal)
 
     def receive(self, number: int, frame: FrameType | None) -> None:
-        """The signals' handler."""
+        """Signal handler."""
         self._signal = signal.Signals(number)
         self._received = True
         if self.several:
-            os.kill(os.getpid(), signal.SIGTERM)  # JAX's service listens to this one.
+            os.kill(os.getpid(), signal.SIGTERM)  # JAX's preemption service listens to it.
             return
         _restore(dict.fromkeys(self._signals, signal.SIG_DFL))
-        # Not by print: the signal may have come in the middle of another one.
+        # Not with print, which the signal may have interrupted.
         with contextlib.suppress(OSError):
-            os.write(2, f"\n{self._signal.name}: saving; once more ends it at once\n".encode())
+            os.write(2, f"\n{self._signal.name}: saving; a second signal quits at once\n".encode())
 
 
 @contextlib.contextmanager
 def catch_signals() -> Iterator[Preemption]:
-    """While in it, SIGTERM, SIGINT and SIGHUP are noted for the run to stop when it can.
+    """Context manager in which SIGTERM, SIGINT and SIGHUP ask the run to stop.
 
-    The second one ends the process at once. One that is ignored stays ignored. In a thread that is
-    not the main one, which gets no signals, nothing is caught.
+    A second signal ends the process at once. Ignored signals stay ignored. Outside the main thread,
+    which alone receives signals, nothing is caught.
     """
     preemption = Preemption()
     if threading.current_thread() is not threading.main_thread():
@@ -97,6 +97,6 @@ def catch_signals() -> Iterator[Preemption]:
 
 def _restore(handlers: dict) -> None:
     for number, handler in handlers.items():
-        # None stands for a handler that Python has not set and cannot set again.
+        # None means a handler that was not set from Python and cannot be restored.
         if handler is not None:
             signal.signal(number, handler)

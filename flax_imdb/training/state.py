@@ -1,4 +1,4 @@
-"""Everything that a training step reads and renews."""
+"""The training state."""
 
 from typing import NamedTuple
 
@@ -12,10 +12,10 @@ from flax_imdb.models import Classifier
 
 
 class TrainState(train_state.TrainState):
-    """Flax's ``TrainState`` (step, params, optimizer state) with the key of the run's dropout.
+    """Flax's ``TrainState`` (step, params, optimizer state) with a dropout key.
 
     Attributes:
-      dropout_key: every step folds its number into it; it never changes.
+      dropout_key: the run's dropout key, into which each step folds its number.
     """
 
     dropout_key: Key[Array, ""]
@@ -26,7 +26,7 @@ class AverageParamsState(NamedTuple):
 
     Attributes:
       steps: number of steps.
-      average: of the parameters after each of them.
+      average: the averaged parameters.
     """
 
     steps: Int[Array, ""]
@@ -36,8 +36,10 @@ class AverageParamsState(NamedTuple):
 def average_params(power: float) -> optax.GradientTransformation:
     """Keep a running average of the parameters, in which step t has a weight of about t**power.
 
-    The last of a chain: it needs the final updates, and does not change them. `averaged` gives a
-    state these parameters. Source: polynomial-decay averaging (Shamir and Zhang 2013, section 4).
+    It must be last in a chain, since it needs the final updates, and does not change them. Use
+    `averaged` to get the averaged parameters.
+
+    Source: polynomial-decay averaging (Shamir and Zhang 2013, section 4).
     """
 
     def init(params: optax.Params) -> AverageParamsState:
@@ -57,7 +59,7 @@ def average_params(power: float) -> optax.GradientTransformation:
 
 
 def averaged(state: TrainState) -> TrainState:
-    """The state with the average of its parameters, where its optimizer keeps one."""
+    """The state with the averaged parameters, if its optimizer keeps them; else unchanged."""
     average = optax.tree.get(state.opt_state, "average")
     return state if average is None else state.replace(params=average)
 
@@ -70,12 +72,12 @@ def create_state(
     clip_norm: float | None = None,
     averaging: float | None = None,
 ) -> TrainState:
-    """A model at step 0 with Adam, its parameters drawn from `seed`.
+    """Create the state of a model at step 0, with Adam and parameters initialized from `seed`.
 
-    With `clip_norm` a longer gradient is scaled to that norm first (Pascanu et al. 2013), and with
-    `averaging` the parameters are averaged (see `average_params`).
-    Adam's constants are those of Keras's (epsilon 1e-7); optax adds epsilon after the bias
-    correction, as Kingma and Ba 2015 do in their algorithm 1, and Keras before it.
+    With `clip_norm`, gradients are clipped to that global norm first (Pascanu et al. 2013). With
+    `averaging`, the parameters are averaged (see `average_params`). Adam has Keras's constants
+    (epsilon 1e-7). optax adds epsilon after the bias correction, as in algorithm 1 of Kingma and Ba
+    2015; Keras adds it before.
     """
     optimizer = optax.adam(learning_rate, eps=1e-7)
     if clip_norm is not None:
@@ -83,7 +85,7 @@ def create_state(
     if averaging is not None:
         optimizer = optax.chain(optimizer, average_params(averaging))
 
-    @jax.jit  # All of it: op by op, each is compiled by itself.
+    @jax.jit  # One program, instead of one for each operation.
     def create(key: Key[Array, ""]) -> TrainState:
         params_key, dropout_key = jax.random.split(key)
         return TrainState.create(
@@ -93,6 +95,6 @@ def create_state(
             dropout_key=dropout_key,
         )
 
-    # Named, since JAX_DEFAULT_PRNG_IMPL must not change what is drawn.
+    # Explicit, since JAX_DEFAULT_PRNG_IMPL must not change the random numbers.
     state: TrainState = create(jax.random.key(seed, impl="threefry2x32"))
     return state

@@ -1,4 +1,4 @@
-"""The training and evaluation step, as pure functions."""
+"""Training, evaluation and prediction steps, as pure functions."""
 
 from typing import Any
 
@@ -17,25 +17,26 @@ from flax_imdb.training.state import TrainState
 def train_step(
     state: TrainState, batch: Batch, *, axis_name: str | None = None, microbatches: int = 1
 ) -> tuple[TrainState, StepMetrics]:
-    """One update on the mean loss of the batch's examples.
+    """Update the state with the gradient of the batch's mean loss.
 
-    Where that loss or its gradient is not finite, parameters and optimizer stay as they are and
-    the step is counted alone: the metrics tell.
+    If the loss or its gradient is not finite, only the step counter advances; parameters and
+    optimizer state are unchanged. The metrics show it.
 
-    ``jax.jit`` runs it on one device, or, with a batch that is sharded over a mesh, on all of
-    them. ``jax.pmap(partial(train_step, axis_name="batch"), axis_name="batch")`` replicates it, and
-    so does ``jax.shard_map``: each device then holds a share of the batch, and the sums are
-    reduced over all of them.
+    ``jax.jit`` runs it on one device, or, with a sharded batch, on all devices of a mesh.
+    ``jax.pmap(partial(train_step, axis_name="batch"), axis_name="batch")`` and ``jax.shard_map``
+    replicate it: each device then gets a share of the batch, and gradients and metrics are summed
+    over devices.
 
     Args:
-      state: what to update.
+      state: the state to update.
       batch: the batch, or the device's share of it.
-      axis_name: the mapped axis to reduce over; None where nothing is mapped.
-      microbatches: compute the gradients of so many parts of the (share of the) batch one after
-        the other, which takes less memory, and update once with their sum. Divides its rows.
+      axis_name: the mapped axis to sum over; None without a mapped axis.
+      microbatches: compute the gradients of the batch (or share) in this many parts, one after
+        another, which needs less memory, and update once with their sum. It must divide the number
+        of rows.
 
     Returns:
-      The renewed state, and the batch's metrics before the update.
+      The updated state, and the batch's metrics before the update.
     """
     grads, metrics = sum_gradients(state, batch, microbatches)
     if axis_name is not None:
@@ -46,8 +47,7 @@ def train_step(
 def sum_gradients(state: TrainState, batch: Batch, microbatches: int = 1) -> tuple[Any, Metrics]:
     """The first half of a step: gradients of the summed loss, and the metrics.
 
-    Both are sums over examples: those of a batch's shares add up to those of the batch, so
-    `microbatches` of them can be computed one after the other.
+    Both are sums over examples, so the sums over parts of a batch add up to those of the batch.
     """
     key = jax.random.fold_in(state.dropout_key, state.step)
 
@@ -70,7 +70,7 @@ def sum_gradients(state: TrainState, batch: Batch, microbatches: int = 1) -> tup
     def add(sums: Any, part: Batch) -> tuple[Any, None]:
         return jax.tree.map(jnp.add, sums, gradients(state.params, part)), None
 
-    # Every so-manieth row, so that the parts of a batch that is sharded by rows are so, too.
+    # A part is every `microbatches`-th row, so that the parts of a sharded batch are sharded, too.
     parts = jax.tree.map(
         lambda rows: rows.reshape(-1, microbatches, *rows.shape[1:]).swapaxes(0, 1), batch
     )
@@ -82,7 +82,7 @@ def sum_gradients(state: TrainState, batch: Batch, microbatches: int = 1) -> tup
 def apply_gradients(
     state: TrainState, grads: Any, metrics: Metrics
 ) -> tuple[TrainState, StepMetrics]:
-    """The second half of a step: the update with the mean of the summed gradients."""
+    """The second half of a step: divide the summed gradients and update the state."""
     examples = jnp.maximum(metrics["examples"], 1)
     grads = jax.tree.map(lambda grad: (grad / examples).astype(grad.dtype), grads)
     norm = optax.tree.norm(grads).astype(jnp.float32)
@@ -97,13 +97,13 @@ def apply_gradients(
 
 
 def eval_step(state: TrainState, batch: Batch, *, axis_name: str | None = None) -> Metrics:
-    """The batch's metrics without dropout; runs wherever `train_step` does."""
+    """The batch's metrics, without dropout; can be mapped like `train_step`."""
     metrics = compute_metrics(_logits(state, batch), batch["labels"], batch["weights"])
     return metrics if axis_name is None else lax.psum(metrics, axis_name)
 
 
 def predict_step(state: TrainState, batch: Batch) -> Float[Array, "batch classes"]:
-    """Probabilities of the classes; with one logit, that of label 1."""
+    """Class probabilities; with one logit, the probability of label 1."""
     logits = _logits(state, batch).astype(jnp.float32)
     return nn.sigmoid(logits) if logits.shape[-1] == 1 else nn.softmax(logits)
 

@@ -155,7 +155,7 @@ with catch_signals() as preemption:
         )
         assert done.returncode == -signal.SIGTERM
         assert done.stdout == "first\n"
-        assert done.stderr == "\nSIGINT: saving; once more ends it at once\n"
+        assert done.stderr == "\nSIGINT: saving; a second signal quits at once\n"
 
     def test_a_signal_is_caught_where_nothing_can_be_said(self) -> None:
         """As where a pipe's other end got the Ctrl-C, too."""

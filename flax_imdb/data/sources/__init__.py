@@ -1,4 +1,4 @@
-"""Where texts and their labels come from, a file for each source."""
+"""Sources of reviews, with one file per source."""
 
 from flax_imdb.data.sources.find import DatasetName, find_reviews
 from flax_imdb.data.sources.reviews import LABELS, SPLITS, Reviews, Split

@@ -1,4 +1,4 @@
-"""Which source an experiment reads its reviews from."""
+"""Selection of the source of reviews."""
 
 import os
 from pathlib import Path
@@ -21,26 +21,26 @@ _RIGHT_DATA_DIR = (
 
 
 def find_reviews(dataset: str = "auto", data_dir: str | os.PathLike[str] | None = None) -> Reviews:
-    """Find the reviews; download and prepare them where that is allowed and needed.
+    """Find the reviews, and download and prepare them if needed.
 
     Args:
-      dataset: ``imdb_reviews``, ``synthetic``, or ``auto``: the former where they are prepared or
-        can be fetched, otherwise the latter with a `note` that says why.
-      data_dir: a tfds data directory, an extracted ``aclImdb`` folder, or a folder with ``aclImdb``
-        in it. It must hold the reviews. None is the directory that tfds uses, ``$TFDS_DATA_DIR`` or
-        else ``~/tensorflow_datasets``; there they are prepared if missing.
+      dataset: ``imdb_reviews``, ``synthetic``, or ``auto``: the former if prepared or downloadable,
+        else the latter, with a `note` that says why.
+      data_dir: a tfds data directory, an extracted ``aclImdb`` folder, or a folder that contains
+        ``aclImdb``. It must hold the reviews. None: the directory that tfds uses,
+        ``$TFDS_DATA_DIR`` or else ``~/tensorflow_datasets``, where missing reviews are prepared.
 
     Raises:
-      InputError: the dataset is unknown; `data_dir` holds no reviews; what is there is damaged or
-        may not be read; or ``imdb_reviews`` is neither there nor can be fetched, which is an error
-        for ``auto``, too, where ``TFDS_DATA_DIR`` is set.
+      InputError: the dataset is unknown; `data_dir` holds no reviews; the files are damaged or
+        cannot be read; or ``imdb_reviews`` is not there and cannot be downloaded. The last is an
+        error for ``auto``, too, if ``TFDS_DATA_DIR`` is set.
     """
     if dataset not in get_args(DatasetName):
         names = ", ".join(get_args(DatasetName))
         raise InputError(f"`dataset` {dataset} is unknown: one of {names}")
     if dataset == "synthetic":
         if data_dir is not None:
-            raise InputError(f"`data_dir` {data_dir} is of no use with `dataset` synthetic")
+            raise InputError(f"`data_dir` {data_dir} has no effect with `dataset` synthetic")
         return SyntheticReviews("they were asked for")
     variable = os.environ.get("TFDS_DATA_DIR")
     if data_dir is not None:
@@ -72,7 +72,7 @@ def find_reviews(dataset: str = "auto", data_dir: str | os.PathLike[str] | None 
 
 def _default_data_dir() -> Path:
     try:
-        return Path.home() / "tensorflow_datasets"  # That of tfds.
+        return Path.home() / "tensorflow_datasets"  # As in tfds.
     except RuntimeError:
         raise InputError(
             "there is no home directory to keep the reviews in: TFDS_DATA_DIR or `data_dir` must "
@@ -81,7 +81,7 @@ def _default_data_dir() -> Path:
 
 
 def _reviews_in(directory: Path) -> Reviews | None:
-    """The real reviews in a directory, None where there is no trace of them."""
+    """The real reviews in a directory; None if it has none."""
     if imdb_tfds.is_in(directory):
         return TfdsReviews(directory)
     if folder := folder_in(directory):
@@ -90,7 +90,7 @@ def _reviews_in(directory: Path) -> Reviews | None:
 
 
 def _what_is_in(directory: Path) -> str:
-    """What there is in a directory without reviews."""
+    """The end of an error message about a directory without reviews."""
     if unfinished := imdb_tfds.unfinished_in(directory):
         return f"holds no reviews but what an interrupted preparation left in {unfinished}"
     return "holds no reviews" if os.path.isdir(directory) else "is not a directory"

@@ -1,4 +1,4 @@
-"""The reviews of IMDB in an extracted ``aclImdb`` folder."""
+"""IMDB reviews from an extracted ``aclImdb`` folder."""
 
 import functools
 from pathlib import Path
@@ -11,7 +11,7 @@ from flax_imdb.paths import exists, names_in, unreadable
 
 
 def folder_in(directory: Path) -> Path | None:
-    """The extracted archive: in `directory`, or that itself; None where there is no trace of it."""
+    """The extracted archive: `directory` itself or a folder in it; None if there is none."""
     for folder in (directory / "aclImdb", directory):
         if exists(folder / "train") or exists(folder / "test"):
             return folder
@@ -19,7 +19,7 @@ def folder_in(directory: Path) -> Path | None:
 
 
 class FolderReviews(Reviews):
-    """The extracted archive: a text file for each review, in a folder for each label."""
+    """An extracted archive: one text file per review, one folder per label."""
 
     def __init__(self, folder: Path) -> None:
         self.location = str(folder)
@@ -38,12 +38,12 @@ class FolderReviews(Reviews):
 
     @functools.cached_property
     def fingerprint(self) -> str:
-        """Of the names and contents of its files."""
+        """SHA-256 of the names and contents of the files."""
         files = (file for files in self._files.values() for file in files)
         return fingerprint_of(Path(self.location), files)
 
     def read(self, split: Split) -> tuple[list[str], np.ndarray]:
-        """Negative reviews first, each in the order of their numbers."""
+        """Read one split: negative reviews first, each label in order of the review's number."""
         files = [self._files[split, label] for label in LABELS]
         texts = [_read_text(file) for label_files in files for file in label_files]
         return texts, np.repeat(np.arange(len(LABELS), dtype=np.int32), [len(f) for f in files])
@@ -61,6 +61,6 @@ def _read_text(file: Path) -> str:
 
 
 def _by_id(file: Path) -> tuple[int, str, str]:
-    """Order `2_10.txt` before `10_2.txt`: of two numbers the longer one is greater."""
+    """Sort key by the review's number: `2_10.txt` comes before `10_2.txt`."""
     review_id = file.stem.partition("_")[0]
     return len(review_id), review_id, file.name

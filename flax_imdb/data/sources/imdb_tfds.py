@@ -1,4 +1,4 @@
-"""The reviews of IMDB as tfds prepares them, read and prepared without TensorFlow."""
+"""IMDB reviews from tensorflow-datasets, prepared and read without TensorFlow."""
 
 import contextlib
 import functools
@@ -20,36 +20,36 @@ from flax_imdb.paths import check_utf8, exists, unreadable
 
 ARCHIVE_URL = "http://ai.stanford.edu/~amaas/data/sentiment/aclImdb_v1.tar.gz"
 PROBE_SECONDS = 6.0
-"""How long the server of the archive may take to send the first bytes of it."""
+"""Timeout for the first bytes of the archive."""
 
 NAME = "imdb_reviews/plain_text"
 VERSION = "1.0.0"
-"""Of the dataset, in a tfds data directory."""
+"""Version of the dataset."""
 
-# There is none for Windows.
+# array_record is not available for Windows.
 _NO_ARRAY_RECORD = (
     ""
     if importlib.util.find_spec("array_record")
-    else "array_record is not installed, without which tfds's files cannot be read"
+    else "tfds's files cannot be read because array_record is not installed"
 )
 
 
 def is_in(directory: Path) -> bool:
-    """Whether a data directory has the prepared dataset, whole or not."""
+    """Whether a data directory has the prepared dataset, intact or not."""
     return exists(directory / NAME / VERSION)
 
 
 def unfinished_in(directory: Path) -> Path | None:
-    """What an interrupted preparation has left in a data directory."""
+    """The leftovers of an interrupted preparation in a data directory, if any."""
     return next((directory / NAME).glob("incomplete.*"), None)
 
 
 class TfdsReviews(Reviews):
-    """A prepared tfds dataset in ArrayRecord files, which are read without TensorFlow."""
+    """A prepared tfds dataset in ArrayRecord files."""
 
     def __init__(self, data_dir: Path) -> None:
         if _NO_ARRAY_RECORD:
-            raise InputError(f"{data_dir}: {_NO_ARRAY_RECORD}; an extracted aclImdb folder can be")
+            raise InputError(f"{data_dir}: {_NO_ARRAY_RECORD}; use an extracted aclImdb folder")
         import tensorflow_datasets as tfds
         from array_record.python.array_record_data_source import ArrayRecordDataSource
 
@@ -63,14 +63,14 @@ class TfdsReviews(Reviews):
                 split: [Path(path) for path in builder.info.splits[split].filepaths]
                 for split in SPLITS
             }
-            # tfds believes dataset_info.json; array_record counts the records in the files.
+            # tfds trusts dataset_info.json; array_record counts the records in the files.
             for split, files in self._files.items():
                 found = len(ArrayRecordDataSource([str(file) for file in files]))
                 if found != (expected := len(self._sources[split])):
                     raise ValueError(f"{found} {split} reviews instead of {expected}")
         except NotImplementedError as error:
             raise InputError(
-                f"{self._directory} is not in the array_record format, the one that is read "
+                f"{self._directory} is not in the array_record format, which can be read "
                 "without TensorFlow; use another data directory (an empty one is prepared if "
                 "$TFDS_DATA_DIR names it and `data_dir` is not given)"
             ) from error
@@ -79,14 +79,14 @@ class TfdsReviews(Reviews):
 
     @functools.cached_property
     def fingerprint(self) -> str:
-        """Of the names and contents of its files."""
+        """SHA-256 of the names and contents of the files."""
         return fingerprint_of(self._directory, (file for s in SPLITS for file in self._files[s]))
 
     def read(self, split: Split) -> tuple[list[str], np.ndarray]:
-        """In the order of the files."""
+        """Read one split, in the order of the files."""
         source = self._sources[split]
         try:
-            # All at once: one by one takes more than twice the time.
+            # Reading all at once takes less than half the time of one by one.
             examples = source.__getitems__(range(len(source)))
             texts = [example["text"].decode() for example in examples]
         except Exception as error:
@@ -94,8 +94,8 @@ class TfdsReviews(Reviews):
         return texts, np.array([example["label"] for example in examples], np.int32)
 
     def _damaged(self, error: Exception) -> InputError:
-        # Raised for errors of any class: each way of being damaged has one of its own. So has
-        # each way of not being allowed to read, which says nothing of what is there.
+        # Damage shows as errors of many classes, and so does a lack of permission, which says
+        # nothing about the data. Tell them apart by opening the files.
         try:
             for path in self._directory.iterdir():
                 with contextlib.suppress(IsADirectoryError):
@@ -103,7 +103,7 @@ class TfdsReviews(Reviews):
         except PermissionError as denied:
             return unreadable(denied.filename, denied)
         except OSError:
-            pass  # Damaged, then.
+            pass  # It is damaged.
         return InputError(
             f"{self._directory} is damaged ({one_line(error)}); delete it and prepare it again, "
             "or use another data directory"
@@ -111,20 +111,20 @@ class TfdsReviews(Reviews):
 
 
 def prepare(data_dir: Path) -> str | None:
-    """Make tfds download ``imdb_reviews`` and write it as ArrayRecord files, without TensorFlow.
+    """Download ``imdb_reviews`` with tfds and write it as ArrayRecord files, without TensorFlow.
 
-    tfds writes into a directory of a random name and renames it at the end, so that a run that
-    is interrupted, or two at once, leave nothing half-written under the name that is read.
+    tfds writes to a directory with a random name and renames it at the end, so an interrupted run,
+    or two at once, never leave an incomplete dataset.
 
     Returns:
-      What stood in the way, None where the dataset is prepared now.
+      Why it failed; None on success.
     """
     import tensorflow_datasets as tfds
     from tensorflow_datasets.core.download.download_manager import NonMatchingChecksumError
 
     if _NO_ARRAY_RECORD:
         return _NO_ARRAY_RECORD
-    # tfds itself keeps trying for minutes, and waits without end for a silent server.
+    # tfds retries for minutes and waits forever for a server that does not answer.
     if problem := _fetch_problem(ARCHIVE_URL):
         return problem
     builder = tfds.builder(f"{NAME}:{VERSION}", data_dir=data_dir)
@@ -138,14 +138,14 @@ def prepare(data_dir: Path) -> str | None:
     try:
         builder.download_and_prepare(file_format="array_record")
     except (OSError, tfds.download.DownloadError, NonMatchingChecksumError) as error:
-        # The rename fails where another process was faster.
+        # The rename fails if another process was faster.
         if not is_in(data_dir):
             return one_line(error)
     return None
 
 
 def _iter_archive(path: str | os.PathLike[str]) -> Iterator[tuple[str, IO[bytes]]]:
-    """As tfds's `DownloadManager.iter_archive`, which opens files with TensorFlow."""
+    """Replaces tfds's `DownloadManager.iter_archive`, which opens files with TensorFlow."""
     with tarfile.open(path) as archive:
         for member in archive:
             if (file := archive.extractfile(member)) is not None:
@@ -153,7 +153,7 @@ def _iter_archive(path: str | os.PathLike[str]) -> Iterator[tuple[str, IO[bytes]
 
 
 def _fetch_problem(url: str) -> str | None:
-    """Why the archive at `url` cannot be downloaded, None if its first bytes arrived."""
+    """Why the archive at `url` cannot be downloaded; None if its first bytes arrive."""
     problem: str | None = f"no answer from {url} within {PROBE_SECONDS:g} s"
 
     def probe() -> None:
@@ -165,7 +165,7 @@ def _fetch_problem(url: str) -> str | None:
         except (OSError, http.client.HTTPException) as error:
             problem = f"{url}: {one_line(error)}"
 
-    # A thread, because looking up a name cannot be given a timeout.
+    # In a thread, because name resolution has no timeout.
     thread = threading.Thread(target=probe, daemon=True)
     thread.start()
     thread.join(PROBE_SECONDS)

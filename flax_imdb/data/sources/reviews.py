@@ -1,4 +1,4 @@
-"""What every source of reviews gives: the texts and labels of both splits."""
+"""The base class of all sources of reviews."""
 
 import abc
 import functools
@@ -22,10 +22,10 @@ class Reviews(abc.ABC):
     """The texts and labels of both splits.
 
     Attributes:
-      name: which reviews these are; nothing but `imdb_reviews` stands for the real ones.
-      location: the directory that they were found in, `""` for synthetic ones. Given as
-        `data_dir` to `find_reviews` it leads to the same reviews.
-      note: what everybody who sees a result must be told, `""` for real reviews.
+      name: ``"imdb_reviews"`` for the real reviews, else ``"synthetic"``.
+      location: the directory of the reviews, empty for synthetic ones. As the `data_dir` of
+        `find_reviews` it finds the same reviews.
+      note: a warning to show with every result, empty for real reviews.
     """
 
     name: Literal["imdb_reviews", "synthetic"] = "imdb_reviews"
@@ -35,14 +35,14 @@ class Reviews(abc.ABC):
     @functools.cached_property
     @abc.abstractmethod
     def fingerprint(self) -> str:
-        """SHA-256, in hex, of all that `read` depends on. Computed when it is first asked for."""
+        """SHA-256, in hex, of everything that `read` depends on."""
 
     @abc.abstractmethod
     def read(self, split: Split) -> tuple[list[str], np.ndarray]:
         """Read one split.
 
         Returns:
-          The texts, and their labels: int32, 0 for a negative and 1 for a positive review.
+          The texts, and their labels: int32 [examples], 0 for negative, 1 for positive.
 
         Raises:
           InputError: the files are damaged.
@@ -55,7 +55,7 @@ def fingerprint_of(root: Path, files: Iterable[Path]) -> str:
     for file in files:
         try:
             content = file.read_bytes()
-        except OSError as error:  # It was there a moment ago.
+        except OSError as error:
             raise unreadable(file, error) from None
         digest.update(f"{file.relative_to(root).as_posix()} {len(content)}\n".encode())
         digest.update(content)

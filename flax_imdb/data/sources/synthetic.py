@@ -1,26 +1,27 @@
-"""Film reviews that the project makes up itself, for where the real ones cannot be had.
+"""Generated film reviews, for when the real ones are not available.
 
-What they mean is decided by the order of the words, so that a model has to read. An opinion is a
-clause such as "the script was superb", and few of them stand alone:
+Their sentiment depends on word order, so a model has to learn more than word counts. An opinion is
+a clause such as "the script was superb", and few opinions stand alone:
 
 - Contrast: "although the script was superb, the acting was dull", "the acting was dull, even if
-  the script was superb". Both kinds of word are there; the connective says which clause counts.
-- Denial, by the verb ("was not superb") or from further away: "nobody will tell you that the
+  the script was superb". Both contain praise and blame; the conjunction decides which one counts.
+- Negation, by the verb ("was not superb") or from a distance: "nobody will tell you that the
   script, which Anna Holford worked on for six years, was superb". Outside contrasts every second
-  claim is denied, so that words of praise are as frequent in reviews of either kind.
+  claim is negated, so words of praise are equally frequent in positive and negative reviews.
 
-One reviewer in five neither denies nor contrasts: these a count of words can tell, and a network
-learns from them first. One opinion in twenty goes against the rest of its review. About half of
-the sentences are about story and cast and mean nothing, though "not", "but" and "although" are in
-them too. Lengths are spread like those of the real reviews, and a few have more than 500 words.
+One review in five has neither contrast nor negation: word counts are enough for these, and a
+network learns from them first. One opinion in twenty contradicts the rest of its review. About half
+of the sentences are about story and cast and express no opinion, though they contain "not", "but"
+and "although", too. Lengths are distributed like those of the real reviews; a few reviews have more
+than 500 words.
 
-Accuracy on test after fitting all of train: logistic regression on counts of words 60.0 %, on
-those of words and pairs of neighbours 77.2 % (benchmarks/synthetic_ceiling.py). A masked LSTM
-(embedding 32, LSTM 100, batch 64, Adam 1e-3, reviews cut at 500) reached 91.6 % and 93.7 % after
-3 epochs (two seeds, the first 4,000 test reviews, a trial outside this project's command). It
-needs most of them: until some 400 to 700 steps it knows little more than a count of words.
+Test accuracy after fitting the whole training split: logistic regression on word counts 60.0 %, on
+counts of words and bigrams 77.2 % (benchmarks/synthetic_ceiling.py). A masked LSTM (embedding 32,
+LSTM 100, batch 64, Adam 1e-3, reviews cut at 500) reached 91.6 % and 93.7 % after 3 epochs (two
+seeds, the first 4,000 test reviews, measured outside this project's command). For the first 400 to
+700 steps it is hardly better than word counts.
 
-The accuracy that a model reaches on these reviews means nothing for IMDB.
+Accuracy on these reviews says nothing about IMDB.
 """
 
 import functools
@@ -38,23 +39,23 @@ from flax_imdb.errors import InputError
 _T = TypeVar("_T")
 
 VERSION = 2
-"""Raised whenever `generate` returns something else for the same arguments."""
+"""Incremented whenever `generate` returns something else for the same arguments."""
 
 EXAMPLES = {"train": 25_000, "test": 25_000}
-"""The splits and their sizes, those of IMDB."""
+"""The splits and their sizes, as in IMDB."""
 
 PLAIN = 0.2
-"""Share of the reviews without contrast or denial."""
+"""Share of reviews without contrast or negation."""
 OPINIONS = 0.5
-"""Share of opinions among the sentences before the last, which always is one."""
+"""Share of opinions among the sentences before the last, which is always one."""
 SLIPS = 0.05
-"""Share of opinions that go against their review."""
+"""Share of opinions that contradict their review."""
 CONTRASTED = 0.6
 """Share of contrasts among the opinions, in reviews that are not plain."""
 FRAMED = 0.3
-"""Share of clauses that one of `CLAIMS` introduces."""
+"""Share of clauses that are introduced by one of `CLAIMS`."""
 ADVERBS = 0.4
-"""Share of words of praise or blame with an adverb before them."""
+"""Share of words of praise or blame that follow an adverb."""
 
 CLAIMS = (
     ("it is true that {clause}", "it is not true that {clause}"),
@@ -65,7 +66,7 @@ CLAIMS = (
     ("you will find that {clause}", "you won't find that {clause}"),
     ("I think {clause}", "I don't think {clause}"),
 )
-"""What asserts the clause after it, and what denies it."""
+"""Phrases that assert or negate the clause after them."""
 
 VERBS = (
     ("was", "was not"),
@@ -73,7 +74,7 @@ VERBS = (
     ("seemed", "never seemed"),
     ("turned out to be", "was far from"),
 )
-"""The same inside the clause, next to the word itself."""
+"""Verbs that assert or negate the word of praise or blame."""
 
 CONTRASTS = (
     "although {other}, {same}",
@@ -96,7 +97,7 @@ SUBJECTS = (
     "the {aspect} in the {part}",
     "the {aspect}, which {person} worked on for {number} years,",
 )
-"""What a clause is about."""
+"""Subjects of clauses."""
 
 TAILS = (
     *("",) * 10,
@@ -107,9 +108,9 @@ TAILS = (
     " at times",
     " as a whole",
 )
-"""What may follow the word of praise or blame."""
+"""Phrases that may follow the word of praise or blame."""
 
-# How sentences begin and end; the last of a review has openers of its own.
+# How sentences begin and end. The last sentence of a review begins with one of `CLOSERS`.
 OPENERS = ("", "", "", "", "to be honest, ", "well, ", "as far as I am concerned, ")
 CLOSERS = ("all in all, ", "overall, ", "in the end, ", "in short, ", "to sum up, ")
 ENDS = (". ",) * 10 + ("! ", "... ", ".<br /><br />", ".<br /><br />")
@@ -138,7 +139,7 @@ STORY = (
     "at the same time, {person} and {person} are on their way to {place} with the {thing}",
     'the {job} is called "{surname}" by everybody in {place}',
 )
-"""Sentences that say nothing about the quality of the film."""
+"""Sentences that express no opinion."""
 
 WORDS: dict[str, Sequence[str]] = {
     slot: words.split()
@@ -209,7 +210,7 @@ WORDS: dict[str, Sequence[str]] = {
         """,
     }.items()
 }
-"""What stands for each {slot}; the earlier in its list the more frequent."""
+"""The words for each {slot}, more frequent ones first."""
 WORDS |= {
     "surname": [start + end for end in WORDS["surname_end"] for start in WORDS["surname_start"]],
     "person": ("{first} {surname}", "{first} {surname}", "{surname}", "{first}"),
@@ -231,15 +232,15 @@ WORDS |= {
 def generate(
     split: str, *, seed: int = 0, examples: int | None = None
 ) -> tuple[list[str], np.ndarray]:
-    """Returns made-up reviews and what they mean.
+    """Generate reviews and their labels.
 
-    The same arguments give the same reviews on every machine, and fewer `examples` are the first
-    of more. Of the reviews 2 i and 2 i + 1 one is positive and one negative.
+    The same arguments give the same reviews on every machine, and a smaller number of `examples`
+    gives the first of a larger one. Of reviews 2 i and 2 i + 1 one is positive and one negative.
 
     Args:
-      split: "train" or "test"; they have nothing in common.
-      seed: another seed gives other reviews.
-      examples: how many; by default as many as IMDB has in the split.
+      split: "train" or "test"; they are independent.
+      seed: seed of the random numbers.
+      examples: number of reviews; by default that of IMDB's split.
 
     Returns:
       The texts, and int32 labels [examples]: 1 positive, 0 negative.
@@ -253,7 +254,7 @@ def generate(
         examples = EXAMPLES[split]
     if examples < 0:
         raise InputError(f"{examples} examples cannot be made; ask for 0 or more")
-    # Of this generator only random() is used: Python promises to keep the sequence of no other.
+    # Only random() is used: Python guarantees no other method's sequence across versions.
     rng = random.Random(f"{split} {seed}")
     texts: list[str] = []
     labels: list[bool] = []
@@ -280,7 +281,7 @@ def _review(rng: random.Random, positive: bool) -> str:
 
 
 def _opinion(rng: random.Random, positive: bool, plain: bool) -> str:
-    """A sentence that means praise if `positive`; without contrast or denial if `plain`."""
+    """A sentence that praises if `positive`; without contrast or negation if `plain`."""
     if plain:
         return _claim(rng, positive, denied=False)
     if _chance(rng, CONTRASTED):
@@ -291,7 +292,7 @@ def _opinion(rng: random.Random, positive: bool, plain: bool) -> str:
 
 
 def _claim(rng: random.Random, positive: bool, denied: bool) -> str:
-    """A clause that means praise if `positive`, put as the denial of its opposite if `denied`."""
+    """A clause that praises if `positive`, by negating blame if `denied`."""
     word = "{praise}" if positive != denied else "{blame}"
     framed = _chance(rng, FRAMED)
     verb = _pick(rng, VERBS)[denied and not framed]
@@ -303,7 +304,7 @@ def _claim(rng: random.Random, positive: bool, denied: bool) -> str:
 
 
 def _fill(rng: random.Random, template: str) -> str:
-    """Replaces each {slot} by one of its `WORDS`."""
+    """Replace each {slot} with one of its `WORDS`."""
     if "{" not in template:
         return template
     parts = list(_parts(template))
@@ -316,7 +317,7 @@ def _fill(rng: random.Random, template: str) -> str:
 
 @functools.cache
 def _parts(template: str) -> tuple[str, ...]:
-    """The text and the names of the slots in turn, beginning and ending with text."""
+    """Text and slot names alternating, starting and ending with text."""
     return tuple(re.split(r"\{(\w+)\}", template))
 
 
@@ -329,7 +330,7 @@ def _chance(rng: random.Random, probability: float) -> bool:
 
 
 class SyntheticReviews(Reviews):
-    """What `generate` makes; `why` says in the note why it is these."""
+    """The reviews of `generate`; `why` goes into the note."""
 
     name = "synthetic"
 
@@ -338,9 +339,9 @@ class SyntheticReviews(Reviews):
 
     @functools.cached_property
     def fingerprint(self) -> str:
-        """Of the version of what is generated."""
+        """SHA-256 of the version of the generator."""
         return hashlib.sha256(f"synthetic {VERSION}".encode()).hexdigest()
 
     def read(self, split: Split) -> tuple[list[str], np.ndarray]:
-        """As generated."""
+        """Generate one split."""
         return generate(split)

@@ -226,7 +226,7 @@ class TestWithoutArrayRecord:
         monkeypatch.setattr(imdb_tfds, "_NO_ARRAY_RECORD", "array_record is not installed")
 
     def test_tfds_files_are_refused(self, tfds_dir: Path) -> None:
-        with one_line_error(f"{tfds_dir}: array_record is not installed; an extracted aclImdb"):
+        with one_line_error(f"{tfds_dir}: array_record is not installed; use an extracted aclImdb"):
             find_reviews(data_dir=tfds_dir)
 
     def test_nothing_is_fetched(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -165,5 +165,5 @@ class TestAsASource:
         assert find_reviews("synthetic").fingerprint != before
 
     def test_a_data_dir_is_refused(self, tmp_path: Path) -> None:
-        with one_line_error(f"`data_dir` {tmp_path} is of no use"):
+        with one_line_error(f"`data_dir` {tmp_path} has no effect"):
             find_reviews("synthetic", tmp_path)
