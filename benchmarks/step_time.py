@@ -81,6 +81,16 @@ def padded_epoch(task: Task) -> tuple[Examples, list[Planned]]:
     return examples, [Planned(np.arange(task.batch_size), task.max_length)] * batches
 
 
+def plan_epochs(
+    mode: str, systems: Sequence[str], task: Task, reviews: Examples | None
+) -> dict[str, tuple[Examples, list[Planned]]]:
+    """The examples and the batches of each system's epoch."""
+    if reviews is None or mode == "padded":
+        return dict.fromkeys(systems, padded_epoch(task))
+    examples = reviews.limited(task.vocab_size, task.max_length)
+    return {system: (examples, plan_epoch(system, task, examples)) for system in systems}
+
+
 def measure(
     processes: Sequence[Process],
     epochs: dict[str, tuple[Examples, list[Planned]]],
@@ -240,6 +250,7 @@ def run(options: argparse.Namespace) -> dict[str, Any]:
     """Measure what the flags ask for."""
     systems = ["flax_imdb", *(f"flax_imdb/{name}" for name in options.implementations)]
     systems += options.peers
+    reviews = None
     if "epoch" in options.mode:
         reviews = load_dataset(
             DataConfig("imdb_reviews", options.data_dir, max_length=max(options.max_length))
@@ -263,13 +274,7 @@ def run(options: argparse.Namespace) -> dict[str, Any]:
             peak_gflops = max(peak_gflops, processes[0].ask("peak_gflops"))
             device = processes[0].ask("device_kind")
             for mode in options.mode:
-                if mode == "padded":
-                    epochs = dict.fromkeys(systems, padded_epoch(task))
-                else:
-                    examples = reviews.limited(task.vocab_size, max_length)
-                    epochs = {
-                        system: (examples, plan_epoch(system, task, examples)) for system in systems
-                    }
+                epochs = plan_epochs(mode, systems, task, reviews)
                 seconds = measure(
                     processes,
                     epochs,
