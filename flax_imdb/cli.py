@@ -62,14 +62,16 @@ class TrainOptions:
 
 def train(args: list[str], prog: str) -> int:
     """Train a classifier on the IMDB reviews."""
-    options = _parse(TrainOptions, args, prog)
-    if options.resume:
-        if options.workdir is None:
-            raise InputError("--resume needs --workdir: the directory of the run to continue")
-        if (saved := Workdir(options.workdir).config()) is not None:
-            # A flag that is not given keeps the run's value.
-            options = _parse(TrainOptions, args, prog, default=TrainOptions(experiment=saved))
+    default = TrainOptions()
+    first = _first(args)
+    if first.resume and first.workdir is not None:
+        # A flag that is not given keeps the run's value.
+        saved = Workdir(first.workdir).config()
+        default = TrainOptions(experiment=saved or default.experiment)
+    options = _parse(TrainOptions, args, prog, default=default)
     if options.workdir is None:
+        if options.resume:
+            raise InputError("--resume needs --workdir: the directory of the run to continue")
         now = datetime.datetime.now().strftime("%Y%m%d-%H%M%S")
         workdir = Workdir(Path("runs", f"{options.experiment.model.arch}-{now}"), new=True)
     else:
@@ -306,7 +308,7 @@ def _parse(
     options: type[T], args: list[str], prog: str, default: T | Any = tyro.MISSING_NONPROP
 ) -> T:
     """Parse flags with tyro, whose boxed error becomes an InputError."""
-    _import(args)
+    _first(args)
     complaint = io.StringIO()
     try:
         with contextlib.redirect_stderr(complaint):
@@ -331,17 +333,19 @@ def _parse(
         raise InputError(" ".join(" ".join(text).split()).rstrip(".")) from None
 
 
-def _import(args: list[str]) -> None:
-    """Import the modules that ``--import`` names, which the values of other flags may need."""
+def _first(args: list[str]) -> argparse.Namespace:
+    """The flags that decide what the others may be; the modules of ``--import`` are imported."""
     parser = argparse.ArgumentParser(add_help=False, allow_abbrev=False, exit_on_error=False)
     parser.add_argument("--import", action="append", default=[], dest="modules")
+    parser.add_argument("--workdir")
+    parser.add_argument("--resume", action="store_true")
     try:
-        modules = parser.parse_known_args(args)[0].modules
-    except argparse.ArgumentError:  # It has no value: tyro says so.
-        return
-    if modules and not sys.flags.safe_path:
+        first, _ = parser.parse_known_args(args)
+    except argparse.ArgumentError:  # A value is missing: tyro says so.
+        first = parser.parse_args([])
+    if first.modules and not sys.flags.safe_path:
         sys.path.insert(0, os.getcwd())  # Where `python -m` looks, too.
-    for module in modules:
+    for module in first.modules:
         if not all(part.isidentifier() for part in module.split(".")):
             raise InputError(f"`import` {module!r} is not the name of a module, such as my_module")
         try:
@@ -351,6 +355,7 @@ def _import(args: list[str]) -> None:
                 f"`import` {module}: {error.msg}; it is looked for in the current directory, in "
                 "PYTHONPATH and among the installed packages"
             ) from None
+    return first
 
 
 def script() -> None:

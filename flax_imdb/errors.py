@@ -62,7 +62,7 @@ def warn(message: str) -> None:
 
 def one_line(error: Exception) -> str:
     """Class and message of another library's error, on one line of limited length."""
-    text = " ".join(str(error).split())
+    text = " ".join(str(error).replace("`", "'").split())  # A setting alone is in backticks.
     # Long messages have their subject at the beginning and the reason at the end.
     text = text if len(text) <= 300 else f"{text[:100]} ... {text[-200:]}"
     return f"{type(error).__name__}: {text}"

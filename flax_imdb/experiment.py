@@ -78,6 +78,9 @@ def train(
     config = _settle(config, files, report, resume=resume, overwrite=overwrite)
     if resume and (finished := _finished(files, config)) is not None:
         report.result(finished)
+        if isinstance(finished, Result) and not files.has("curves.png"):
+            with files.hold():
+                _draw(files, finished)
         return finished
     distributed.everywhere(_check, config, devices)  # Before anything is written.
     dataset = distributed.everywhere(load_dataset, config.data)
@@ -161,16 +164,18 @@ class _Saving:
         self._checkpoints = checkpoints
         self._workdir = workdir
         self.preemption = preemption
+        self._stop = False
 
     def due(self, step: int) -> bool:
         """Whether to save; called in all processes, which agree on a preemption."""
-        stop = self.preemption.requested()
-        return self._checkpoints.due(step) or stop
+        self._stop = self.preemption.requested()
+        return self._checkpoints.due(step) or self._stop
 
     def __call__(self, state: TrainState, history: History) -> None:
         """Save, and stop if the run is preempted."""
         self.save(state, history)
-        self.preemption.check()
+        if self._stop:  # Not asked again: not all processes are here if it is only time to save.
+            self.preemption.stop()
 
     def save(self, state: TrainState, history: History) -> None:
         """Save, if the directory is still this run's."""
@@ -231,8 +236,9 @@ def _train_several(
             if result is None:
                 report.seed(once.training.seed)
                 result = _train_once(once, dataset, devices, directory, checkpoints, report)
+            assert isinstance(result, Result)
+            if not directory.has("curves.png"):
                 _draw(directory, result)
-        assert isinstance(result, Result)
         results.append(result)
     accuracies = [result.test_accuracy for result in results]
     same = ("arch", "dataset", "note", "device", "devices", "epochs", "padding", "precision")

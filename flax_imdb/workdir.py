@@ -1,11 +1,11 @@
 """The directory of a run: its files, and its lock."""
 
 import contextlib
-import fnmatch
 import glob
 import itertools
 import json
 import os
+import re
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
@@ -21,7 +21,6 @@ from flax_imdb.paths import check_utf8, exists, local_path, names_in, unreadable
 from flax_imdb.results import Result, Summary
 from flax_imdb.training import EpochRecord
 
-# With several runs there is a folder seed-N for each.
 _FILES_OF_A_RUN = (
     "config.json",
     "vocabulary.json",
@@ -30,8 +29,8 @@ _FILES_OF_A_RUN = (
     "curves.png",
     "result.json",
     "summary.json",
-    "seed-[0-9]*",
 )
+_SEED = re.compile(r"seed-\d+")  # The folder of each of several runs.
 
 
 class Workdir:
@@ -89,6 +88,11 @@ class Workdir:
         """The lines of ``metrics.jsonl``."""
         lines = (_read(self.path / "metrics.jsonl") or "").splitlines()
         return [EpochRecord(**json.loads(line)) for line in lines]
+
+    @on_main
+    def has(self, name: str) -> bool:
+        """Whether there is a file of that name."""
+        return exists(self.path / name)
 
     @on_main
     def finished_epochs(self) -> int:
@@ -205,10 +209,9 @@ def _read(path: Path) -> str | None:
 
 
 def _left_by_a_run(directory: Path) -> list[Path]:
-    names = names_in(directory)
-    return [
-        directory / name for pattern in _FILES_OF_A_RUN for name in fnmatch.filter(names, pattern)
-    ]
+    names = set(names_in(directory))
+    seeds = sorted(filter(_SEED.fullmatch, names))
+    return [directory / name for name in (*_FILES_OF_A_RUN, *seeds) if name in names]
 
 
 def _problem(directory: Path, done: str, error: OSError) -> InputError:

@@ -184,6 +184,24 @@ start()
         assert all(arch in shown for arch in models.ARCHITECTURES)
 
 
+class TestResume:
+    def test_a_setting_that_needs_another_of_the_run_may_be_repeated(
+        self, reviews: Path, tmp_path: Path
+    ) -> None:
+        """70 parts are too many for 64 rows, the default, and not for the run's 96."""
+        small = ("--data-dir", reviews, "--max-length", 10, "--features", 2, "--workdir", tmp_path)
+        parts = ("--microbatches", 70)
+        assert train(*small, "--batch-size", 96, *parts, "--epochs", 1).returncode == 0
+        done = train("--workdir", tmp_path, "--resume", *parts, "--epochs", 2)
+        assert (done.returncode, done.stderr) == (0, "")
+
+    def test_a_picture_that_is_missing_is_drawn(self, workdir: Path) -> None:
+        """As where the process died between the result and the picture."""
+        (workdir / "curves.png").unlink()
+        assert train("--workdir", workdir, "--resume").returncode == 0
+        assert (workdir / "curves.png").exists()
+
+
 class TestOwnArchitecture:
     def test_it_is_trained_resumed_and_asked(self, reviews: Path, tmp_path: Path) -> None:
         (tmp_path / "mine.py").write_text(

@@ -296,9 +296,11 @@ class TestRefusals:
         self, reviews: Path, tmp_path: Path
     ) -> None:
         quiet_train(experiment(reviews, epochs=1, runs=2), tmp_path)
-        (tmp_path / "notes.txt").write_text("mine")
+        for name in ("notes.txt", "seed-7-copy"):
+            (tmp_path / name).write_text("mine")
         quiet_train(experiment(reviews, epochs=1), tmp_path, overwrite=True)
-        assert (tmp_path / "notes.txt").read_text() == "mine"
+        for name in ("notes.txt", "seed-7-copy"):
+            assert (tmp_path / name).read_text() == "mine"
         assert not (tmp_path / "seed-7").exists()
         assert not (tmp_path / "summary.json").exists()
 

@@ -55,10 +55,10 @@ class CheckpointStore:
         self._keep = keep
         if not read_only:
             try:
-                directory.mkdir(parents=True, exist_ok=True)  # Orbax would wait for others.
+                directory.mkdir(parents=True, exist_ok=True)  # Orbax would wait for the others.
+                self._put_back()
             except OSError as error:
                 raise InputError(f"{directory} cannot be written: {error.strerror}") from None
-            self._put_back()
         names_in(directory)  # Orbax would show a traceback if it cannot be read.
         alone = ocp.options.MultiprocessingOptions(
             primary_host=0, active_processes={0}, barrier_sync_key_prefix="first"
@@ -118,10 +118,14 @@ class CheckpointStore:
             if again := step in self.steps():
                 (self._directory / str(step)).rename(replaced)
                 self._manager.reload()
-            self._manager.save(step, args=args, force=True)
-            if again:
-                self._manager.wait_until_finished()
-                shutil.rmtree(replaced)
+            try:
+                self._manager.save(step, args=args, force=True)
+                if again:
+                    self._manager.wait_until_finished()
+                    shutil.rmtree(replaced)
+            except Exception:
+                self._put_back()
+                raise
 
     def wait(self) -> None:
         """Wait until everything saved is on the disk; see `save`."""

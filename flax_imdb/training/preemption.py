@@ -9,6 +9,7 @@ import signal
 import threading
 from collections.abc import Iterator
 from types import FrameType
+from typing import NoReturn
 
 import jax
 from jax.experimental import multihost_utils
@@ -62,7 +63,11 @@ class Preemption:
     def check(self) -> None:
         """Raise Preempted if the run should stop."""
         if self.requested():
-            raise Preempted(self._signal)
+            self.stop()
+
+    def stop(self) -> NoReturn:
+        """Raise Preempted."""
+        raise Preempted(self._signal)
 
     def receive(self, number: int, frame: FrameType | None) -> None:
         """Signal handler."""
@@ -70,8 +75,7 @@ class Preemption:
         self._received = True
         if self.several:
             os.kill(os.getpid(), signal.SIGTERM)  # JAX's preemption service listens to it.
-            return
-        _restore(dict.fromkeys(self._signals, signal.SIG_DFL))
+        _restore(dict.fromkeys(self.caught, signal.SIG_DFL))
         # Not with print, which the signal may have interrupted.
         with contextlib.suppress(OSError):
             os.write(2, f"\n{self._signal.name}: saving; a second signal quits at once\n".encode())

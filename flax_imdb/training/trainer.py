@@ -1,5 +1,6 @@
 """Training, evaluation and prediction on the devices of a mesh."""
 
+import math
 import statistics
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -226,9 +227,10 @@ def one_late(started: Iterator[T]) -> Iterator[T]:
 
 
 def _nonfinite(step: int, epoch: int, metrics: StepMetrics, rows: np.ndarray) -> str:
-    loss, norm = float(metrics["loss"]), float(metrics["gradient_norm"])
+    (loss, _), norm = compute(metrics), float(metrics["gradient_norm"])
+    what = "gradient" if math.isfinite(loss) else "loss"
     return (
-        f"step {step}, in epoch {epoch}: the loss is {loss} and its gradient has norm {norm}, "
-        f"which is not finite: {ADVICE}, and `resume` with `skip_nonfinite` goes on without such "
+        f"the {what} of step {step}, in epoch {epoch}, is not finite (loss {loss}, norm of its "
+        f"gradient {norm}): {ADVICE}, and `resume` with `skip_nonfinite` goes on without such "
         f"steps; its batch has rows {', '.join(map(str, sorted(rows)))} of the training split"
     )

@@ -89,8 +89,8 @@ class TestNotFinite:
         plan = Batching(8, 12).plan_epoch(few_reviews().train, seed=7, epoch=1)
         named = ", ".join(str(row) for row in sorted(rows[plan[3].indices]))
         assert str(raised.value) == (
-            "step 4, in epoch 1: the loss is inf and its gradient has norm nan, which is not "
-            "finite: in a new run a smaller `learning_rate` or `clip_norm` may prevent it, and "
+            "the loss of step 4, in epoch 1, is not finite (loss nan, norm of its gradient nan): "
+            "in a new run a smaller `learning_rate` or `clip_norm` may prevent it, and "
             "`resume` with `skip_nonfinite` goes on without such steps; its batch has rows "
             f"{named} of the training split"
         )
