@@ -46,7 +46,7 @@ def find(rows: list[Row], **values: Any) -> Row:
 
 
 def versions(results: Any) -> str:
-    """Of what was measured."""
+    """The versions behind some results."""
     return ", ".join(f"{name} {version}" for name, version in results["versions"].items())
 
 
@@ -67,17 +67,17 @@ def each(accuracies: list[float]) -> str:
 
 
 def counts(numbers: dict[str, int], joined: str = "") -> str:
-    """How many of each."""
+    """Counts as "3 a, 2 b"."""
     return ", ".join(f"{number} {joined}{name}" for name, number in numbers.items())
 
 
 def cell(text: str) -> str:
-    """Text that fits a table: a bar would end the cell, and some names are as long as can be."""
+    """Text for a table's cell: bars are escaped, and long runs of one character shortened."""
     return re.sub(r"(.)\1{50,}", r"\1...", text).replace("|", "\\|")
 
 
 def render(name: str) -> str:
-    """A page."""
+    """Render a page to Markdown."""
     templates = jinja2.Environment(
         loader=jinja2.FileSystemLoader(PAGES),
         undefined=jinja2.StrictUndefined,
@@ -102,7 +102,7 @@ def render(name: str) -> str:
 
 
 def pages() -> list[str]:
-    """Their names; what does not begin with a heading is a part of them."""
+    """Their names. A template without a heading holds macros that pages import."""
     return sorted(path.name for path in PAGES.glob("*.md") if path.read_text().startswith("# "))
 
 

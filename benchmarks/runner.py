@@ -1,4 +1,4 @@
-"""What the benchmarks share: flags, processes of their own, turns, and the file of results."""
+"""What the benchmarks share: flags, subprocesses, taking turns, and the file of results."""
 
 import argparse
 import contextlib
@@ -38,7 +38,7 @@ class Parser(argparse.ArgumentParser):
 
 
 def names(*choices: str) -> Callable[[str], list[str]]:
-    """Reads names that are separated by commas; any where there are no choices."""
+    """Reads names separated by commas; without `choices` any name is accepted."""
 
     def read(text: str) -> list[str]:
         chosen = [name for name in text.split(",") if name]
@@ -55,7 +55,7 @@ def at_least(least: int) -> Callable[[str], int]:
 
     def read(text: str) -> int:
         if not text.isdecimal() or int(text) < least:
-            raise argparse.ArgumentTypeError(f"{text} is not a whole number from {least} on")
+            raise argparse.ArgumentTypeError(f"{text} is not a whole number, {least} or more")
         return int(text)
 
     return read
@@ -96,7 +96,7 @@ def summarize(step_ms: list[float]) -> dict[str, Any]:
 def peak_memory_mb() -> float | None:
     """The most main memory that this process has held so far, in MB; None except on Linux.
 
-    The module `resource` knows it too, but counts the parent process before the start.
+    `resource` would also count the peak of the parent process.
     """
     status = Path("/proc/self/status")
     if not status.exists():

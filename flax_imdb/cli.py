@@ -26,7 +26,7 @@ from flax_imdb.distributed import Processes, is_one_of_several, join, leave
 from flax_imdb.errors import InputError, Preempted, as_flags
 from flax_imdb.training.checkpoints import CheckpointConfig
 from flax_imdb.tuning import tune_process
-from flax_imdb.watch import loss, take_last_word
+from flax_imdb.watch import lost_process, take_last_word
 from flax_imdb.workdir import Workdir
 
 T = TypeVar("T")
@@ -229,7 +229,7 @@ def run(command: Callable[[list[str], str], int], args: list[str], prog: str) ->
         _drop_output()
         status = 128 + 13  # SIGPIPE, by its number: Windows has no name for it.
     except InputError as error:
-        lost = loss(error) if is_one_of_several() else None
+        lost = lost_process(error) if is_one_of_several() else None
         status = _fail(lost, status=1) if lost else _fail(str(error))
     except KeyboardInterrupt:
         status = 130
@@ -288,7 +288,7 @@ def _explained(error: Exception) -> str | None:
             "out of memory: a smaller --batch-size, --microbatches 4 or --remat-steps 25 takes "
             f"less ({reason[:200]})"
         )
-    return loss(error) if is_one_of_several() else None
+    return lost_process(error) if is_one_of_several() else None
 
 
 def _fail(message: str, status: int = 2) -> int:

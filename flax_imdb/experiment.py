@@ -151,7 +151,7 @@ def _train_once(
         test = best.eval_loss, best.eval_accuracy
         if best.eval_split != "test":
             test = trainer.evaluate(state, dataset.test, preemption.check)
-    preemption.check()  # Another seed may be next.
+    preemption.check()  # A signal since the last check must stop the other seeds, too.
     result = _result(config, dataset, devices, state, history, test)
     workdir.write("result.json", result.dump())
     return result
@@ -337,7 +337,7 @@ def _check(config: ExperimentConfig, devices: list[jax.Device]) -> None:
 
 
 def _found(config: ExperimentConfig, dataset: Dataset) -> ExperimentConfig:
-    """The experiment with the reviews that "auto" found, since it may find others later."""
+    """The experiment with the reviews that "auto" found, so that `resume` uses the same."""
     location = os.path.abspath(dataset.location) if dataset.location else None
     data = dataclasses.replace(config.data, dataset=dataset.name, data_dir=location)
     return dataclasses.replace(config, data=data)

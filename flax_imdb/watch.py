@@ -45,7 +45,7 @@ def take_last_word() -> None:
     _last_word.acquire()
 
 
-def loss(error: BaseException) -> str | None:
+def lost_process(error: BaseException) -> str | None:
     """The message for an error caused by the loss of another process; None for any other error."""
     seen: list[BaseException] = []
     links: list[BaseException | None] = [error]

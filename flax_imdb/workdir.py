@@ -38,14 +38,13 @@ class Workdir:
 
     Args:
       path: the directory, which may not exist yet; ``~`` is the home directory.
-      new: the directory must be this run's own: if `path` is taken, `hold` creates ``PATH-2`` or
-        the like.
+      new: create a new directory; if `path` exists, `hold` creates ``PATH-2``, ``PATH-3``, ...
 
     Attributes:
       path: the directory.
 
     Raises:
-      InputError: no run can be there, whatever the directory holds.
+      InputError: `path` can never be a workdir.
     """
 
     def __init__(self, path: str | os.PathLike[str], *, new: bool = False):
@@ -110,7 +109,7 @@ class Workdir:
 
     @on_main
     def check_own(self) -> None:
-        """Raise InputError if there are files named like a run's that are not a run's."""
+        """Raise InputError if there are files with a run's names, but no valid config.json."""
         if _left_by_a_run(self.path):
             load_config(self.path / "config.json")
 

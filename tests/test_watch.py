@@ -11,7 +11,7 @@ import pytest
 
 from flax_imdb import watch
 from flax_imdb.errors import InputError
-from flax_imdb.watch import Watch, loss
+from flax_imdb.watch import Watch, lost_process
 
 GLOO = "UNKNOWN: Gloo AllGather failed: [gloo/transport/tcp/pair.cc:538] Connection reset by peer"
 
@@ -28,7 +28,7 @@ GLOO = "UNKNOWN: Gloo AllGather failed: [gloo/transport/tcp/pair.cc:538] Connect
     ],
 )
 def test_a_lost_process_is_seen_in_errors_of_each_class(error: Exception) -> None:
-    assert loss(error) == f"another process has ended or cannot be reached: {error}"
+    assert lost_process(error) == f"another process has ended or cannot be reached: {error}"
 
 
 def test_a_lost_process_is_seen_in_what_an_error_comes_of() -> None:
@@ -37,7 +37,7 @@ def test_a_lost_process_is_seen_in_what_an_error_comes_of() -> None:
     handled = KeyError("b")
     handled.__context__ = wrapped
     wrapped.__context__ = handled  # As in an endless chain.
-    said = loss(handled)
+    said = lost_process(handled)
     assert said is not None
     assert said.endswith(GLOO)
 
@@ -55,7 +55,7 @@ def test_a_lost_process_is_seen_in_what_an_error_comes_of() -> None:
     ],
 )
 def test_a_bug_is_not_taken_for_the_loss_of_a_process(error: Exception) -> None:
-    assert loss(error) is None
+    assert lost_process(error) is None
 
 
 class EndedError(Exception):

@@ -13,7 +13,7 @@ from flax_imdb.errors import InputError, one_line
 from flax_imdb.paths import names_in, unreadable
 from flax_imdb.training.checksums import check_checksums, write_checksums
 
-# A checkpoint has this before its name while another one of its step is written.
+# The prefix of a checkpoint that is being replaced by a new one of the same step.
 _REPLACED = "replaced-"
 
 # The JSON files of a checkpoint, beside the arrays of its state.
@@ -21,14 +21,15 @@ _JSON = ("history", "experiment")
 
 
 class RefusedError(InputError):
-    """A checkpoint is damaged, or belongs to another run; an older one may do."""
+    """A checkpoint is damaged, or belongs to another run; an older one may be usable."""
 
 
 class CheckpointStore:
     """The checkpoints in a directory, each named by its training step.
 
-    They are written in the background, and appear under their names once they are complete. A
-    checkpoint is arrays and JSON: nothing in it is executed.
+    Orbax writes them in the background and renames each one when it is complete; its checksums
+    follow, and until then it counts as damaged. A checkpoint is arrays and JSON: nothing in it is
+    executed.
 
     Args:
       directory: created unless `read_only`.
@@ -55,7 +56,9 @@ class CheckpointStore:
         self._keep = keep
         if not read_only:
             try:
-                directory.mkdir(parents=True, exist_ok=True)  # Orbax would wait for the others.
+                directory.mkdir(
+                    parents=True, exist_ok=True
+                )  # Orbax would synchronize with the others.
                 self._put_back()
             except OSError as error:
                 raise InputError(f"{directory} cannot be written: {error.strerror}") from None
@@ -202,7 +205,7 @@ class CheckpointStore:
     def _writing(self) -> Iterator[None]:
         try:
             yield
-        except Exception as error:  # From whichever of orbax's layers: it is about the writing.
+        except Exception as error:  # Whatever class orbax raises, the write has failed.
             raise InputError(
                 f"a checkpoint cannot be written to {self._directory}: {one_line(error)}; "
                 "the earlier ones are as they were"
@@ -214,7 +217,7 @@ class CheckpointStore:
             yield
         except (InputError, MemoryError):
             raise
-        except Exception as error:  # From any layer. It is not the content, which is as written.
+        except Exception as error:  # The checksums match: the library fails, not the content.
             raise InputError(f"{self.name(step)} cannot be read: {one_line(error)}") from error
 
 
@@ -247,8 +250,8 @@ def _manager_class() -> Any:
     import orbax.checkpoint as ocp
 
     class Manager(ocp.CheckpointManager):
-        # Orbax asks JAX whether the step of a preemption has come, in a thread and about a step
-        # that is over: processes that agree on a step through JAX would miss it.
+        # Orbax polls JAX's preemption service from a thread and with an old step;
+        # `Preemption.requested` could then miss the step that the processes agreed on.
         def reached_preemption(self, step: int) -> bool:
             return False
 
@@ -259,7 +262,7 @@ def _temporary_path_class() -> Any:
     from orbax.checkpoint.path import atomicity
 
     class WithChecksums(atomicity.AtomicRenameTemporaryPath):
-        """A checkpoint under its temporary name; it gets checksums before others are deleted."""
+        """Adds checksums when a checkpoint gets its name, before orbax deletes older ones."""
 
         async def finalize(self) -> None:
             await super().finalize()

@@ -26,7 +26,8 @@ class CheckpointConfig:
     Attributes:
       checkpoint_steps: Also save every so many training steps (default: by time alone).
       checkpoint_minutes: Also save when the last checkpoint is this old.
-      keep_checkpoints: How many of the newest to keep, beside that of the reported epoch.
+      keep_checkpoints: How many of the newest to keep. For each, the epoch that the run would
+        report there is kept, too.
     """
 
     checkpoint_steps: int | None = None
@@ -51,8 +52,8 @@ class Identity(NamedTuple):
       settings: by name.
       fingerprint: of the reviews.
       words: of the vocabulary, in order of id.
-      environment: where it is trained (see `flax_imdb.environment.describe`). It may differ, as
-        long as the random numbers are the same. Empty: anywhere.
+      environment: that of the training (see `flax_imdb.environment.describe`). It may differ, as
+        long as the random numbers are the same. An empty one matches any.
     """
 
     settings: dict[str, Any]
@@ -81,8 +82,8 @@ class Restored(NamedTuple):
     """What `Checkpoints` read.
 
     Attributes:
-      state: in NumPy arrays, for `Trainer.place`. Only the first process has read it, and `place`
-        sends it to the others, which have the state that they gave.
+      state: in NumPy arrays, for `Trainer.place`. Only the first process has what was read; the
+        others keep the state that they passed in until `place` sends it to them.
       history: of the training before it.
       refused: newer checkpoints that were not taken, and why, a line for each.
       elsewhere: how the environment that it was trained in differs; None if it does not.
@@ -142,7 +143,7 @@ class Checkpoints:
                 raise
 
     def _kept(self, steps: Sequence[int]) -> set[int]:
-        """The newest, and for each of them the epoch that the run would have reported there."""
+        """The steps to keep: the newest, and for each of them the best epoch up to it."""
         newest = steps[-self._config.keep_checkpoints :]
         bests = (self._history.best(step) for step in newest)
         return {*newest, *(best.step for best in bests if best is not None)}
@@ -216,7 +217,7 @@ class Checkpoints:
         else:
             if finished:
                 raise InputError(
-                    f"{self._directory} has no whole checkpoint "
+                    f"{self._directory} has no intact checkpoint "
                     f"({next(iter(refused.values()), 'it is empty')}), but {finished} epochs "
                     "in metrics.jsonl had one: put it back, or begin again with `overwrite`"
                 )
@@ -253,7 +254,7 @@ class Checkpoints:
                 if len(history.epochs) < finished:
                     raise RefusedError(
                         f"{self._directory} has no checkpoint of epoch {finished}, which was "
-                        "finished: `resume` makes it again"
+                        "finished: `resume` trains it again"
                     )
                 best = history.best()
                 if best is not None and best.step != newest:

@@ -40,7 +40,7 @@ class Hook(Protocol):
         """Whether to call it after this step of the run; asked after every step."""
 
     def __call__(self, state: TrainState, history: History) -> None:
-        """Use the newest state, whose buffers are donated to the next step."""
+        """Called with the newest state. Copy what you keep: the next step reuses its buffers."""
 
 
 class Progress(NamedTuple):
@@ -52,7 +52,7 @@ class Progress(NamedTuple):
       steps: steps of this epoch.
       loss: mean over the epoch so far.
       accuracy: mean over the epoch so far.
-      step_ms: median time of a step so far, in milliseconds.
+      step_ms: median time of the last 99 steps, in milliseconds.
     """
 
     epoch: int
@@ -82,7 +82,7 @@ class Trainer:
         self._predict_step = Compiled(jax.jit(predict_step, out_shardings=by_row(self._local)))
 
     def place(self, state: TrainState) -> TrainState:
-        """Put a state on the devices; with several processes, that of the first one on all."""
+        """Put a state on the devices. With several processes, the first one's goes to all."""
         return place(state, self._train_step.sharding)
 
     def steps(
@@ -112,7 +112,8 @@ class Trainer:
           state: where to start; its buffers are donated to the first step.
           examples: what to train on.
           history: the training so far; its unfinished epoch is updated.
-          config: its seed decides the order, `skip_nonfinite` what a step that is not finite does.
+          config: `seed` fixes the order; `skip_nonfinite` decides whether a step that is not
+            finite is skipped or an error.
           hooks: called between steps, when due.
           on_step: called after each step.
 
@@ -218,7 +219,7 @@ class _Clock:
 
 
 def one_late(started: Iterator[T]) -> Iterator[T]:
-    """Each result once the next one has started, so that no device waits for the host."""
+    """Yield each result after the next computation has started: no device waits for the host."""
     waiting: list[T] = []
     for result in started:
         yield from waiting

@@ -97,7 +97,7 @@ class TestReading:
             pytest.raises(InputError, match=f"/20 is another run's: {message}"),
         ):
             checkpoints.load(template, 2)
-        with pytest.raises(InputError, match=f"has no whole checkpoint .*{message}"):
+        with pytest.raises(InputError, match=f"has no intact checkpoint .*{message}"):
             resume(directory, template, finished=2, identity=other)
         assert kept(directory) == [10, 20]
 
@@ -171,10 +171,10 @@ class TestReading:
         for step in (10, 20):
             flip(directory / str(step) / "history" / "metadata")
         with pytest.raises(
-            InputError, match=r"no whole checkpoint .*, but 2 epochs in metrics.jsonl"
+            InputError, match=r"no intact checkpoint .*, but 2 epochs in metrics.jsonl"
         ):
             resume(directory, template, finished=2)
-        with pytest.raises(InputError, match=r"no whole checkpoint .it is empty., but 2 epochs"):
+        with pytest.raises(InputError, match=r"no intact checkpoint .it is empty., but 2 epochs"):
             resume(tmp_path / "new", template, finished=2)
 
     def test_nothing_whole_is_a_start_from_scratch_where_no_epoch_was_finished(
