@@ -37,7 +37,12 @@ class Batch(TypedDict):
 
 
 class Planned(NamedTuple):
-    """A batch to make: the indices of its examples (at most `batch_size`), its padded length."""
+    """A batch to make.
+
+    Attributes:
+      indices: of its examples, at most `batch_size`.
+      time: its padded length.
+    """
 
     indices: np.ndarray
     time: int

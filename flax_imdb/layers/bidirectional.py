@@ -25,6 +25,15 @@ class Bidirectional(SequenceLayer):
     The directions have separate parameters, ``forward`` and ``backward``. The two directions of an
     :class:`LSTM` are computed in one call. `flax.linen.Bidirectional` also accepts these layers.
 
+    Example:
+      >>> import jax, jax.numpy as jnp
+      >>> from flax_imdb.layers import LSTM, Bidirectional
+      >>> inputs = jnp.ones((2, 5, 3))
+      >>> layer = Bidirectional(LSTM(4))
+      >>> params = layer.init(jax.random.key(0), inputs)
+      >>> layer.apply(params, inputs, seq_lengths=[5, 2]).shape
+      (2, 5, 8)
+
     Attributes:
       layer: the layer to run in both directions, for example ``LSTM(100)``.
       merge: how to combine the outputs: ``"concat"`` (2 * features), ``"sum"``, ``"average"`` or

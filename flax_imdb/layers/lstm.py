@@ -19,6 +19,18 @@ class LSTM(RecurrentLayer):
     example's id. The carry is unchanged and outputs are 0 at padding, so the results for an example
     do not depend on its batch or the padded length. The parameters are under ``cell``.
 
+    Example:
+      >>> import jax, jax.numpy as jnp
+      >>> from flax_imdb.layers import LSTM
+      >>> inputs = jnp.ones((2, 5, 3))  # [batch, time, in_features]
+      >>> layer = LSTM(4, return_carry=True)
+      >>> params = layer.init(jax.random.key(0), inputs)
+      >>> (c, h), outputs = layer.apply(params, inputs, seq_lengths=[5, 2])
+      >>> outputs.shape, h.shape
+      ((2, 5, 4), (2, 4))
+      >>> bool((outputs[1, 2:] == 0).all())  # padding
+      True
+
     Attributes:
       features: size of the state and outputs.
       dropout: fraction of the inputs dropped in training, in [0, 1). See :class:`LSTMCell`.

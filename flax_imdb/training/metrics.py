@@ -29,6 +29,9 @@ class StepMetrics(Metrics):
     """`Metrics` of a training step's batch, before the update.
 
     Keys:
+      loss: summed cross-entropy, in nats.
+      correct: number of examples with the right prediction.
+      examples: number of examples.
       gradient_norm: global norm of the gradient of the mean loss, before clipping.
     """
 

@@ -1,5 +1,6 @@
 """Whatever is public is documented."""
 
+import doctest
 import importlib
 import inspect
 import pkgutil
@@ -29,8 +30,7 @@ def public_classes() -> Iterator[type]:
 
 def documented(of: type) -> set[str]:
     """The attributes and arguments that the docstrings of a class and its bases name."""
-    bases = {*inspect.getmro(of), *getattr(of, "__orig_bases__", ())}  # The latter of a TypedDict.
-    text = "\n".join(base.__doc__ or "" for base in bases)
+    text = "\n".join(base.__doc__ or "" for base in inspect.getmro(of))
     return set(re.findall(r"^ +(\w+): ", text, re.MULTILINE))
 
 
@@ -39,6 +39,13 @@ def test_every_attribute_is_described(of: type) -> None:
     fields = {name for name in inspect.get_annotations(of) if not name.startswith("_")}
     fields -= {"parent", "name", *(name for name in fields if name.isupper())}
     assert fields - documented(of) == set()
+
+
+@pytest.mark.parametrize("name", ["lstm", "bidirectional"])
+def test_the_examples_of_a_layer_give_what_they_say(name: str) -> None:
+    done = doctest.testmod(importlib.import_module(f"flax_imdb.layers.{name}"))
+    assert done.attempted > 0
+    assert done.failed == 0
 
 
 @pytest.mark.parametrize("name", flax_imdb.layers.__all__)
