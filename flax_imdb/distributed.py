@@ -18,6 +18,7 @@ from typing import Any, ParamSpec, TypeVar
 
 import jax
 import numpy as np
+from jax._src import xla_bridge
 from jax._src.clusters import ClusterEnv
 from jax.experimental import multihost_utils
 
@@ -92,7 +93,7 @@ def join(processes: Processes) -> None:
     them is lost later, it exits with one line and status 1 (see `flax_imdb.watch`).
 
     Raises:
-      InputError: the other processes cannot be determined.
+      InputError: the other processes cannot be determined, or JAX has started already.
     """
     global _watch
     if not processes.distributed and processes.coordinator is None:
@@ -117,6 +118,11 @@ def join(processes: Processes) -> None:
     timer.start()
     try:
         coordinator, count, number = _find(processes)
+        if xla_bridge.backends_are_initialized():
+            raise InputError(
+                "JAX has started already, so this process cannot join the others: a module that "
+                "`import` names must not compute anything while it is imported"
+            )
         watch = Watch(processes.timeout)
         # JAX aborts, so its own timeouts must come later; it checks at half of this one.
         late = 3 * processes.timeout + 60

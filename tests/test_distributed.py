@@ -2,9 +2,11 @@
 
 from typing import Any
 
+import jax
 import pytest
+from jobs import free_port
 
-from flax_imdb.distributed import Processes, all_gather, everywhere, on_main
+from flax_imdb.distributed import Processes, all_gather, everywhere, join, on_main
 from flax_imdb.errors import InputError
 
 
@@ -28,6 +30,13 @@ def test_flags_of_processes_that_make_no_sense_are_refused(
 ) -> None:
     with pytest.raises(InputError, match=complaint):
         Processes(**settings)
+
+
+def test_a_process_in_which_jax_has_started_cannot_join() -> None:
+    jax.devices()
+    alone = Processes(coordinator=f"127.0.0.1:{free_port()}", num_processes=1, process_id=0)
+    with pytest.raises(InputError, match="JAX has started already"):
+        join(alone)
 
 
 class TestAlone:
