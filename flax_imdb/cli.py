@@ -344,7 +344,7 @@ def _first(args: list[str]) -> argparse.Namespace:
     except argparse.ArgumentError:  # A value is missing: tyro says so.
         first = parser.parse_args([])
     if first.modules and not sys.flags.safe_path:
-        sys.path.insert(0, os.getcwd())  # Where `python -m` looks, too.
+        sys.path.insert(0, "")  # The current directory, where `python -m` looks, too.
     for module in first.modules:
         if not all(part.isidentifier() for part in module.split(".")):
             raise InputError(f"`import` {module!r} is not the name of a module, such as my_module")
@@ -352,8 +352,8 @@ def _first(args: list[str]) -> argparse.Namespace:
             importlib.import_module(module)
         except ModuleNotFoundError as error:
             raise InputError(
-                f"`import` {module}: {error.msg}; it is looked for in the current directory, in "
-                "PYTHONPATH and among the installed packages"
+                f"`import` {module}: {error.msg} in the current directory, in PYTHONPATH or "
+                "among the installed packages"
             ) from None
     return first
 

@@ -225,7 +225,7 @@ class TestOwnArchitecture:
     @pytest.mark.parametrize(
         ("args", "error"),
         [
-            (["--import", "no_such"], "error: --import no_such: No module named 'no_such'; it is"),
+            (["--import", "no_such"], "error: --import no_such: No module named 'no_such' in the"),
             (["--import", "a-b"], "error: --import 'a-b' is not the name of a module, such as"),
             (["--import"], "error: Missing value for argument '--import'. Expected 1 values\n"),
             (["--arch", "mine"], "; --import the module that registers another"),

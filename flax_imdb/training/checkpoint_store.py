@@ -149,7 +149,7 @@ class CheckpointStore:
         """
         self.check(step)
         args = self._ocp.args
-        with self._reading(step):
+        with self.reading(step):
             read = {name: args.JsonRestore() for name in _JSON}
             content = self._manager.restore(step, args=args.Composite(**read))
             params = self._manager.item_metadata(step)["state"]["params"]
@@ -158,7 +158,7 @@ class CheckpointStore:
     def read_state(self, step: int, like: Mapping[str, Any]) -> dict[str, Any]:
         """The arrays of a checkpoint that `read` has accepted, in the structure of `like`."""
         args = self._ocp.args
-        with self._reading(step):
+        with self.reading(step):
             read = args.Composite(state=args.StandardRestore(like))
             state: dict[str, Any] = self._manager.restore(step, args=read)["state"]
             return state
@@ -212,12 +212,17 @@ class CheckpointStore:
             ) from error
 
     @contextlib.contextmanager
-    def _reading(self, step: int) -> Iterator[None]:
+    def reading(self, step: int) -> Iterator[None]:
+        """Context manager: any error in it means that a checkpoint cannot be read.
+
+        Raises:
+          InputError: it cannot.
+        """
         try:
             yield
         except (InputError, MemoryError):
             raise
-        except Exception as error:  # The checksums match: the library fails, not the content.
+        except Exception as error:  # The checksums match: it is not damaged. It may be newer.
             raise InputError(f"{self.name(step)} cannot be read: {one_line(error)}") from error
 
 

@@ -282,7 +282,9 @@ class Checkpoints:
         """
         name = self._store.name(step)
         content, params = self._store.read(step)
-        identity = Identity(**content["experiment"])
+        with self._store.reading(step):
+            identity = Identity(**content["experiment"])
+            history = History.from_dict(content["history"])
         if other := self._identity.difference(identity, self._defaults):
             raise RefusedError(f"{name} is another run's: {other}")
         if params != shapes(state.params):
@@ -291,7 +293,7 @@ class Checkpoints:
         if int(saved["step"]) != step:
             raise RefusedError(f"{name} is that of step {int(saved['step'])}, renamed")
         elsewhere = difference(identity.environment, self._identity.environment)
-        return saved, History.from_dict(content["history"]), elsewhere
+        return saved, history, elsewhere
 
 
 def _saved(state: TrainState) -> dict[str, Any]:

@@ -1,5 +1,6 @@
 """The files of checkpoints: how they are written, and that none is read that is damaged."""
 
+import json
 import os
 import shutil
 import subprocess
@@ -152,6 +153,16 @@ class TestDamage:
             with pytest.raises(InputError, match=r"/20 cannot be read: Too many open files"):
                 resume(directory, template, finished=2)
         assert_is(resume(directory, template, finished=2).state, template, 20)
+
+    def test_one_of_a_newer_version_is_refused_in_a_line(
+        self, directory: Path, template: TrainState
+    ) -> None:
+        path = directory / "20" / "experiment" / "metadata"
+        path.write_text(json.dumps({"future": 1} | json.loads(path.read_text())))
+        (directory / "20" / NAME).unlink()
+        write_checksums(directory / "20")
+        with pytest.raises(InputError, match=r"checkpoint .*/20 cannot be read: .*future"):
+            resume(directory, template, finished=2)
 
     def test_reading_writes_nothing(self, directory: Path, template: TrainState) -> None:
         """What another process is writing at the time, above all, stays."""
