@@ -82,13 +82,14 @@ def _call(
     ``derivative(known, operands, tangents)`` returns the result of `apply` and its tangents.
     """
     flat, count, unflatten = _flatten(known, operands)
+    end = len(flat)  # The rule outlives the trace, and must not hold its arrays.
 
     def flat_apply(*args: Any) -> Any:
         return apply(*unflatten(args))
 
     def flat_derivative(*args: Any) -> list[Any]:
-        _, tangents = unflatten((*args[:count], *args[len(flat) :]))
-        return jax.tree.leaves(derivative(*unflatten(args[: len(flat)]), tangents))
+        _, tangents = unflatten((*args[:count], *args[end:]))
+        return jax.tree.leaves(derivative(*unflatten(args[:end]), tangents))
 
     jaxpr, shapes = jax.make_jaxpr(flat_apply, return_shape=True)(*flat)
     results = _call_p.bind(
