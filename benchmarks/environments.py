@@ -104,7 +104,6 @@ class Case:
     """An environment, and what the command must give in it.
 
     Attributes:
-      group: of cases, on the page.
       name: on the page.
       shell: the line of bash.
       status: its exit status.
@@ -117,7 +116,6 @@ class Case:
       needs: what there must be for it to be tried: modules, or ``"root"``.
     """
 
-    group: str
     name: str
     shell: str
     status: int = 0
@@ -129,10 +127,9 @@ class Case:
 
 def jax_settings() -> list[Case]:
     """What JAX can be told by variables."""
-    group = "JAX's settings"
 
     def case(setting: str, command: str = "$TRAIN $SMALL --workdir w", **expected: Any) -> Case:
-        return Case(group, f"`{setting}`", f"{setting} {command}", **expected)
+        return Case(f"`{setting}`", f"{setting} {command}", **expected)
 
     def refused(says: str) -> dict[str, Any]:
         return {"status": 2, "says": says, "loss": "none", "then": "[ ! -e w ]"}
@@ -186,12 +183,11 @@ def jax_settings() -> list[Case]:
 
 def resuming() -> list[Case]:
     """A run of one epoch that goes on in another environment."""
-    group = "`--resume` elsewhere than the run began"
 
     def case(setting: str, **expected: Any) -> Case:
         command = f"cp -r $ONE w; {setting} $TRAIN --resume --workdir w --epochs 2"
         options: dict[str, Any] = {"loss": "two", **expected}
-        return Case(group, f"`{setting}`" if setting else "in the same", command, **options)
+        return Case(f"`{setting}`" if setting else "in the same", command, **options)
 
     warned = "warning: the run goes on in another environment, and rounds differently .*: {}"
     refused: dict[str, Any] = {"status": 2, "loss": "plain"}
@@ -215,13 +211,11 @@ def resuming() -> list[Case]:
 
 def streams() -> list[Case]:
     """Where output goes and input comes from."""
-    group = "Output and input"
     train = "$TRAIN $SMALL --workdir w"
     predict = "$FLAX predict --workdir $ONE"
     piped = '; exit "${PIPESTATUS[0]}"'
     return [
         Case(
-            group,
             "to a pipe whose reader has enough",
             f"{train} | head -1{piped}",
             141,
@@ -229,31 +223,28 @@ def streams() -> list[Case]:
             "none",
         ),
         Case(
-            group,
             "`evaluate`, to such a pipe",
             f"$FLAX evaluate --workdir $ONE | true{piped}",
             141,
             None,
             "none",
         ),
-        Case(group, "standard output closed", f"{train} >&-"),
-        Case(group, "standard error closed", f"{train} 2>&-"),
-        Case(group, "standard input closed", f"{train} <&-"),
-        Case(group, "`predict`, standard input closed", f"{predict} <&-", loss="none"),
-        Case(group, "`predict`, no input", f"{predict} </dev/null", loss="none"),
+        Case("standard output closed", f"{train} >&-"),
+        Case("standard error closed", f"{train} 2>&-"),
+        Case("standard input closed", f"{train} <&-"),
+        Case("`predict`, standard input closed", f"{predict} <&-", loss="none"),
+        Case("`predict`, no input", f"{predict} </dev/null", loss="none"),
         Case(
-            group,
             "a full disk behind standard output",
             f"{train} >/dev/full",
             2,
             "error: standard output cannot be written: No space",
             "none",
         ),
-        Case(group, "a terminal", f"terminal {train} >out", then="grep -q compiling out"),
-        Case(group, "`TERM=dumb`, a terminal", f"TERM=dumb terminal {train}"),
-        Case(group, "`COLUMNS=20 NO_COLOR=1`", f"COLUMNS=20 NO_COLOR=1 {train}"),
+        Case("a terminal", f"terminal {train} >out", then="grep -q compiling out"),
+        Case("`TERM=dumb`, a terminal", f"TERM=dumb terminal {train}"),
+        Case("`COLUMNS=20 NO_COLOR=1`", f"COLUMNS=20 NO_COLOR=1 {train}"),
         Case(
-            group,
             "a notebook",
             "notebook >out",
             then="grep -q 'test accuracy\\|Accuracy: ' out",
@@ -264,16 +255,13 @@ def streams() -> list[Case]:
 
 def texts() -> list[Case]:
     """Encodings."""
-    group = "Encodings"
     return [
-        Case(group, "`LC_ALL=C`", "LC_ALL=C $TRAIN $SMALL --workdir w"),
+        Case("`LC_ALL=C`", "LC_ALL=C $TRAIN $SMALL --workdir w"),
         Case(
-            group,
             "`LC_ALL=C PYTHONUTF8=0 PYTHONCOERCECLOCALE=0`",
             "LC_ALL=C PYTHONUTF8=0 PYTHONCOERCECLOCALE=0 $TRAIN $SMALL --workdir w",
         ),
         Case(
-            group,
             "the same, a flag that does not exist",
             "LC_ALL=C PYTHONUTF8=0 PYTHONCOERCECLOCALE=0 $TRAIN --bogus 1",
             2,
@@ -282,14 +270,12 @@ def texts() -> list[Case]:
         ),
         *(
             Case(
-                group,
                 f"a workdir that a console of {encoding} cannot say",
                 f"PYTHONIOENCODING={encoding} $TRAIN $SMALL --workdir 映画 && mv 映画 w",
             )
             for encoding in ("ascii", "latin-1")
         ),
         Case(
-            group,
             "a workdir whose name is no UTF-8",
             "$TRAIN $SMALL --workdir w$'\\xff'",
             2,
@@ -301,17 +287,15 @@ def texts() -> list[Case]:
 
 def paths() -> list[Case]:
     """Directories, as they are named and as they are."""
-    group = "Directories"
     train = "$TRAIN $SMALL --workdir"
 
     def refused(name: str, shell: str, says: str, **more: Any) -> Case:
-        return Case(group, name, shell, 2, f"error: .*{says}", "none", **more)
+        return Case(name, shell, 2, f"error: .*{says}", "none", **more)
 
     return [
         refused('`--workdir ""`', f"{train} ''", "empty", then='[ "$(ls)" = home ]'),
-        Case(group, "`--workdir=~/x`", "$TRAIN $SMALL --workdir=~/x && mv home/x w"),
+        Case("`--workdir=~/x`", "$TRAIN $SMALL --workdir=~/x && mv home/x w"),
         Case(
-            group,
             "`FLAX_IMDB_CACHE` begins with `~`",
             f"FLAX_IMDB_CACHE='~/x' {train} w",
             then="ls home/x/*.npz",
@@ -323,14 +307,12 @@ def paths() -> list[Case]:
             f"mkdir -m 555 r; unprivileged {train} r/w",
             "cannot be written: Permission denied",
         ),
-        Case(group, "blanks in the name", f"{train} 'a b' && mv 'a b' w"),
+        Case("blanks in the name", f"{train} 'a b' && mv 'a b' w"),
         Case(
-            group,
             "another working directory",
             "cd home && $TRAIN $SMALL --workdir ../w",
         ),
         Case(
-            group,
             "two runs at once without `--workdir`",
             "$TRAIN $SMALL & $TRAIN $SMALL && wait $! && mv runs/* .",
             then='[ "$(ls -d lstm_dropout-* | wc -l)" = 2 ]',
@@ -349,19 +331,16 @@ def paths() -> list[Case]:
             needs=("root",),
         ),
         Case(
-            group,
             "the same with `FLAX_IMDB_CACHE`",
             f"nobody env -u HOME FLAX_IMDB_CACHE=cache {train} w",
             needs=("root",),
         ),
         Case(
-            group,
             "a cache that is shared, `umask 022`",
             f"umask 022; FLAX_IMDB_CACHE=cache {train} w",
             then="[ -z \"$(find cache -name '*.npz' -not -perm -044)\" ] && ls cache/*.npz",
         ),
         Case(
-            group,
             "a cache that may not be read",
             f"FLAX_IMDB_CACHE=cache {train} v && rm -r v && chmod 000 cache/*.npz && "
             f"FLAX_IMDB_CACHE=cache unprivileged {train} w",
@@ -372,12 +351,11 @@ def paths() -> list[Case]:
 
 def reviews() -> list[Case]:
     """Reviews that are not there, or may not be read; nothing is fetched."""
-    group = "Reviews"
     offline = "http_proxy=http://127.0.0.1:9"
     made = "mkdir -p d/aclImdb/{train,test}/{neg,pos}"
 
     def refused(name: str, shell: str, says: str) -> Case:
-        return Case(group, name, shell, 2, f"error: .*{says}", "none", "[ ! -e w ]")
+        return Case(name, shell, 2, f"error: .*{says}", "none", "[ ! -e w ]")
 
     train = "$TRAIN $REAL --workdir w"
     return [
@@ -408,7 +386,6 @@ def reviews() -> list[Case]:
             "`--data-dir` names an empty directory", f"mkdir d; {train} --data-dir d", "d holds no"
         ),
         Case(
-            group,
             "neither set, and no network",
             f"{offline} {train}",
             loss="none",
@@ -419,23 +396,19 @@ def reviews() -> list[Case]:
 
 def pictures() -> list[Case]:
     """What matplotlib can be told."""
-    group = "Pictures"
     train = "$TRAIN $SMALL --workdir w"
     return [
         Case(
-            group,
             "`MPLBACKEND` of a notebook",
             f"MPLBACKEND=module://matplotlib_inline.backend_inline {train}",
             then="[ -s w/curves.png ]",
         ),
         Case(
-            group,
             "a matplotlibrc that asks for LaTeX",
             f"echo 'text.usetex: true' >matplotlibrc; {train}",
             then="[ -s w/curves.png ]",
         ),
         Case(
-            group,
             "matplotlib's own directory may not be written",
             f"mkdir -m 555 m; MPLCONFIGDIR=m unprivileged {train}",
             then="[ -s w/curves.png ]",
@@ -445,44 +418,39 @@ def pictures() -> list[Case]:
 
 def starts() -> list[Case]:
     """Ways to start it."""
-    group = "Ways to start it"
     version = "[ \"$(cat out)\" = 'flax-imdb '$VERSION ]"
     return [
-        Case(group, "`python -m flax_imdb train`", "$FLAX train $SMALL --workdir w"),
+        Case("`python -m flax_imdb train`", "$FLAX train $SMALL --workdir w"),
         *(
-            Case(
-                group, f"`{name} --version`", f"{command} --version >out", loss="none", then=version
-            )
+            Case(f"`{name} --version`", f"{command} --version >out", loss="none", then=version)
             for name, command in (
                 ("train.py", "$TRAIN"),
                 ("python -m flax_imdb", "$FLAX"),
                 ("python -m flax_imdb.cli", "$PYTHON -m flax_imdb.cli"),
             )
         ),
-        Case(group, "`python -O`", "$PYTHON -O $ROOT/train.py $SMALL --workdir w"),
-        Case(group, "`PYTHONHASHSEED=1`", "PYTHONHASHSEED=1 $TRAIN $SMALL --workdir w"),
-        Case(group, "`PYTHONSAFEPATH=1`", "PYTHONSAFEPATH=1 $TRAIN $SMALL --workdir w"),
+        Case("`python -O`", "$PYTHON -O $ROOT/train.py $SMALL --workdir w"),
+        Case("`PYTHONHASHSEED=1`", "PYTHONHASHSEED=1 $TRAIN $SMALL --workdir w"),
+        Case("`PYTHONSAFEPATH=1`", "PYTHONSAFEPATH=1 $TRAIN $SMALL --workdir w"),
         Case(
-            group,
             "one core of several",
             "one-core $TRAIN $SMALL --workdir w",
             loss="near",
             then="""grep -q '"devices": 1,' w/result.json""",
         ),
-        Case(group, "64 open files at most", "ulimit -n 64; $TRAIN $SMALL --workdir w"),
+        Case("64 open files at most", "ulimit -n 64; $TRAIN $SMALL --workdir w"),
     ]
 
 
 def signals() -> list[Case]:
     """Ways to end it."""
-    group = "Signals"
 
     def case(name: str, signal: str, status: int, start: str = "", epochs: int = 500) -> Case:
         shell = SIGNALLED.format(start=start, epochs=epochs, signal=signal, streams=">out 2>&1")
         if status:
             # What was saved goes on.
             shell += "; status=$?; grep -q 'continue with --resume' out || exit 1; exit $status"
-        return Case(group, name, shell, status, loss="none", then="ls w/checkpoints/[1-9]*")
+        return Case(name, shell, status, loss="none", then="ls w/checkpoints/[1-9]*")
 
     finished = "rm w/result.json"
     return [
@@ -496,8 +464,17 @@ def signals() -> list[Case]:
     ]
 
 
-GROUPS = (jax_settings, resuming, streams, texts, paths, reviews, pictures, starts, signals)
-CASES = [case for group in GROUPS for case in group()]
+GROUPS = {
+    "JAX's settings": jax_settings(),
+    "`--resume` elsewhere than the run began": resuming(),
+    "Output and input": streams(),
+    "Encodings": texts(),
+    "Directories": paths(),
+    "Reviews": reviews(),
+    "Pictures": pictures(),
+    "Ways to start it": starts(),
+    "Signals": signals(),
+}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -565,8 +542,10 @@ class Bench:
             check=False,
         )
 
-    def attempt(self, number: int, case: Case) -> Outcome:
-        """Try a case."""
+    def attempt(self, number: int, case: Case) -> Outcome | None:
+        """Try a case; None if what it needs is not here."""
+        if not all(map(is_there, case.needs)):
+            return None
         directory = self.directory / f"case-{number}"
         done = self._bash(case.shell, directory)
         errors = done.stderr.decode(errors="replace")
@@ -625,30 +604,34 @@ def main() -> int:
     args = parser.parse_args()
     # What is ignored here, as under nohup, would be ignored there.
     signal.signal(signal.SIGHUP, signal.SIG_DFL)
-    chosen = [case for case in CASES if args.only in case.name + case.shell]
-    cases = [case for case in chosen if all(map(is_there, case.needs))]
-    for case in chosen:
-        if case not in cases:
-            print(f"not tried, since it needs {', '.join(case.needs)}: {case.name}")
+    chosen = [
+        (group, case)
+        for group, cases in GROUPS.items()
+        for case in cases
+        if args.only in case.name + case.shell
+    ]
+    rows = []
     with tempfile.TemporaryDirectory(prefix="environments-") as directory:
         bench = Bench(Path(directory))
         with concurrent.futures.ThreadPoolExecutor(2) as pool:
-            outcomes = list(pool.map(bench.attempt, range(len(cases)), cases))
-    for case, outcome in zip(cases, outcomes, strict=True):
-        print(f"{'wrong' if outcome.wrong else 'right'}  {case.group}: {case.name}")
+            outcomes = list(pool.map(bench.attempt, range(len(chosen)), (c for _, c in chosen)))
+    for (group, case), outcome in zip(chosen, outcomes, strict=True):
+        if outcome is None:
+            print(f"not tried, since it needs {', '.join(case.needs)}: {case.name}")
+            continue
+        print(f"{'wrong' if outcome.wrong else 'right'}  {group}: {case.name}")
         for line in outcome.wrong:
             print(f"       {line}")
-    rows = [
-        {
-            "group": case.group,
-            "name": case.name,
-            "loss": case.loss,
-            "status": outcome.status,
-            "said": outcome.said,
-            "right": not outcome.wrong,
-        }
-        for case, outcome in zip(cases, outcomes, strict=True)
-    ]
+        rows.append(
+            {
+                "group": group,
+                "name": case.name,
+                "loss": case.loss,
+                "status": outcome.status,
+                "said": outcome.said,
+                "right": not outcome.wrong,
+            }
+        )
     wrong = sum(not row["right"] for row in rows)
     print(f"{len(rows)} environments, {wrong} wrong")
     runner.write(args.json, {"rows": rows})

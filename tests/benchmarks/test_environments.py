@@ -15,7 +15,7 @@ def bench(tmp_path_factory: pytest.TempPathFactory) -> Bench:
 
 
 def case(shell: str, **expected: Any) -> Case:
-    return Case("group", "name", shell, **{"loss": "none", **expected})
+    return Case("name", shell, **{"loss": "none", **expected})
 
 
 RESULT = """mkdir w; echo '{"test_loss": 1.0}' >w/result.json"""
