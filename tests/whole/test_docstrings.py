@@ -34,7 +34,9 @@ def documented(of: type) -> set[str]:
     return set(re.findall(r"^ +(\w+): ", text, re.MULTILINE))
 
 
-@pytest.mark.parametrize("of", public_classes(), ids=lambda of: f"{of.__module__}.{of.__name__}")
+@pytest.mark.parametrize(
+    "of", list(public_classes()), ids=lambda of: f"{of.__module__}.{of.__name__}"
+)
 def test_every_attribute_is_described(of: type) -> None:
     fields = {name for name in inspect.get_annotations(of) if not name.startswith("_")}
     fields -= {"parent", "name", *(name for name in fields if name.isupper())}
