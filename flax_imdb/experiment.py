@@ -233,11 +233,12 @@ def _train_several(
     for once, directory in _seeds(config, workdir):
         with directory.hold():
             result = _finished(directory, once)
+            drawn = result is not None and directory.has("curves.png")
             if result is None:
                 report.seed(once.training.seed)
                 result = _train_once(once, dataset, devices, directory, checkpoints, report)
             assert isinstance(result, Result)
-            if not directory.has("curves.png"):
+            if not drawn:
                 _draw(directory, result)
         results.append(result)
     accuracies = [result.test_accuracy for result in results]

@@ -304,6 +304,14 @@ class TestRefusals:
         assert not (tmp_path / "seed-7").exists()
         assert not (tmp_path / "summary.json").exists()
 
+    def test_the_pictures_of_several_runs_that_go_on_are_drawn_again(
+        self, reviews: Path, tmp_path: Path
+    ) -> None:
+        quiet_train(experiment(reviews, epochs=1, runs=2), tmp_path)
+        before = (tmp_path / "seed-7" / "curves.png").read_bytes()
+        quiet_train(experiment(reviews, epochs=2, runs=2), tmp_path, resume=True)
+        assert (tmp_path / "seed-7" / "curves.png").read_bytes() != before
+
     def test_a_second_run_in_the_same_workdir_is_refused(
         self, reviews: Path, tmp_path: Path
     ) -> None:
