@@ -220,6 +220,7 @@ def run(command: Callable[[list[str], str], int], args: list[str], prog: str) ->
     _settle()
     tune_process()
     try:
+        _import(_first(args).modules)
         status = command(args, prog)
         sys.stdout.flush()
         if status == 0:
@@ -308,7 +309,6 @@ def _parse(
     options: type[T], args: list[str], prog: str, default: T | Any = tyro.MISSING_NONPROP
 ) -> T:
     """Parse flags with tyro, whose boxed error becomes an InputError."""
-    _first(args)
     complaint = io.StringIO()
     try:
         with contextlib.redirect_stderr(complaint):
@@ -334,18 +334,21 @@ def _parse(
 
 
 def _first(args: list[str]) -> argparse.Namespace:
-    """The flags that decide what the others may be; the modules of ``--import`` are imported."""
+    """The flags that decide what the others may be."""
     parser = argparse.ArgumentParser(add_help=False, allow_abbrev=False, exit_on_error=False)
     parser.add_argument("--import", action="append", default=[], dest="modules")
     parser.add_argument("--workdir")
     parser.add_argument("--resume", action="store_true")
     try:
-        first, _ = parser.parse_known_args(args)
+        return parser.parse_known_args(args)[0]
     except argparse.ArgumentError:  # A value is missing: tyro says so.
-        first = parser.parse_args([])
-    if first.modules and not sys.flags.safe_path:
+        return parser.parse_args([])
+
+
+def _import(modules: list[str]) -> None:
+    if modules and not sys.flags.safe_path:
         sys.path.insert(0, "")  # The current directory, where `python -m` looks, too.
-    for module in first.modules:
+    for module in modules:
         if not all(part.isidentifier() for part in module.split(".")):
             raise InputError(f"`import` {module!r} is not the name of a module, such as my_module")
         try:
@@ -355,7 +358,6 @@ def _first(args: list[str]) -> argparse.Namespace:
                 f"`import` {module}: {error.msg} in the current directory, in PYTHONPATH or "
                 "among the installed packages"
             ) from None
-    return first
 
 
 def script() -> None:

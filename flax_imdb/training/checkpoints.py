@@ -202,7 +202,6 @@ class Checkpoints:
         self, state: TrainState, finished: int, saved: dict[str, Any]
     ) -> tuple[History, list[str], str | None]:
         refused: dict[int, str] = {}
-        history, elsewhere = History(), None
         for step in reversed(self._store.steps()):
             try:
                 found, history, elsewhere = self._read(step, state)
@@ -213,8 +212,8 @@ class Checkpoints:
                 break
             except RefusedError as error:
                 refused[step] = str(error)
-                history, elsewhere = History(), None
         else:
+            history, elsewhere = History(), None
             if finished:
                 raise InputError(
                     f"{self._directory} has no intact checkpoint "
