@@ -34,7 +34,6 @@ import numpy as np
 import runner
 from rich.console import Console
 
-from flax_imdb import environment
 from flax_imdb.config import ExperimentConfig, identity, settings
 from flax_imdb.data import DataConfig, Vocabulary, split_words
 from flax_imdb.data.sources import LABELS, SPLITS, synthetic
@@ -710,8 +709,7 @@ def main() -> int:
     if options.jobs:
         results["jobs"] = jobs(options.jobs, options.seed)
         print(json.dumps(results["jobs"]), flush=True)
-    results |= {"seed": options.seed, "platform": platform.platform()}
-    results |= {"cpus": os.cpu_count(), "versions": environment.versions()}
+    results |= {"seed": options.seed, "platform": platform.platform(), **runner.machine()}
     runner.write(options.json, results)
     problems = failures(results)
     for problem in problems:

@@ -65,11 +65,15 @@ def write(path: Path | None, results: Mapping[str, Any]) -> None:
     """Write results, with the machine and the versions that gave them; nothing without a path."""
     if path is None:
         return
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(json.dumps(machine() | dict(results), indent=2, ensure_ascii=False) + "\n")
+
+
+def machine() -> dict[str, Any]:
+    """The machine, and the versions of what decides results."""
     from flax_imdb import environment  # It imports JAX, which not every process needs.
 
-    machine = {"cpus": os.cpu_count(), "versions": environment.versions()}
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(json.dumps(machine | dict(results), indent=2, ensure_ascii=False) + "\n")
+    return {"cpus": os.cpu_count(), "versions": environment.versions()}
 
 
 def take_turns(
