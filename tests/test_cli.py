@@ -404,7 +404,7 @@ class TestBadInput:
             ("--runs 0", "--runs 0 is too small: 1 or more is needed"),
             ("--seed 4294967295 --runs 2", "--runs 2 with --seed 4294967295 needs seeds"),
             ("--max-length 1000000000000", "--max-length 1000000000000 is too large: 1000000"),
-            ("--dataset mnist", "'mnist'"),
+            ("--dataset mnist", "--dataset mnist is unknown: one of auto, imdb_reviews, synthetic"),
             ("--precision float16", "'float16'"),
             ("--remat-steps 0", "--remat-steps 0 is too small: 1 or more is needed"),
             ("--implementation gru", "--implementation gru is unknown: one of auto, scan, fused"),

@@ -38,7 +38,6 @@ class TestConfig:
     [
         ({"training": {"epochs": 1.5}}, "`epochs` 1.5 is not an integer"),
         ({"training": {"epochs": True}}, "`epochs` True is not an integer"),
-        ({"data": {"dataset": "mnist"}}, "`dataset` mnist is unknown: one of auto, imdb_reviews"),
         ({"data": {"padding": "left"}}, "`padding` left is unknown: one of masked, keras"),
         ({"data": {"data_dir": 3}}, "`data_dir` 3 is not the name of a directory"),
     ],

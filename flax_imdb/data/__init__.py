@@ -1,7 +1,8 @@
 """From review texts to batches of token ids."""
 
-from flax_imdb.data.batching import Batch, Batching, Padding, Planned
-from flax_imdb.data.dataset import MAX_CHARACTERS, DataConfig, Dataset, load_dataset
+from flax_imdb.data.batching import Batch, Batching, Planned
+from flax_imdb.data.config import MAX_CHARACTERS, DataConfig, Padding
+from flax_imdb.data.dataset import Dataset, load_dataset
 from flax_imdb.data.examples import Examples
 from flax_imdb.data.tokenizer import Vocabulary, split_words
 

@@ -1,14 +1,13 @@
 """Batching: the plan of an epoch, and the arrays of a batch."""
 
 import dataclasses
-from typing import Literal, NamedTuple, TypedDict
+from typing import NamedTuple, TypedDict
 
 import numpy as np
 
+from flax_imdb.data.config import Padding
 from flax_imdb.data.examples import Examples
 from flax_imdb.data.tokenizer import PAD
-
-Padding = Literal["masked", "keras"]
 
 # Examples are sorted by length within windows of this many batches: wide enough that the rows of a
 # batch are nearly equally long, narrow enough that the order stays random.
