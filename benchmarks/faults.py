@@ -35,8 +35,9 @@ import runner
 from rich.console import Console
 
 from flax_imdb.config import ExperimentConfig, identity, settings
-from flax_imdb.data import DataConfig, Vocabulary, split_words
-from flax_imdb.data.sources import LABELS, SPLITS, synthetic
+from flax_imdb.data import DataConfig, DatasetInfo, Vocabulary, split_words
+from flax_imdb.data.sources import SPLITS, synthetic
+from flax_imdb.data.sources.imdb_folder import LABELS
 from flax_imdb.errors import InputError
 from flax_imdb.experiment import train
 from flax_imdb.models import ModelConfig
@@ -442,9 +443,11 @@ def damages(count: int, seed: int = 0) -> dict[str, Any]:
             config = experiment(reviews, seed=seed_of_run)
             train_in_process(config, base / str(seed_of_run), checkpoints=saving)
         config, original = experiment(reviews), Workdir(base / "7")
-        vocabulary = original.vocabulary()
-        assert vocabulary is not None
-        same = Identity(identity(original.config() or config), vocabulary[1], vocabulary[0].words)
+        info = original.dataset_info()
+        assert info is not None
+        same = Identity(
+            identity(original.config() or config), info.fingerprint, info.vocabulary.words
+        )
         steps = sorted(int(path.name) for path in original.checkpoints.glob("[0-9]*"))
         newest = steps[-1]
         template = config.create_state()
@@ -518,15 +521,16 @@ def texts(count: int, seed: int = 0) -> dict[str, Any]:
     """Take so many hostile texts through vocabulary, predict and evaluate, twice."""
     made = hostile_texts(count, seed)
     files = [text for text in made if _is_unicode(text)]
-    vocabulary = Vocabulary.build(map(split_words, files))
-    encoded = [vocabulary.encode(split_words(text)) for text in made]
+    rules = DataConfig().text
+    vocabulary = Vocabulary.build((split_words(text, rules) for text in files), rules)
+    encoded = [vocabulary.encode(split_words(text, rules)) for text in made]
     with tempfile.TemporaryDirectory() as temporary:
         base = Path(temporary)
         path = base / "vocabulary.json"
-        path.write_text(vocabulary.dump(dataset="synthetic", fingerprint=""))
-        again, _ = Vocabulary.load(path)
+        path.write_text(DatasetInfo("synthetic", "", ("bad", "good"), vocabulary).dump())
+        again = DatasetInfo.load(path).vocabulary
         same_ids = again.words == vocabulary.words and all(
-            np.array_equal(again.encode(split_words(text)), ids)
+            np.array_equal(again.encode(split_words(text, rules)), ids)
             for text, ids in zip(made, encoded, strict=True)
         )
 
@@ -538,7 +542,7 @@ def texts(count: int, seed: int = 0) -> dict[str, Any]:
         evaluated = {model.evaluate() for _ in range(2)}
         evaluated.add((result.test_loss, result.test_accuracy))
 
-        reasons = [unreadable(text) for text in made]
+        reasons = [unreadable(text, rules) for text in made]
         readable = [text for text, why in zip(made, reasons, strict=True) if why is None]
         predicted = [model.predict(readable) for _ in range(2)]
         probabilities = [prediction.probability for prediction in predicted[0]]

@@ -37,7 +37,7 @@ Imports = Annotated[tuple[str, ...], tyro.conf.arg(name="import"), tyro.conf.Use
 
 @dataclasses.dataclass(frozen=True)
 class TrainOptions:
-    """Train a classifier on the IMDB reviews.
+    """Train a classifier on the IMDB reviews, or on texts of your own.
 
     Attributes:
       experiment: what to train.
@@ -45,6 +45,8 @@ class TrainOptions:
       imports: Import this module first, such as one that registers an architecture.
       device: Train on all devices of this kind (default: what JAX prefers).
       checkpoints: when to save, and what to keep.
+      baseline: Compare with logistic regression on word counts (default: up to 200,000 texts).
+      no_baseline: Do not compare with it.
       workdir: Where the run's files go (default: runs/ARCH-DATE-TIME).
       resume: Continue the run in workdir after its newest checkpoint.
       overwrite: Delete the run in workdir first.
@@ -55,13 +57,15 @@ class TrainOptions:
     checkpoints: CheckpointConfig = dataclasses.field(default_factory=CheckpointConfig)
     imports: Imports = ()
     device: DeviceName = "auto"
+    baseline: bool = False
+    no_baseline: bool = False
     workdir: str | None = None
     resume: bool = False
     overwrite: bool = False
 
 
 def train(args: list[str], prog: str) -> int:
-    """Train a classifier on the IMDB reviews."""
+    """Train a classifier on the IMDB reviews, or on texts of your own."""
     default = TrainOptions()
     first = _first(args)
     if first.resume and first.workdir is not None:
@@ -87,6 +91,7 @@ def train(args: list[str], prog: str) -> int:
             resume=options.resume,
             overwrite=options.overwrite,
             checkpoints=options.checkpoints,
+            baseline=None if options.baseline == options.no_baseline else options.baseline,
         )
     except Preempted as stop:
         _say(f"{stop}: continue with --resume --workdir {workdir.path}")
@@ -117,19 +122,26 @@ class EvaluateOptions:
 def evaluate(args: list[str], prog: str) -> int:
     """Repeat the evaluation of a run's model on its test split."""
     from flax_imdb.predict import load
+    from flax_imdb.report import ProgramConsole, Report
 
     options = _parse(EvaluateOptions, args, prog)
     model = load(options.workdir, options.device)
     _warn_of_synthetic(model.config)
-    loss, accuracy = model.evaluate(options.data_dir)
-    print(f"Loss: {loss:.4f}")
-    print(f"Accuracy: {accuracy:.2%}")
+    data = model.config.data
+    if options.data_dir is not None:
+        data = dataclasses.replace(data, data_dir=options.data_dir)
+    scores = model.score(data)
+    Report(ProgramConsole()).scores(scores)
+    print(f"Loss: {scores.test_loss:.4f}")
+    print(f"Accuracy: {scores.test_accuracy:.2%}")
     return 0
 
 
 @dataclasses.dataclass(frozen=True)
 class PredictOptions:
-    """Print a line for each text: the probability that it is positive, and the likelier label.
+    """Print a line for each text: a probability, and the likeliest class.
+
+    Of two classes the probability is that of the second; of more that of the likeliest.
 
     Attributes:
       texts: The texts (default: the lines of standard input).
@@ -145,7 +157,7 @@ class PredictOptions:
 
 
 def predict(args: list[str], prog: str) -> int:
-    """Print probability and label of texts."""
+    """Print the probability and the class of texts."""
     from flax_imdb.predict import load, unreadable
 
     options = _parse(PredictOptions, args, prog)
@@ -155,13 +167,15 @@ def predict(args: list[str], prog: str) -> int:
     texts = options.texts or [
         line.decode(errors="surrogateescape") for line in _standard_input().splitlines()
     ]
-    reasons = [unreadable(text) for text in texts]
+    rules = model.vocabulary.text
+    reasons = [unreadable(text, rules) for text in texts]
     readable = [text for text, reason in zip(texts, reasons, strict=True) if reason is None]
     predictions = iter(model.predict(readable))
     for number, reason in enumerate(reasons, start=1):
         if reason is None:
-            probability, label = next(predictions)
-            print(f"{probability:.4f}\t{label}")
+            prediction = next(predictions)
+            shown = model.info.classes[1] if len(model.info.classes) == 2 else prediction.label
+            print(f"{prediction.probabilities[shown]:.4f}\t{prediction.label}")
         else:
             print("nan\tunreadable")
             _say(f"error: text {number}: {reason}")

@@ -14,11 +14,12 @@ from flax_imdb.paths import unreadable
 from flax_imdb.training import TrainConfig, TrainState, create_state
 
 # Settings that `--resume` may change. `skip_nonfinite` is one of them because it has made no
-# difference to a run without non-finite steps.
-MAY_CHANGE = ("epochs", "data_dir", "skip_nonfinite", "implementation")
+# difference to a run without non-finite steps. Texts may move; a fingerprint tells whether they are
+# the same.
+MAY_CHANGE = ("epochs", "dataset", "test_dataset", "data_dir", "skip_nonfinite", "implementation")
 
 # How versions without a setting behaved, if that differs from its default.
-_BEFORE = {"averaging": None}
+_BEFORE: dict[str, dict[str, Any]] = {"training": {"averaging": None}, "data": {"text": "keras"}}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -27,7 +28,7 @@ class ExperimentConfig:
 
     Attributes:
       model: The classifier.
-      data: The reviews, and how they become tokens.
+      data: The texts, and how they become tokens.
       training: How to train.
       runs: Train this many times, with seeds seed, seed + 1, ..., and report mean and standard
         deviation.
@@ -55,15 +56,15 @@ class ExperimentConfig:
             multiple_of=devices * self.training.microbatches,
         )
 
-    def create_state(self) -> TrainState:
-        """The training state at step 0.
+    def create_state(self, classes: int = 2) -> TrainState:
+        """The training state at step 0. A model of two classes has one logit.
 
         Raises:
           InputError: the implementation does not support this model on this device.
         """
         try:
             return create_state(
-                models.build(self.model, self.data.vocab_size),
+                models.build(self.model, self.data.vocab_size, 1 if classes == 2 else classes),
                 learning_rate=self.training.learning_rate,
                 seed=self.training.seed,
                 clip_norm=self.training.clip_norm,
@@ -89,7 +90,8 @@ def load_config(path: str | os.PathLike[str]) -> ExperimentConfig:
     """
     try:
         parts: dict[str, Any] = json.loads(Path(path).read_text())
-        parts["training"] = _BEFORE | parts["training"]
+        for part, values in _BEFORE.items():
+            parts[part] = values | parts[part]
         return ExperimentConfig(
             model=ModelConfig(**parts.pop("model")),
             data=DataConfig(**parts.pop("data")),
@@ -117,4 +119,5 @@ def identity(config: ExperimentConfig) -> dict[str, Any]:
 
 def identity_of_old() -> dict[str, Any]:
     """Values for the settings that are missing in an identity written by an older version."""
-    return identity(ExperimentConfig()) | _BEFORE
+    before = {name: value for part in _BEFORE.values() for name, value in part.items()}
+    return identity(ExperimentConfig()) | before

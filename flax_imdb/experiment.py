@@ -1,11 +1,13 @@
 """An experiment, from its configuration to its result."""
 
 import dataclasses
+import functools
 import json
 import math
 import os
 import statistics
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from functools import partial
 
 import jax
 from rich.console import Console
@@ -22,10 +24,12 @@ from flax_imdb.config import (
 from flax_imdb.data import Dataset, load_dataset
 from flax_imdb.devices import DeviceName, kind, make_mesh, select_devices
 from flax_imdb.errors import InputError, Preempted, warn
-from flax_imdb.report import ProgramConsole, Report, count_parameters, draw_curves
+from flax_imdb.report import ProgramConsole, Report, count_parameters, draw_curves, draw_scores
 from flax_imdb.results import Result, Summary
+from flax_imdb.scores import MAX_BASELINE_EXAMPLES, Scores, baseline_accuracy, score
 from flax_imdb.training import (
     EpochRecord,
+    Evaluation,
     History,
     Preemption,
     Trainer,
@@ -47,6 +51,7 @@ def train(
     resume: bool = False,
     overwrite: bool = False,
     checkpoints: CheckpointConfig = CheckpointConfig(),
+    baseline: bool | None = None,
     console: Console | None = None,
 ) -> Result | Summary:
     """Train an experiment and write its files to `workdir`.
@@ -62,6 +67,8 @@ def train(
         is none. The settings must be those of the run, except for `flax_imdb.config.MAY_CHANGE`.
       overwrite: delete the run in `workdir` first.
       checkpoints: when to save, and what to keep.
+      baseline: also report the accuracy of logistic regression on word counts. None: with at most
+        `flax_imdb.scores.MAX_BASELINE_EXAMPLES` training texts.
       console: where to show progress (default: standard output).
 
     Returns:
@@ -85,17 +92,23 @@ def train(
     distributed.everywhere(_check, config, devices)  # Before anything is written.
     dataset = distributed.everywhere(load_dataset, config.data)
     distributed.check_agreement(
-        {"`dataset`": dataset.name, "the reviews' fingerprint": dataset.fingerprint}
+        {"`dataset`": dataset.info.name, "the fingerprint of the texts": dataset.info.fingerprint}
     )
-    report.note(dataset.note)
+    report.dataset(dataset)
+    if config.training.class_weights == "balanced":
+        dataset = dataclasses.replace(dataset, train=dataset.train.balanced())
     config = _found(config, dataset)
+    if baseline is None:
+        baseline = len(dataset.train) <= MAX_BASELINE_EXAMPLES
+    measure = distributed.on_main(partial(baseline_accuracy, config.data, dataset.train.weights))
+    once = functools.cache(lambda: measure() if baseline else None)
     with files.hold():
         if overwrite:
             files.clear()
         elif not resume:
             files.check_free()  # Again: another run may have come and gone meanwhile.
         train_it = _train_once if config.runs == 1 else _train_several
-        result = train_it(config, dataset, devices, files, checkpoints, report)
+        result = train_it(config, dataset, devices, files, checkpoints, report, once)
         report.result(result)
         if isinstance(result, Result):
             _draw(files, result)
@@ -109,16 +122,17 @@ def _train_once(
     workdir: Workdir,
     checkpoint_config: CheckpointConfig,
     report: Report,
+    baseline: Callable[[], float | None],
 ) -> Result:
     training = config.training
     trainer = Trainer(make_mesh(devices), config.batching(len(devices)), training.microbatches)
-    state = config.create_state()
+    state = config.create_state(len(dataset.info.classes))
     report.start(config, dataset, devices, state, workdir)
     _begin(workdir, config, dataset)
     of_run = Identity(
         identity(config),
-        dataset.fingerprint,
-        dataset.vocabulary.words,
+        dataset.info.fingerprint,
+        dataset.info.vocabulary.words,
         environment.describe(devices),
     )
     with (
@@ -133,11 +147,13 @@ def _train_once(
         report.resumed(restored)
         _go_on(workdir, config, dataset, history)
         saving = _Saving(checkpoints, workdir, preemption)
+        test: Evaluation | None = None
         while len(history.epochs) < training.epochs:
             state = trainer.train_epoch(
                 state, dataset.train, history, training, hooks=[saving], on_step=report.step
             )
-            record = _evaluate_epoch(trainer, state, dataset, history, saving)
+            record, evaluation = _evaluate_epoch(trainer, state, dataset, history, saving)
+            test = evaluation if record.eval_split == "test" else None
             history = History([*history.epochs, record])
             saving.save(state, history)
             checkpoints.wait()
@@ -148,11 +164,11 @@ def _train_once(
         assert best is not None
         if best is not history.epochs[-1]:
             state = trainer.place(checkpoints.restore(state, best.step))
-        test = best.eval_loss, best.eval_accuracy
-        if best.eval_split != "test":
+        if test is None:
             test = trainer.evaluate(state, dataset.test, preemption.check)
     preemption.check()  # A signal since the last check must stop the other seeds, too.
-    result = _result(config, dataset, devices, state, history, test)
+    scores = score(test, dataset.test.labels, dataset.info.classes)
+    result = _result(config, dataset, devices, state, history, scores, baseline())
     workdir.write("result.json", result.dump())
     return result
 
@@ -186,36 +202,39 @@ class _Saving:
 
 def _evaluate_epoch(
     trainer: Trainer, state: TrainState, dataset: Dataset, history: History, saving: _Saving
-) -> EpochRecord:
+) -> tuple[EpochRecord, Evaluation]:
     """Evaluate the epoch that was just trained, and make its record."""
     validate = len(dataset.validation) > 0
     split = "validation" if validate else "test"
     examples = dataset.validation if validate else dataset.test
     try:
-        loss, accuracy = trainer.evaluate(state, examples, saving.preemption.check)
+        evaluation = trainer.evaluate(state, examples, saving.preemption.check)
     except Preempted:
         saving.save(state, history)
         raise
     number, trained = len(history.epochs) + 1, history.unfinished
     assert trained is not None
-    if not math.isfinite(loss):
-        raise InputError(f"the loss on the {split} split after epoch {number} is {loss}: {ADVICE}")
+    if not math.isfinite(evaluation.loss):
+        raise InputError(
+            f"the loss on the {split} split after epoch {number} is {evaluation.loss}: {ADVICE}"
+        )
     train_loss, train_accuracy = trained.means
-    return EpochRecord(
-        dataset=dataset.name,
+    record = EpochRecord(
+        dataset=dataset.info.name,
         epoch=number,
         step=int(state.step),
         skipped_steps=trained.skipped_steps,
         train_loss=train_loss,
         train_accuracy=train_accuracy,
         eval_split=split,
-        eval_loss=loss,
-        eval_accuracy=accuracy,
+        eval_loss=evaluation.loss,
+        eval_accuracy=evaluation.accuracy,
         seconds=trained.seconds,
         compile_seconds=trained.compile_seconds,
         step_ms_median=statistics.median(trained.step_ms),
         examples_per_second=len(dataset.train) / (trained.seconds - trained.compile_seconds),
     )
+    return record, evaluation
 
 
 def _train_several(
@@ -225,9 +244,10 @@ def _train_several(
     workdir: Workdir,
     checkpoints: CheckpointConfig,
     report: Report,
+    baseline: Callable[[], float | None],
 ) -> Summary:
     for _, directory in _seeds(config, workdir):
-        _check_reviews(directory, dataset)
+        _check_same(directory, dataset)
     workdir.write("config.json", dump_config(config))
     results = []
     for once, directory in _seeds(config, workdir):
@@ -236,13 +256,18 @@ def _train_several(
             drawn = result is not None and directory.has("curves.png")
             if result is None:
                 report.seed(once.training.seed)
-                result = _train_once(once, dataset, devices, directory, checkpoints, report)
+                result = _train_once(
+                    once, dataset, devices, directory, checkpoints, report, baseline
+                )
             assert isinstance(result, Result)
             if not drawn:
                 _draw(directory, result)
         results.append(result)
     accuracies = [result.test_accuracy for result in results]
-    same = ("arch", "dataset", "note", "device", "devices", "epochs", "padding", "precision")
+    same = (
+        *("arch", "dataset", "note", "device", "devices", "epochs", "padding", "precision"),
+        "baseline_accuracy",
+    )
     summary = Summary(
         **{name: getattr(results[0], name) for name in same},
         runs=config.runs,
@@ -270,10 +295,11 @@ def _seeds(
 
 
 def _check_agreement(config: ExperimentConfig, **options: bool) -> None:
-    """Raise InputError if the processes differ; only the place of the reviews may."""
+    """Raise InputError if the processes differ; only the place of the texts may."""
     here = environment.versions()
     by_name = settings(config) | options
-    del by_name["data_dir"]
+    for name in ("dataset", "test_dataset", "data_dir"):
+        del by_name[name]
     distributed.check_agreement(
         # The versions first: another one may have other settings.
         {f"the version of {name}": here[name] for name in ("flax_imdb", "jax")}
@@ -338,20 +364,19 @@ def _check(config: ExperimentConfig, devices: list[jax.Device]) -> None:
 
 
 def _found(config: ExperimentConfig, dataset: Dataset) -> ExperimentConfig:
-    """The experiment with the reviews that "auto" found, so that `resume` uses the same."""
-    location = os.path.abspath(dataset.location) if dataset.location else None
-    data = dataclasses.replace(config.data, dataset=dataset.name, data_dir=location)
+    """The experiment with the place of its texts, so that `resume` uses the same anywhere."""
+    data = dataclasses.replace(config.data, **dataset.found)  # type: ignore[arg-type]
     return dataclasses.replace(config, data=data)
 
 
-def _check_reviews(workdir: Workdir, dataset: Dataset) -> None:
-    """Raise InputError if the run in `workdir` was started on other reviews."""
-    if (vocabulary := workdir.vocabulary()) is not None:
-        dataset.check_same(vocabulary[1])
+def _check_same(workdir: Workdir, dataset: Dataset) -> None:
+    """Raise InputError if the run in `workdir` was started on other texts."""
+    if (info := workdir.dataset_info()) is not None:
+        info.check_same(dataset.info, dataset.location)
 
 
 def _begin(workdir: Workdir, config: ExperimentConfig, dataset: Dataset) -> None:
-    _check_reviews(workdir, dataset)
+    _check_same(workdir, dataset)
     if workdir.config() is None:
         # At once: a run that dies from here on is resumed with these settings.
         workdir.write("config.json", dump_config(config))
@@ -360,8 +385,7 @@ def _begin(workdir: Workdir, config: ExperimentConfig, dataset: Dataset) -> None
 def _go_on(workdir: Workdir, config: ExperimentConfig, dataset: Dataset, history: History) -> None:
     # Only now: a run that cannot be continued stays as it was.
     workdir.write("config.json", dump_config(config))
-    vocabulary = dataset.vocabulary.dump(dataset=dataset.name, fingerprint=dataset.fingerprint)
-    workdir.write("vocabulary.json", vocabulary)
+    workdir.write("vocabulary.json", dataset.info.dump())
     workdir.write("metrics.jsonl", _lines(history.epochs))
 
 
@@ -373,7 +397,7 @@ def _finished(workdir: Workdir, config: ExperimentConfig) -> Result | Summary | 
     if isinstance(result, Summary):
         intact = all(_finished(directory, once) for once, directory in _seeds(config, workdir))
     else:
-        intact = workdir.vocabulary() is not None and distributed.on_main(are_intact)(
+        intact = workdir.dataset_info() is not None and distributed.on_main(are_intact)(
             workdir.checkpoints, result.reported_step
         )
     return result if intact else None
@@ -385,14 +409,15 @@ def _result(
     devices: list[jax.Device],
     state: TrainState,
     history: History,
-    test: tuple[float, float],
+    scores: Scores,
+    baseline: float | None,
 ) -> Result:
     best, epochs = history.best(), history.epochs
     assert best is not None
-    test_loss, test_accuracy = test
     return Result(
+        **dataclasses.asdict(scores),
         arch=config.model.arch,
-        dataset=dataset.name,
+        dataset=dataset.info.name,
         note=dataset.note,
         device=kind(devices[0]),
         device_kind=devices[0].device_kind,
@@ -411,8 +436,7 @@ def _result(
         validation_examples=len(dataset.validation),
         test_examples=len(dataset.test),
         parameters=count_parameters(state.params),
-        test_accuracy=test_accuracy,
-        test_loss=test_loss,
+        baseline_accuracy=baseline,
         validation_accuracy=best.eval_accuracy if best.eval_split == "validation" else None,
         train_seconds=sum(record.seconds for record in epochs),
         compile_seconds=sum(record.compile_seconds for record in epochs),
@@ -423,14 +447,18 @@ def _result(
 
 @distributed.on_main
 def _draw(workdir: Workdir, result: Result) -> None:
-    """Draw the curves of a finished run, or warn: the result does not depend on them."""
+    """Draw the pictures of a finished run, or warn: the result does not depend on them."""
     title = f"{result.arch} on {result.dataset}: test accuracy {result.test_accuracy:.2%}"
     if result.note:
         title += "\nSYNTHETIC REVIEWS: accuracy means nothing for IMDB"
-    try:
-        workdir.write("curves.png", draw_curves(workdir.records(), title))
-    except Exception as error:  # Any of matplotlib's.
-        warn(f"no curves.png in {workdir.path}: {type(error).__name__}: {error}")
+    for name, draw in (
+        ("curves.png", lambda: draw_curves(workdir.records(), title)),
+        ("scores.png", lambda: draw_scores(result, title)),
+    ):
+        try:
+            workdir.write(name, draw())
+        except Exception as error:  # Any of matplotlib's.
+            warn(f"no {name} in {workdir.path}: {type(error).__name__}: {error}")
 
 
 def _lines(epochs: list[EpochRecord]) -> str:

@@ -2,43 +2,71 @@
 
 import dataclasses
 import os
-from collections.abc import Sequence
-from typing import NamedTuple
+from collections.abc import Iterable, Mapping, Sequence
 
 import numpy as np
 
 from flax_imdb.config import ExperimentConfig, identity, identity_of_old
-from flax_imdb.data import MAX_CHARACTERS, Examples, Vocabulary, load_dataset, split_words
+from flax_imdb.data import (
+    MAX_CHARACTERS,
+    DataConfig,
+    DatasetInfo,
+    Examples,
+    Vocabulary,
+    load_dataset,
+    split_words,
+)
+from flax_imdb.data.tokenizer import UNKNOWN, TextRules
 from flax_imdb.devices import DeviceName, make_mesh, select_devices
 from flax_imdb.environment import fixed_settings
-from flax_imdb.errors import InputError
+from flax_imdb.errors import InputError, warn
 from flax_imdb.paths import exists
+from flax_imdb.scores import Scores, score
 from flax_imdb.training import Trainer, TrainState, averaged
 from flax_imdb.training.checkpoints import Checkpoints, Identity
 from flax_imdb.workdir import Workdir
 
 
-class Prediction(NamedTuple):
+@dataclasses.dataclass(frozen=True)
+class Prediction:
     """The prediction for a text.
 
     Attributes:
-      probability: probability that the text is positive, in [0, 1].
-      label: ``"positive"`` or ``"negative"``.
+      label: the likeliest class.
+      probabilities: of each class, in [0, 1].
     """
 
-    probability: float
     label: str
+    probabilities: dict[str, float]
+
+    @property
+    def probability(self) -> float:
+        """The probability of the second of two classes.
+
+        Raises:
+          AttributeError: there are more than two.
+        """
+        if len(self.probabilities) > 2:
+            raise AttributeError(f"there are {len(self.probabilities)} classes: see probabilities")
+        return list(self.probabilities.values())[1]
 
 
-def unreadable(text: str) -> str | None:
-    """Why `text` cannot be classified; None if it can."""
+def unreadable(text: str, rules: TextRules) -> str | None:
+    """Why `text` cannot be classified; None if it can.
+
+    Args:
+      text: the text.
+      rules: which words it has.
+    """
+    if not isinstance(text, str):
+        return f"{text!r:.40} is not a text"
     if len(text) > MAX_CHARACTERS:
-        return f"{len(text):,} characters are too many for a review: {MAX_CHARACTERS:,} at most"
+        return f"{len(text):,} characters are too many: {MAX_CHARACTERS:,} at most"
     try:
         text.encode()
     except UnicodeEncodeError:
         return "not UTF-8"
-    if not split_words(text):
+    if not split_words(text, rules):
         return f"no words in {text[:20]!r}"
     return None
 
@@ -49,39 +77,60 @@ class TrainedModel:
 
     Attributes:
       config: the configuration of the experiment.
-      vocabulary: words to ids.
-      fingerprint: identifies the reviews that the model was trained on.
+      info: the classes, and words to ids.
       state: the training state of the reported epoch, with the parameters to evaluate.
       trainer: runs the model on the selected devices.
     """
 
     config: ExperimentConfig
-    vocabulary: Vocabulary
-    fingerprint: str
+    info: DatasetInfo
     state: TrainState
     trainer: Trainer
 
-    @fixed_settings()
-    def predict(self, texts: Sequence[str]) -> list[Prediction]:
-        """Classify raw texts.
+    @property
+    def vocabulary(self) -> Vocabulary:
+        """Words to ids."""
+        return self.info.vocabulary
+
+    def predict(self, texts: Iterable[str]) -> list[Prediction]:
+        """Classify texts: a list, a tuple, a NumPy array, a pandas Series, or an iterator.
+
+        A text without a single known word is classified, with a warning.
 
         Raises:
-          InputError: a text cannot be classified; check with `unreadable` first.
+          InputError: `texts` is a single text, or one of them cannot be classified; check with
+            `unreadable` first.
         """
+        classes = self.info.classes
+        return [
+            Prediction(
+                label=classes[int(np.argmax(row))],
+                probabilities=dict(zip(classes, row.tolist(), strict=True)),
+            )
+            for row in self.predict_probabilities(texts)
+        ]
+
+    @fixed_settings()
+    def predict_probabilities(self, texts: Iterable[str]) -> np.ndarray:
+        """The classes' probabilities, float32 [texts, classes]. See `predict`."""
+        texts = as_texts(texts)
+        rules = self.vocabulary.text
         for number, text in enumerate(texts, start=1):
-            if (reason := unreadable(text)) is not None:
+            if (reason := unreadable(text, rules)) is not None:
                 raise InputError(f"text {number} cannot be read: {reason}")
         if not texts:
-            return []
+            return np.empty((0, len(self.info.classes)), np.float32)
+        encoded = [self.vocabulary.encode(split_words(text, rules)) for text in texts]
+        _warn_of_unknown(encoded)
         data = self.config.data
-        encoded = [self.vocabulary.encode(split_words(text)) for text in texts]
         examples = Examples.build(encoded, np.zeros(len(texts))).limited(
             data.vocab_size, data.max_length
         )
-        probabilities = self.trainer.predict(self.state, examples)[:, 0]
-        return [Prediction(float(p), "positive" if p > 0.5 else "negative") for p in probabilities]
+        probabilities = self.trainer.predict(self.state, examples)
+        if probabilities.shape[1] == 1:
+            return np.concatenate([1 - probabilities, probabilities], axis=1)
+        return probabilities
 
-    @fixed_settings()
     def evaluate(self, data_dir: str | None = None) -> tuple[float, float]:
         """Mean loss in nats and accuracy on the run's test split.
 
@@ -89,14 +138,55 @@ class TrainedModel:
           data_dir: directory of the reviews, if they have moved since training.
 
         Raises:
-          InputError: the reviews are not there, or differ from those of the run.
+          InputError: the texts are not there, or differ from those of the run.
         """
         config = self.config.data
         if data_dir is not None:
             config = dataclasses.replace(config, data_dir=data_dir)
-        dataset = load_dataset(config)
-        dataset.check_same(self.fingerprint)
-        return self.trainer.evaluate(self.state, dataset.test)
+        scores = self.score(config)
+        return scores.test_loss, scores.test_accuracy
+
+    @fixed_settings()
+    def score(self, data: DataConfig) -> Scores:
+        """The scores on the run's test split.
+
+        Args:
+          data: where its texts are.
+
+        Raises:
+          InputError: the texts are not there, or differ from those of the run.
+        """
+        dataset = load_dataset(data)
+        self.info.check_same(dataset.info, dataset.location)
+        return self._score(dataset.test)
+
+    def _score(self, examples: Examples) -> Scores:
+        evaluation = self.trainer.evaluate(self.state, examples)
+        return score(evaluation, examples.labels, self.info.classes)
+
+
+def as_texts(texts: Iterable[str]) -> list[str]:
+    """The texts as a list; an iterator is consumed.
+
+    Raises:
+      InputError: `texts` is a single text, or something else that is no list of texts.
+    """
+    if isinstance(texts, str | bytes):
+        raise InputError("a list of texts is needed, and this is one text: put it in brackets")
+    listed = isinstance(texts, Iterable) and not isinstance(texts, Mapping)
+    if not listed or getattr(texts, "ndim", 1) != 1:
+        raise InputError(f"a list of texts is needed, and this is a {type(texts).__name__}")
+    return list(texts)
+
+
+def _warn_of_unknown(encoded: Sequence[np.ndarray]) -> None:
+    unknown = [n for n, ids in enumerate(encoded, start=1) if np.all(ids[1:] == UNKNOWN)]
+    if unknown:
+        listed = ", ".join(map(str, unknown[:3])) + (", ..." if len(unknown) > 3 else "")
+        warn(
+            f"no word is known to the model in {len(unknown)} of {len(encoded)} texts ({listed}): "
+            "their predictions mean nothing"
+        )
 
 
 @fixed_settings()
@@ -111,7 +201,7 @@ def load(workdir: str | os.PathLike[str], device: DeviceName = "auto") -> Traine
       InputError: there is no run, it has no finished epoch, or its files do not match.
     """
     files = Workdir(workdir)
-    config, vocabulary = files.config(), files.vocabulary()
+    config, info = files.config(), files.dataset_info()
     if config is None:
         raise InputError(
             f"`workdir` {files.path} holds no run: name a directory that train.py made"
@@ -127,14 +217,15 @@ def load(workdir: str | os.PathLike[str], device: DeviceName = "auto") -> Traine
         )
     devices = select_devices(device, config.training.batch_size)  # JAX starts here.
     state = None
-    if vocabulary is not None and exists(files.checkpoints):
-        words, fingerprint = vocabulary
-        of_run = Identity(identity(config), fingerprint, words.words)
+    if info is not None and exists(files.checkpoints):
+        of_run = Identity(identity(config), info.fingerprint, info.vocabulary.words)
         with Checkpoints(
             files.checkpoints, of_run, defaults=identity_of_old(), read_only=True
         ) as checkpoints:
-            state = checkpoints.load(config.create_state(), files.finished_epochs())
-    if vocabulary is None or state is None:
+            state = checkpoints.load(
+                config.create_state(len(info.classes)), files.finished_epochs()
+            )
+    if info is None or state is None:
         raise InputError(f"`workdir` {files.path} has no finished epoch yet: `resume` the run")
     trainer = Trainer(make_mesh(devices), config.batching(len(devices)))
-    return TrainedModel(config, *vocabulary, trainer.place(averaged(state)), trainer)
+    return TrainedModel(config, info, trainer.place(averaged(state)), trainer)

@@ -1,15 +1,17 @@
-"""Console output and curves: parameter table, progress bar, metrics of epochs, result."""
+"""Console output and pictures: parameter table, progress bar, metrics of epochs, scores."""
 
 import contextlib
 import io
 import math
 import time
-from collections.abc import Iterator, Mapping, Sequence
-from typing import Any
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import TYPE_CHECKING, Any
 
 import jax
+import numpy as np
 from flax.traverse_util import flatten_dict
 from rich.console import Console
+from rich.markup import escape
 from rich.progress import BarColumn, TextColumn, TimeRemainingColumn
 from rich.progress import Progress as ProgressBar
 from rich.table import Table
@@ -19,9 +21,13 @@ from flax_imdb.data import Dataset
 from flax_imdb.distributed import is_main
 from flax_imdb.errors import warn
 from flax_imdb.results import Result, Summary
+from flax_imdb.scores import Scores
 from flax_imdb.training import EpochRecord, Progress, TrainState
 from flax_imdb.training.checkpoints import Restored
 from flax_imdb.workdir import Workdir
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 # Minimum time between updates of a notebook's output.
 _NOTEBOOK_SECONDS = 0.25
@@ -64,6 +70,15 @@ class Report:
         """Print a line without markup or wrapping."""
         self._console.print(line, highlight=False, markup=False, soft_wrap=True)
 
+    def dataset(self, dataset: Dataset) -> None:
+        """Print what was chosen while reading, and warn of what may be wrong with the texts."""
+        self.note(dataset.note)
+        for remark in dataset.remarks:
+            self.say(remark)
+        if is_main():
+            for warning in dataset.warnings:
+                warn(warning)
+
     def note(self, note: str) -> None:
         """Print the dataset's warning, if there is one."""
         if note:
@@ -86,10 +101,11 @@ class Report:
         """Print the parameter table, the sizes of the dataset, the devices and the workdir."""
         self._console.print(parameter_table(state.params, title=config.model.arch))
         self.say(
-            f"{len(dataset.train):,} reviews to train on, {len(dataset.validation):,} to validate, "
-            f"{len(dataset.test):,} to test ({dataset.name}); {len(devices)} x "
+            f"{len(dataset.train):,} texts to train on, {len(dataset.validation):,} to validate, "
+            f"{len(dataset.test):,} to test ({dataset.info.name}); {len(devices)} x "
             f"{devices[0].device_kind}; {workdir.path}"
         )
+        self.say(_classes(dataset.info.classes))
 
     def resumed(self, restored: Restored) -> None:
         """Print where the run resumes; warn of refused checkpoints and of another environment."""
@@ -123,8 +139,14 @@ class Report:
         assert self._bar is not None
         self._bar.epoch(record)
 
+    def scores(self, scores: Scores) -> None:
+        """Print the scores of a test, but for the accuracy."""
+        for table in score_tables(scores):
+            self._console.print(table)
+        self.say(score_line(scores))
+
     def result(self, result: Result | Summary) -> None:
-        """Print the test accuracy."""
+        """Print the scores and the test accuracy."""
         self.note(result.note)
         if isinstance(result, Summary):
             self.say(
@@ -132,6 +154,15 @@ class Report:
                 + ", ".join(f"{accuracy:.2%}" for accuracy in result.test_accuracies)
                 + f"; standard deviation {100 * result.test_accuracy_std:.2f} points; mean:"
             )
+        else:
+            self.scores(result)
+            if is_main() and result.test_accuracy <= result.majority_accuracy:
+                warn(
+                    "always answering with the most frequent class would score as well "
+                    f"({result.majority_accuracy:.2%})"
+                )
+        if result.baseline_accuracy is not None:
+            self.say(f"Logistic regression on word counts: {result.baseline_accuracy:.2%}")
         self._console.print(f"Accuracy: {result.test_accuracy:.2%}", highlight=False)
 
 
@@ -232,29 +263,101 @@ class NotebookDisplay:
             self._handle.update(content)
 
 
-def draw_curves(history: list[EpochRecord], title: str) -> bytes:
+# Of more classes a table would be longer than a screen.
+_MAX_TABLE_CLASSES = 20
+_MAX_CONSOLE_MATRIX = 8
+
+
+def score_tables(scores: Scores) -> list[Table]:
+    """The classes' scores, and the confusion matrix if it is small.
+
+    Of many classes only those with the lowest F1 are shown.
+    """
+    names = sorted(scores.per_class, key=lambda name: scores.per_class[name]["f1"])
+    many = len(names) > _MAX_TABLE_CLASSES
+    shown = names[:_MAX_TABLE_CLASSES] if many else scores.classes
+    title = f"the {len(shown)} lowest of {len(names):,} classes" if many else "classes"
+    by_class = Table(title=title, title_justify="left")
+    by_class.add_column("class")
+    for column in ("precision", "recall", "F1", "count"):
+        by_class.add_column(column, justify="right")
+    for name in shown:
+        of_class = scores.per_class[name]
+        numbers = (f"{of_class[column]:.2%}" for column in ("precision", "recall", "f1"))
+        by_class.add_row(escape(_short(name)), *numbers, f"{of_class['count']:,}")
+    if len(scores.classes) > _MAX_CONSOLE_MATRIX:
+        return [by_class]
+    matrix = Table(title="confusion matrix", title_justify="left")
+    matrix.add_column("class \\ predicted")
+    for name in scores.classes:
+        matrix.add_column(escape(_short(name)), justify="right")
+    for name, row in zip(scores.classes, scores.confusion_matrix, strict=True):
+        matrix.add_row(escape(_short(name)), *(f"{count:,}" for count in row))
+    return [by_class, matrix]
+
+
+def score_line(scores: Scores) -> str:
+    """The scores over all classes, on one line."""
+    parts = [f"macro F1 {scores.macro_f1:.2%}"]
+    if scores.roc_auc is not None and scores.average_precision is not None:
+        parts += [
+            f"ROC AUC {scores.roc_auc:.4f}",
+            f"average precision {scores.average_precision:.4f}",
+        ]
+    return ", ".join([*parts, f"expected calibration error {scores.calibration_error:.4f}"])
+
+
+def _classes(names: Sequence[str]) -> str:
+    if len(names) == 2:
+        first, second = map(_short, names)
+        return f"2 classes: {first}, {second}; a probability is that of {second}"
+    shown = ", ".join(map(_short, names[:10])) + (", ..." if len(names) > 10 else "")
+    return f"{len(names):,} classes: {shown}"
+
+
+def _short(name: str) -> str:
+    return name if len(name) <= 24 else f"{name[:21]}..."
+
+
+def draw_curves(history: Sequence[EpochRecord], title: str) -> bytes:
     """Plot loss and accuracy over the epochs as a PNG, independently of the user's matplotlibrc.
 
     Raises:
       Exception: of any class, as broken installations of matplotlib fail in many ways.
     """
+    return _png(lambda figure: _plot_curves(figure, history), title, height=3.6)
+
+
+def draw_scores(scores: Scores, title: str) -> bytes:
+    """Plot the confusion matrix and the reliability diagram as a PNG, as `draw_curves` does.
+
+    Raises:
+      Exception: of any class.
+    """
+    return _png(lambda figure: _plot_scores(figure, scores), title, height=4.4)
+
+
+def _png(plot: Callable[["Figure"], None], title: str, height: float) -> bytes:
     import matplotlib
-
-    with matplotlib.rc_context():
-        matplotlib.rcdefaults()
-        return _draw_curves(history, title)
-
-
-def _draw_curves(history: list[EpochRecord], title: str) -> bytes:
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
+
+    png = io.BytesIO()
+    with matplotlib.rc_context():
+        matplotlib.rcdefaults()
+        figure = Figure(figsize=(9, height), layout="constrained")
+        canvas = FigureCanvasAgg(figure)
+        figure.suptitle(title, fontsize="medium", parse_math=False)
+        plot(figure)
+        canvas.print_figure(png, format="png", dpi=150)
+    return png.getvalue()
+
+
+def _plot_curves(figure: "Figure", history: Sequence[EpochRecord]) -> None:
     from matplotlib.ticker import MaxNLocator, PercentFormatter
 
     epochs = [record.epoch for record in history]
     split = history[-1].eval_split
-    figure = Figure(figsize=(9, 3.6), layout="constrained")
-    canvas = FigureCanvasAgg(figure)
-    figure.suptitle(title, fontsize="medium")
     loss_axes, accuracy_axes = figure.subplots(1, 2)
     for axes, quantity in ((loss_axes, "loss"), (accuracy_axes, "accuracy")):
         train = [getattr(record, f"train_{quantity}") for record in history]
@@ -268,6 +371,47 @@ def _draw_curves(history: list[EpochRecord], title: str) -> bytes:
         axes.legend()
     loss_axes.set_ylabel("cross-entropy (nats)")
     accuracy_axes.yaxis.set_major_formatter(PercentFormatter(1))
-    png = io.BytesIO()
-    canvas.print_figure(png, format="png", dpi=150)
-    return png.getvalue()
+
+
+def _plot_scores(figure: "Figure", scores: Scores) -> None:
+    from matplotlib.ticker import PercentFormatter
+
+    matrix_axes, reliability_axes = figure.subplots(1, 2)
+    counts = np.array(scores.confusion_matrix)
+    names = [_short(name) for name in scores.confusion_classes]
+    shares = counts / np.maximum(counts.sum(axis=1, keepdims=True), 1)
+    matrix_axes.imshow(shares, cmap="Blues", vmin=0, vmax=1)
+    fontsize = max(4.0, 10 - len(names) / 5)
+    for axis, label in ((matrix_axes.xaxis, "predicted"), (matrix_axes.yaxis, "class")):
+        axis.set_label_text(label)
+        axis.set_ticks(range(len(names)), names, fontsize=fontsize, parse_math=False)
+    if len(names) > 4:
+        matrix_axes.tick_params(axis="x", rotation=90)
+    if len(names) <= 15:
+        for (row, column), count in np.ndenumerate(counts):
+            color = "white" if shares[row, column] > 0.5 else "black"
+            matrix_axes.text(
+                column, row, f"{count:,}", color=color, ha="center", va="center", fontsize=fontsize
+            )
+    of_all = len(scores.classes)
+    matrix_axes.set_title(
+        "confusion matrix"
+        + (f" of the {len(names)} most frequent of {of_all:,} classes" * (len(names) < of_all)),
+        fontsize="medium",
+    )
+
+    confidence, accuracy, examples = np.array(scores.reliability).T
+    reliability_axes.plot([0, 1], [0, 1], color="gray", linestyle="--", label="calibrated")
+    reliability_axes.plot(confidence, accuracy, "o-", label="model")
+    share_axes = reliability_axes.twinx()
+    share_axes.bar(confidence, examples / examples.sum(), width=0.03, alpha=0.2, color="gray")
+    share_axes.set(ylim=(0, 1), ylabel="share of examples (bars)")
+    reliability_axes.set(
+        xlim=(0, 1), ylim=(0, 1), xlabel="probability of the predicted class", ylabel="accuracy"
+    )
+    reliability_axes.set_title(
+        f"reliability: calibration error {scores.calibration_error:.3f}", fontsize="medium"
+    )
+    for axis in (reliability_axes.yaxis, share_axes.yaxis):
+        axis.set_major_formatter(PercentFormatter(1))
+    reliability_axes.legend(loc="upper left")

@@ -6,6 +6,8 @@ import math
 from types import GenericAlias
 from typing import Any, Self, get_origin
 
+from flax_imdb.scores import Scores
+
 
 class _Written:
     """Base class of dataclasses that are stored as JSON."""
@@ -34,33 +36,32 @@ class _Written:
 
 
 @dataclasses.dataclass(frozen=True)
-class Result(_Written):
-    """The result of a run, as in ``result.json``.
+class Result(Scores, _Written):
+    """The result of a run, as in ``result.json``; with the scores on the test split.
 
     Attributes:
       arch: the architecture.
-      dataset: ``"imdb_reviews"`` or ``"synthetic"``.
-      note: a warning to show with the accuracy; empty for real reviews.
+      dataset: ``"imdb_reviews"``, ``"synthetic"``, or the name of the user's own file or folder.
+      note: a warning to show with the accuracy; empty for real texts.
       device: kind of the devices: cpu, gpu or tpu.
       device_kind: JAX's name of the devices.
       devices: number of devices.
       processes: number of processes.
       cpus: number of CPUs of the machine.
-      epochs: passes over the training reviews.
+      epochs: passes over the training texts.
       reported_epoch: the epoch whose parameters are reported (see `History.best`).
       reported_step: the training step at its end.
       skipped_steps: steps that were skipped because they were not finite.
       seed: the seed.
       padding: masked or keras.
       precision: precision of the encoder.
-      batch_size: reviews per step.
-      train_examples: number of training reviews.
-      validation_examples: number of validation reviews.
-      test_examples: number of test reviews.
+      batch_size: texts per step.
+      train_examples: number of training texts.
+      validation_examples: number of validation texts.
+      test_examples: number of test texts.
       parameters: number of parameters (scalars).
-      test_accuracy: accuracy on the test split, in [0, 1].
-      test_loss: mean cross-entropy on the test split, in nats.
-      validation_accuracy: that of the reported epoch; None without validation reviews.
+      validation_accuracy: that of the reported epoch; None without validation texts.
+      baseline_accuracy: test accuracy of logistic regression on word counts; None if not asked for.
       train_seconds: wall-clock time of training, without evaluation.
       compile_seconds: the part of it spent on compilation.
       step_ms_median: median over epochs of the median step time, in milliseconds.
@@ -87,9 +88,8 @@ class Result(_Written):
     validation_examples: int
     test_examples: int
     parameters: int
-    test_accuracy: float
-    test_loss: float
     validation_accuracy: float | None
+    baseline_accuracy: float | None
     train_seconds: float
     compile_seconds: float
     step_ms_median: float
@@ -102,8 +102,8 @@ class Summary(_Written):
 
     Attributes:
       arch: the architecture.
-      dataset: ``"imdb_reviews"`` or ``"synthetic"``.
-      note: a warning to show with the accuracy; empty for real reviews.
+      dataset: ``"imdb_reviews"``, ``"synthetic"``, or the name of the user's own file or folder.
+      note: a warning to show with the accuracy; empty for real texts.
       device: kind of the devices: cpu, gpu or tpu.
       devices: number of devices.
       epochs: epochs of each run.
@@ -115,6 +115,7 @@ class Summary(_Written):
       test_accuracy_std: standard deviation over the runs.
       test_accuracies: test accuracy of each run.
       test_losses: test loss of each run, in nats.
+      baseline_accuracy: test accuracy of logistic regression on word counts; None if not asked for.
       train_seconds: training time of each run.
       step_ms_median: median step time over the runs, in milliseconds.
       versions: versions of the software that determines the numbers.
@@ -134,6 +135,7 @@ class Summary(_Written):
     test_accuracy_std: float
     test_accuracies: list[float]
     test_losses: list[float]
+    baseline_accuracy: float | None
     train_seconds: list[float]
     step_ms_median: float
     versions: dict[str, str]

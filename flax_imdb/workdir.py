@@ -14,7 +14,7 @@ from typing import IO
 from filelock import lock_descriptor
 
 from flax_imdb.config import ExperimentConfig, load_config
-from flax_imdb.data import Vocabulary
+from flax_imdb.data import DatasetInfo
 from flax_imdb.distributed import on_main
 from flax_imdb.errors import InputError
 from flax_imdb.paths import check_utf8, exists, local_path, names_in, unreadable
@@ -27,6 +27,7 @@ _FILES_OF_A_RUN = (
     "checkpoints",
     "metrics.jsonl",
     "curves.png",
+    "scores.png",
     "result.json",
     "summary.json",
 )
@@ -65,10 +66,10 @@ class Workdir:
         return load_config(path) if exists(path) else None
 
     @on_main
-    def vocabulary(self) -> tuple[Vocabulary, str] | None:
-        """The vocabulary and the fingerprint of its reviews; None if there is none yet."""
+    def dataset_info(self) -> DatasetInfo | None:
+        """The content of ``vocabulary.json``; None if there is none yet."""
         path = self.path / "vocabulary.json"
-        return Vocabulary.load(path) if exists(path) else None
+        return DatasetInfo.load(path) if exists(path) else None
 
     @on_main
     def result(self) -> Result | None:

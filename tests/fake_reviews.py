@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 
 from flax_imdb.data import DataConfig
-from flax_imdb.data.sources import LABELS
+from flax_imdb.data.sources.imdb_folder import LABELS
 
 
 def write(directory: Path, train: int = 96, test: int = 40) -> Path:

@@ -47,7 +47,14 @@ class TestFiles:
         workdir, result, _ = finished
         left = {path.name for path in workdir.iterdir()}
         assert left == {
-            *("config.json", "metrics.jsonl", "result.json", "curves.png", "vocabulary.json"),
+            *(
+                "config.json",
+                "metrics.jsonl",
+                "result.json",
+                "curves.png",
+                "scores.png",
+                "vocabulary.json",
+            ),
             *("checkpoints", ".lock"),
         }
         assert json.loads((workdir / "result.json").read_text()) == result
@@ -84,23 +91,24 @@ class TestFiles:
     ) -> None:
         workdir, result, _ = finished
         shutil.copytree(workdir, tmp_path / "run")
-        for name in ("result.json", "curves.png"):
+        for name in ("result.json", "curves.png", "scores.png"):
             (tmp_path / "run" / name).unlink()
         if why == "cannot be drawn":
             monkeypatch.setattr("matplotlib.figure.Figure", None)
         elif why == "cannot be imported":
             monkeypatch.setitem(sys.modules, "matplotlib", None)
         else:
-            (tmp_path / "run" / "curves.png.tmp").symlink_to("/dev/full")
+            for name in ("curves.png", "scores.png"):
+                (tmp_path / "run" / f"{name}.tmp").symlink_to("/dev/full")
         config = load_config(workdir / "config.json")
         again, console = quiet_train(config, tmp_path / "run", resume=True)
         assert again["test_accuracy"] == result["test_accuracy"]
         assert json.loads((tmp_path / "run" / "result.json").read_text()) == again
         assert console.endswith(f"\nAccuracy: {result['test_accuracy']:.2%}\n")
-        said = capsys.readouterr().err
-        assert said.startswith(f"warning: no curves.png in {tmp_path / 'run'}: ")
-        assert said.count("\n") == 1
-        assert not (tmp_path / "run" / "curves.png").exists()
+        said = capsys.readouterr().err.splitlines()
+        for name, line in zip(("curves.png", "scores.png"), said, strict=True):
+            assert line.startswith(f"warning: no {name} in {tmp_path / 'run'}: ")
+            assert not (tmp_path / "run" / name).exists()
 
     def test_it_learns_the_word(self, finished: tuple[Path, dict, str]) -> None:
         assert finished[1]["test_accuracy"] > 0.9
@@ -230,7 +238,7 @@ class TestRefusals:
         quiet_train(experiment(reviews, epochs=1), tmp_path / "run")
         before = self.untouched(tmp_path / "run")
         others = fake_reviews.write(tmp_path / "others", train=48)
-        with pytest.raises(InputError, match="holds other reviews than the run was trained on"):
+        with pytest.raises(InputError, match="holds other texts than the run was trained on"):
             quiet_train(experiment(others, epochs=2), tmp_path / "run", resume=True)
         assert self.untouched(tmp_path / "run") == before
 
@@ -241,7 +249,7 @@ class TestRefusals:
         shutil.rmtree(tmp_path / "run" / "seed-8")
         before = self.untouched(tmp_path / "run")
         others = fake_reviews.write(tmp_path / "others", train=48)
-        with pytest.raises(InputError, match="holds other reviews than the run was trained on"):
+        with pytest.raises(InputError, match="holds other texts than the run was trained on"):
             quiet_train(experiment(others, epochs=1, runs=2), tmp_path / "run", resume=True)
         assert self.untouched(tmp_path / "run") == before
 
@@ -353,7 +361,9 @@ class TestRefusals:
 def test_a_loss_that_is_not_finite_in_an_evaluation_ends_the_run(
     reviews: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(Trainer, "evaluate", lambda *args: (float("nan"), 0.5))
+    monkeypatch.setattr(
+        Trainer, "evaluate", lambda *args: Evaluation(float("nan"), 0.5, *[np.zeros(0)] * 2)
+    )
     with pytest.raises(InputError, match="the loss on the test split after epoch 1 is nan: in a"):
         quiet_train(experiment(reviews), tmp_path)
 

@@ -57,7 +57,7 @@ class TestPath:
         with pytest.raises(InputError, match="`workdir` run: the current directory cannot be read"):
             Workdir("run")
 
-    @pytest.mark.parametrize("read", [Workdir.config, Workdir.vocabulary, Workdir.check_free])
+    @pytest.mark.parametrize("read", [Workdir.config, Workdir.dataset_info, Workdir.check_free])
     def test_that_is_too_long_is_refused(self, tmp_path: Path, read: Callable) -> None:
         with pytest.raises(InputError, match="cannot be read: File name too long"):
             read(Workdir(tmp_path / ("a" * 300)))

@@ -46,7 +46,7 @@ class TestLoad:
         [
             ("", "no words in ''"),
             ("<br /> ... !", "no words in '<br /> ... !'"),
-            ("a" * 1_000_001, "1,000,001 characters are too many for a review: 1,000,000 at most"),
+            ("a" * 1_000_001, "1,000,001 characters are too many: 1,000,000 at most"),
             ("caf\udce9", "not UTF-8"),
         ],
     )
@@ -83,7 +83,7 @@ class TestLoad:
         self, finished: tuple[Path, dict, str], tmp_path: Path
     ) -> None:
         others = fake_reviews.write(tmp_path, train=20)
-        with pytest.raises(InputError, match="holds other reviews than the run was trained on"):
+        with pytest.raises(InputError, match="holds other texts than the run was trained on"):
             load(finished[0]).evaluate(str(others))
 
     def test_the_reviews_may_move(self, finished: tuple[Path, dict, str], tmp_path: Path) -> None:

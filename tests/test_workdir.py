@@ -63,7 +63,7 @@ class TestUnreadable:
 
     READS = (
         ("config.json", Workdir.config),
-        ("vocabulary.json", Workdir.vocabulary),
+        ("vocabulary.json", Workdir.dataset_info),
         ("result.json", Workdir.result),
         ("metrics.jsonl", Workdir.finished_epochs),
     )

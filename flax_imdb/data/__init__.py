@@ -1,17 +1,20 @@
-"""From review texts to batches of token ids."""
+"""From texts to batches of token ids."""
 
 from flax_imdb.data.batching import Batch, Batching, Planned
-from flax_imdb.data.config import MAX_CHARACTERS, DataConfig, Padding
+from flax_imdb.data.config import MAX_CHARACTERS, MAX_VOCAB_SIZE, DataConfig, Padding
 from flax_imdb.data.dataset import Dataset, load_dataset
 from flax_imdb.data.examples import Examples
+from flax_imdb.data.info import DatasetInfo
 from flax_imdb.data.tokenizer import Vocabulary, split_words
 
 __all__ = [
     "MAX_CHARACTERS",
+    "MAX_VOCAB_SIZE",
     "Batch",
     "Batching",
     "DataConfig",
     "Dataset",
+    "DatasetInfo",
     "Examples",
     "Padding",
     "Planned",

@@ -24,7 +24,7 @@ class Batch(TypedDict):
       tokens: int32 [batch, time], ``<pad>`` at padding.
       lengths: number of valid tokens, int32 [batch]; 0 for filler rows.
       labels: int32 [batch].
-      weights: float32 [batch]; 1, or 0 for filler rows.
+      weights: float32 [batch]; 0 for filler rows.
       example_ids: index of each example in the whole split, int32 [batch]; -1 for filler rows.
     """
 
@@ -113,7 +113,7 @@ class Batching:
             "tokens": np.pad(tokens, (filling, (0, 0))),
             "lengths": np.pad(lengths[:, 0], filling),
             "labels": np.pad(examples.labels, filling),
-            "weights": np.pad(np.ones(len(examples), np.float32), filling),
+            "weights": np.pad(examples.weights, filling),
             "example_ids": np.pad(examples.ids, filling, constant_values=-1),
         }
 

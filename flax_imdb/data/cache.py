@@ -1,41 +1,45 @@
-"""The on-disk cache of encoded reviews."""
+"""The on-disk cache of encoded texts."""
 
 import dataclasses
 import hashlib
-import sys
+import json
+import re
 import uuid
 from pathlib import Path
 
 import numpy as np
 
-from flax_imdb.data import examples, tokenizer
 from flax_imdb.data.examples import Corpus, Examples, encode
-from flax_imdb.data.sources import Reviews
-from flax_imdb.data.tokenizer import Vocabulary
+from flax_imdb.data.info import DatasetInfo
+from flax_imdb.data.sources import Source
+from flax_imdb.data.tokenizer import TextRules
 from flax_imdb.errors import warn
 from flax_imdb.paths import cache_dir
 
+_PACKAGE = Path(__file__).parent
 
-def load_corpus(reviews: Reviews) -> Corpus:
-    """Encode `reviews`, or load them from the cache if an earlier call did.
+
+def load_corpus(source: Source, rules: TextRules) -> Corpus:
+    """Encode the texts of `source`, or load them from the cache if an earlier call did.
 
     Words and lengths are not limited in the cache, so one entry serves every experiment on the same
-    reviews. The directory is ``$FLAX_IMDB_CACHE``, by default ``$XDG_CACHE_HOME/flax_imdb`` or
+    texts. The directory is ``$FLAX_IMDB_CACHE``, by default ``$XDG_CACHE_HOME/flax_imdb`` or
     ``~/.cache/flax_imdb``.
     """
-    # The key covers everything that determines the ids: the reviews and the encoding code.
-    key = hashlib.sha256(reviews.fingerprint.encode())
-    for module in (tokenizer, examples, sys.modules[__name__]):
-        key.update(Path(str(module.__file__)).read_bytes())
-    path = cache_dir() / f"{reviews.name}-{key.hexdigest()[:32]}.npz"
+    # The key covers everything that determines the ids: the texts and the code of this package.
+    key = hashlib.sha256(f"{source.name} {source.fingerprint} {rules}".encode())
+    for module in sorted(_PACKAGE.rglob("*.py")):
+        key.update(module.read_bytes())
+    name = re.sub(r"\W+", "_", source.name)[:40]
+    path = cache_dir() / f"{name}-{key.hexdigest()[:32]}.npz"
     try:
         corpus = _read_cache(path, key.hexdigest())
     except OSError as error:
         # The entry may be intact and belong to another user: leave it alone.
         _warn_of_cache(f"{path} cannot be read", error)
-        return encode(reviews)
+        return encode(source, rules)
     if corpus is None:
-        corpus = encode(reviews)
+        corpus = encode(source, rules)
         try:
             _write_cache(path, key.hexdigest(), corpus)
         except OSError as error:
@@ -45,7 +49,7 @@ def load_corpus(reviews: Reviews) -> Corpus:
 
 def _warn_of_cache(problem: str, error: OSError) -> None:
     warn(
-        f"{problem} ({error.strerror or error}): every start encodes the reviews anew; "
+        f"{problem} ({error.strerror or error}): every start encodes the texts anew; "
         "FLAX_IMDB_CACHE may name another directory"
     )
 
@@ -65,7 +69,8 @@ def _read_cache(path: Path, key: str) -> Corpus | None:
         with file, np.load(file, allow_pickle=False) as arrays:
             if str(arrays["key"]) != key:
                 return None
-            words = arrays["words"].tobytes().decode().split("\n")
+            info = DatasetInfo.parse(arrays["info"].tobytes().decode())
+            said = json.loads(arrays["said"].tobytes())
             splits = {
                 split: Examples(
                     **{
@@ -77,23 +82,25 @@ def _read_cache(path: Path, key: str) -> Corpus | None:
             }
     except Exception:  # Damaged archives raise errors of many classes.
         return None
-    return Corpus(Vocabulary(words), **splits)
+    return Corpus(info, tuple(said["remarks"]), tuple(said["warnings"]), **splits)
 
 
 def _write_cache(path: Path, key: str, corpus: Corpus) -> None:
     """Write to a unique name and rename, so that nobody reads an incomplete file."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    arrays = {
+    arrays = {"key": np.array(key)} | {
         f"{split}_{name}": array
         for split in ("train", "test")
         for name, array in vars(getattr(corpus, split)).items()
     }
-    words = np.frombuffer("\n".join(corpus.vocabulary.words).encode(), np.uint8)
+    said = json.dumps({"remarks": corpus.remarks, "warnings": corpus.warnings})
+    for name, text in (("info", corpus.info.dump()), ("said", said)):
+        arrays[name] = np.frombuffer(text.encode(), np.uint8)
     # Not with `tempfile`, whose files no other user may read: the umask should decide that.
     unfinished = path.with_name(f"{uuid.uuid4().hex}.tmp")
     try:
         with unfinished.open("xb") as file:
-            np.savez(file, key=np.array(key), words=words, **arrays)
+            np.savez(file, **arrays)
         unfinished.replace(path)
     except BaseException:
         unfinished.unlink(missing_ok=True)

@@ -4,7 +4,7 @@ import csv
 import dataclasses
 from typing import Literal, get_args
 
-from flax_imdb.data.tokenizer import SPECIAL_TOKENS
+from flax_imdb.data.tokenizer import SPECIAL_TOKENS, TextRules
 from flax_imdb.errors import InputError, check_between
 
 Padding = Literal["masked", "keras"]
@@ -33,6 +33,8 @@ class DataConfig:
       delimiter: What separates the columns (default: a comma, in .tsv a tab).
       encoding: The encoding of text files.
       skip_bad_rows: Leave out rows without a text or a label, instead of stopping.
+      text: Which words a text has: unicode normalizes it first (typography, markup, scripts); keras
+        splits it as Keras's Tokenizer does, as in the tutorial.
       padding: masked ignores padding. keras pads at the front to max-length and processes padding
         like any token, as in the tutorial.
       vocab_size: Number of token ids, including <pad>, <start> and <unk>.
@@ -52,6 +54,7 @@ class DataConfig:
     delimiter: str | None = None
     encoding: str = "utf-8"
     skip_bad_rows: bool = False
+    text: TextRules = "unicode"
     padding: Padding = "masked"
     vocab_size: int = 5000
     max_length: int = 500
@@ -60,9 +63,12 @@ class DataConfig:
     validation_examples: int = 0
 
     def __post_init__(self) -> None:
-        if self.padding not in get_args(Padding):
-            choices = ", ".join(get_args(Padding))
-            raise InputError(f"`padding` {self.padding} is unknown: one of {choices}")
+        for setting, value, choices in (
+            ("text", self.text, get_args(TextRules)),
+            ("padding", self.padding, get_args(Padding)),
+        ):
+            if value not in choices:
+                raise InputError(f"`{setting}` {value} is unknown: one of {', '.join(choices)}")
         check_between("vocab_size", self.vocab_size, len(SPECIAL_TOKENS) + 1, MAX_VOCAB_SIZE)
         check_between("max_length", self.max_length, 1, MAX_CHARACTERS)
         if not isinstance(self.data_dir, str | None):

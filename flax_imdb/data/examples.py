@@ -1,23 +1,25 @@
-"""Encoded reviews: token ids of all reviews in flat arrays."""
+"""Encoded texts: token ids of all texts in flat arrays."""
 
 import dataclasses
 from collections.abc import Sequence
 
 import numpy as np
 
-from flax_imdb.data.sources import Reviews
-from flax_imdb.data.tokenizer import UNKNOWN, Vocabulary, split_words
+from flax_imdb.data.info import DatasetInfo
+from flax_imdb.data.sources import Source
+from flax_imdb.data.tokenizer import UNKNOWN, TextRules, Vocabulary, split_words
 
 
 @dataclasses.dataclass(frozen=True)
 class Examples:
-    """Encoded reviews with their labels. Review ``i`` is ``tokens[starts[i] :][: lengths[i]]``.
+    """Encoded texts with their labels. Text ``i`` is ``tokens[starts[i] :][: lengths[i]]``.
 
     Attributes:
-      tokens: ids of all reviews, concatenated, int32 [total].
-      starts: index of the first token of each review, int64 [examples].
-      lengths: number of tokens of each review, int32 [examples].
+      tokens: ids of all texts, concatenated, int32 [total].
+      starts: index of the first token of each text, int64 [examples].
+      lengths: number of tokens of each text, int32 [examples].
       labels: int32 [examples].
+      weights: of each example in loss and metrics, float32 [examples].
       ids: index of each example in the whole split, int32 [examples].
     """
 
@@ -25,18 +27,20 @@ class Examples:
     starts: np.ndarray
     lengths: np.ndarray
     labels: np.ndarray
+    weights: np.ndarray
     ids: np.ndarray
 
     @classmethod
-    def build(cls, reviews: Sequence[np.ndarray], labels: np.ndarray) -> "Examples":
-        """Concatenate the token ids of the reviews."""
-        lengths = np.array([len(ids) for ids in reviews], np.int32)
+    def build(cls, texts: Sequence[np.ndarray], labels: np.ndarray) -> "Examples":
+        """Concatenate the token ids of the texts. All weights are 1."""
+        lengths = np.array([len(ids) for ids in texts], np.int32)
         return cls(
-            tokens=np.concatenate(reviews),
+            tokens=np.concatenate([np.empty(0, np.int32), *texts]),
             starts=np.cumsum(lengths, dtype=np.int64) - lengths,
             lengths=lengths,
             labels=np.asarray(labels, np.int32),
-            ids=np.arange(len(reviews), dtype=np.int32),
+            weights=np.ones(len(texts), np.float32),
+            ids=np.arange(len(texts), dtype=np.int32),
         )
 
     def __len__(self) -> int:
@@ -49,13 +53,23 @@ class Examples:
             starts=self.starts[indices],
             lengths=self.lengths[indices],
             labels=self.labels[indices],
+            weights=self.weights[indices],
             ids=self.ids[indices],
         )
+
+    def balanced(self) -> "Examples":
+        """The examples, weighted by ``examples / (classes * examples of the class)``.
+
+        Source: scikit-learn's ``class_weight="balanced"`` (King and Zeng 2001).
+        """
+        counts = np.bincount(self.labels)
+        weights = len(self) / (np.count_nonzero(counts) * counts[self.labels])
+        return dataclasses.replace(self, weights=weights.astype(np.float32))
 
     def limited(self, vocab_size: int, max_length: int) -> "Examples":
         """Limit ids and lengths.
 
-        Ids of `vocab_size` and above become ``<unk>``. Longer reviews keep their last `max_length`
+        Ids of `vocab_size` and above become ``<unk>``. Longer texts keep their last `max_length`
         tokens.
         """
         lengths = np.minimum(self.lengths, max_length)
@@ -72,23 +86,28 @@ class Corpus:
     """Both splits of a dataset, encoded with every word of the training split.
 
     Attributes:
-      vocabulary: all words of the training split.
+      info: with a vocabulary of all words of the training split.
+      remarks: what was chosen or left out while reading.
+      warnings: what may be wrong with the texts or labels.
       train: the training split.
       test: the test split.
     """
 
-    vocabulary: Vocabulary
+    info: DatasetInfo
+    remarks: tuple[str, ...]
+    warnings: tuple[str, ...]
     train: Examples
     test: Examples
 
 
-def encode(reviews: Reviews) -> Corpus:
+def encode(source: Source, rules: TextRules) -> Corpus:
     """Read both splits and encode them with the vocabulary of the training split."""
-    train_texts, train_labels = reviews.read("train")
-    train_words = [split_words(text) for text in train_texts]
-    words = Vocabulary.build(train_words)
-    train = Examples.build([words.encode(review) for review in train_words], train_labels)
+    train_texts, train_labels = source.read("train")
+    train_words = [split_words(text, rules) for text in train_texts]
+    words = Vocabulary.build(train_words, rules)
+    train = Examples.build([words.encode(text) for text in train_words], train_labels)
     del train_texts, train_words
-    test_texts, test_labels = reviews.read("test")
-    test = Examples.build([words.encode(split_words(text)) for text in test_texts], test_labels)
-    return Corpus(words, train, test)
+    texts, labels = source.read("test")
+    test = Examples.build([words.encode(split_words(text, rules)) for text in texts], labels)
+    info = DatasetInfo(source.name, source.fingerprint, source.classes, words)
+    return Corpus(info, source.remarks, source.warnings, train, test)

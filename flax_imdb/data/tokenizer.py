@@ -6,11 +6,14 @@ import os
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 
 from flax_imdb.errors import InputError
 from flax_imdb.paths import unreadable
+
+TextRules = Literal["keras", "unicode"]
 
 PAD, START, UNKNOWN = 0, 1, 2
 SPECIAL_TOKENS = ("<pad>", "<start>", "<unk>")
@@ -19,7 +22,7 @@ SPECIAL_TOKENS = ("<pad>", "<start>", "<unk>")
 _FILTERS = str.maketrans(dict.fromkeys('!"#$%&()*+,-./:;<=>?@[\\]^_`{|}~\t\n', " "))
 
 
-def split_words(text: str) -> list[str]:
+def split_words(text: str, rules: TextRules = "keras") -> list[str]:
     """Lower-case a review, remove ``<br />`` and split it into words as Keras's ``Tokenizer`` does.
 
     Words are separated by whitespace and by punctuation other than the apostrophe.
@@ -34,7 +37,8 @@ class Vocabulary:
       words: the words with an id of their own, most frequent first.
     """
 
-    def __init__(self, words: Iterable[str]):
+    def __init__(self, words: Iterable[str], text: TextRules = "keras"):
+        self.text = text
         self.words = tuple(words)
         self._ids = {word: i for i, word in enumerate(self.words, start=len(SPECIAL_TOKENS))}
 
@@ -43,17 +47,17 @@ class Vocabulary:
         return len(SPECIAL_TOKENS) + len(self.words)
 
     @classmethod
-    def build(cls, reviews: Iterable[Sequence[str]]) -> "Vocabulary":
+    def build(cls, reviews: Iterable[Sequence[str]], text: TextRules = "keras") -> "Vocabulary":
         """Rank the words of `reviews` (each a list of words) by frequency.
 
         Ties are ordered by code point, so that the ranking is the same on every machine.
         """
         counts = Counter(itertools.chain.from_iterable(reviews))
-        return cls(sorted(counts, key=lambda word: (-counts[word], word)))
+        return cls(sorted(counts, key=lambda word: (-counts[word], word)), text)
 
     def limited(self, size: int) -> "Vocabulary":
         """The first `size` ids, including the three special ones."""
-        return Vocabulary(self.words[: size - len(SPECIAL_TOKENS)])
+        return Vocabulary(self.words[: size - len(SPECIAL_TOKENS)], self.text)
 
     def encode(self, words: Sequence[str]) -> np.ndarray:
         """Token ids, int32 [1 + len(words)]: ``<start>``, then one per word."""

@@ -18,6 +18,9 @@ Precision = Literal["float32", "bfloat16"]
 # With more, an LSTM's parameters exceed the memory of any machine.
 MAX_FEATURES = 2**16
 
+# Far more than any text classifier gains from.
+MAX_LAYERS = 64
+
 
 @dataclasses.dataclass(frozen=True)
 class ModelConfig:
@@ -28,6 +31,10 @@ class ModelConfig:
         conv_lstm, conv_lstm_dropout, or one added with `register`.
       embedding_features: Width of the embedding.
       features: Width of the LSTM's state, per direction.
+      layers: LSTM layers, one on the outputs of another.
+      dropout: Rate of dropout of the LSTM's inputs (lstm_recurrent_dropout, bilstm), or of the
+        embedded tokens and the head's inputs (default: the architecture's own).
+      recurrent_dropout: Rate of dropout of the LSTM's state (default: the architecture's own).
       precision: Precision of the encoder's matrix products and their inputs. Parameters, optimizer
         state, the LSTM's carry, embedding, head and loss are always float32.
       remat_steps: Keep only every `remat_steps`-th state of the LSTM and recompute the others for
@@ -39,6 +46,9 @@ class ModelConfig:
     arch: str = "lstm"
     embedding_features: int = 32
     features: int = 100
+    layers: int = 1
+    dropout: float | None = None
+    recurrent_dropout: float | None = None
     precision: Precision = "float32"
     remat_steps: int | None = None
     implementation: str = "auto"
@@ -56,6 +66,15 @@ class ModelConfig:
                 )
         for name in ("embedding_features", "features"):
             check_between(name, getattr(self, name), 1, MAX_FEATURES)
+        check_between("layers", self.layers, 1, MAX_LAYERS)
+        for name, rate in (
+            ("dropout", self.dropout),
+            ("recurrent_dropout", self.recurrent_dropout),
+        ):
+            if rate is not None and not 0 <= rate < 1:
+                raise InputError(
+                    f"`{name}` {rate} makes no sense: a number from 0 to below 1 is needed"
+                )
         if self.remat_steps is not None:
             check_between("remat_steps", self.remat_steps, 1)
 
@@ -95,55 +114,70 @@ def build(config: ModelConfig, vocab_size: int, num_classes: int = 1) -> Classif
     )
 
 
-# The models of the Keras tutorial, with its dropout rates.
+# The models of the Keras tutorial. The rates of dropout are its own, unless the configuration has
+# others.
 
 
 @register("lstm")
 def _lstm(config: ModelConfig) -> dict[str, Any]:
-    return {"encoder": (_last_of_lstm(config),)}
+    return {"encoder": _lstms(config), "dropout": _either(config.dropout, 0.0)}
 
 
 @register("lstm_dropout")
 def _lstm_dropout(config: ModelConfig) -> dict[str, Any]:
-    return {**_lstm(config), "dropout": 0.2}
+    return {**_lstm(config), "dropout": _either(config.dropout, 0.2)}
 
 
 @register("lstm_recurrent_dropout")
 def _lstm_recurrent_dropout(config: ModelConfig) -> dict[str, Any]:
-    return {"encoder": (_dropping_lstm(config),)}
+    return {"encoder": _lstms(config, **_within(config))}
 
 
 @register("reversed_lstm")
 def _reversed_lstm(config: ModelConfig) -> dict[str, Any]:
-    return {"encoder": (_last_of_lstm(config, reverse=True),)}
+    return {**_lstm(config), "encoder": _lstms(config, reverse=True, keep_order=True)}
 
 
 @register("bilstm")
 def _bilstm(config: ModelConfig) -> dict[str, Any]:
-    return {"encoder": (Bidirectional(_dropping_lstm(config)),)}
+    lstms = _lstms(config, **_within(config))
+    return {"encoder": tuple(Bidirectional(lstm) for lstm in lstms)}
 
 
 @register("conv_lstm")
 def _conv_lstm(config: ModelConfig) -> dict[str, Any]:
     conv = Conv(32, 3, activation=nn.relu, dtype=config.encoder_dtype)
-    return {"encoder": (conv, MaxPool(2), _last_of_lstm(config))}
+    return {**_lstm(config), "encoder": (conv, MaxPool(2), *_lstms(config))}
 
 
 @register("conv_lstm_dropout")
 def _conv_lstm_dropout(config: ModelConfig) -> dict[str, Any]:
-    return {**_conv_lstm(config), "dropout": 0.2}
+    return {**_conv_lstm(config), "dropout": _either(config.dropout, 0.2)}
 
 
-def _dropping_lstm(config: ModelConfig) -> LSTM:
-    return _last_of_lstm(config, dropout=0.2, recurrent_dropout=0.2)
+def _within(config: ModelConfig) -> dict[str, float]:
+    """Dropout of the LSTM itself."""
+    return {
+        "dropout": _either(config.dropout, 0.2),
+        "recurrent_dropout": _either(config.recurrent_dropout, 0.2),
+    }
 
 
-def _last_of_lstm(config: ModelConfig, **options: Any) -> LSTM:
-    return LSTM(
-        config.features,
-        return_sequences=False,
-        dtype=config.encoder_dtype,
-        remat_steps=config.remat_steps,
-        implementation=config.implementation,
-        **options,
+def _lstms(config: ModelConfig, **options: Any) -> tuple[LSTM, ...]:
+    """The LSTM layers; the last returns its last output alone."""
+    options = {"recurrent_dropout": _either(config.recurrent_dropout, 0.0)} | options
+    return tuple(
+        LSTM(
+            config.features,
+            return_sequences=number < config.layers,
+            dtype=config.encoder_dtype,
+            remat_steps=config.remat_steps,
+            implementation=config.implementation,
+            **options,
+        )
+        for number in range(1, config.layers + 1)
     )
+
+
+def _either(rate: float | None, default: float) -> float:
+    return default if rate is None else rate

@@ -2,7 +2,14 @@
 
 from flax_imdb.training.config import TrainConfig
 from flax_imdb.training.history import EpochRecord, History, UnfinishedEpoch
-from flax_imdb.training.metrics import Metrics, StepMetrics, compute_metrics, predict_labels
+from flax_imdb.training.metrics import (
+    EvalMetrics,
+    Evaluation,
+    Metrics,
+    StepMetrics,
+    compute_metrics,
+    predict_labels,
+)
 from flax_imdb.training.preemption import Preemption, catch_signals
 from flax_imdb.training.state import TrainState, average_params, averaged, create_state
 from flax_imdb.training.step import apply_gradients, eval_step, sum_gradients, train_step
@@ -10,6 +17,8 @@ from flax_imdb.training.trainer import Hook, Progress, Trainer, one_late
 
 __all__ = [
     "EpochRecord",
+    "EvalMetrics",
+    "Evaluation",
     "History",
     "Hook",
     "Metrics",

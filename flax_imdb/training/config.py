@@ -1,10 +1,13 @@
 """The configuration of training."""
 
 import dataclasses
+from typing import Literal, get_args
 
 import numpy as np
 
 from flax_imdb.errors import InputError, check_between
+
+ClassWeights = Literal["balanced"]
 
 # With more, the average equals the last step's parameters throughout any run.
 MAX_AVERAGING = 10**6
@@ -18,8 +21,8 @@ class TrainConfig:
     """How to train.
 
     Attributes:
-      epochs: Passes over the training reviews.
-      batch_size: Reviews per step, over all devices together.
+      epochs: Passes over the training texts.
+      batch_size: Texts per step, over all devices together.
       microbatches: Compute a batch's gradients in this many parts, one after another: less memory,
         the same update.
       learning_rate: Learning rate of Adam.
@@ -27,6 +30,8 @@ class TrainConfig:
       averaging: Evaluate and keep an average of the parameters, in which step t has a weight of
         about t**averaging; None: use those of the last step.
       skip_nonfinite: Skip steps whose loss or gradient is not finite, instead of stopping.
+      class_weights: balanced weighs each example by the inverse of its class's frequency, so that
+        all classes count the same in the training loss; None: all examples do.
       seed: Seed of the initial parameters, the order of the data and dropout.
     """
 
@@ -37,6 +42,7 @@ class TrainConfig:
     clip_norm: float | None = 1.0
     averaging: float | None = 3.0
     skip_nonfinite: bool = False
+    class_weights: ClassWeights | None = None
     seed: int = 7
 
     def __post_init__(self) -> None:
@@ -48,6 +54,8 @@ class TrainConfig:
                 f"`microbatches` {self.microbatches} is too large: a batch has "
                 f"`batch_size` {self.batch_size} rows"
             )
+        if self.class_weights not in (None, *get_args(ClassWeights)):
+            raise InputError(f"`class_weights` {self.class_weights} is unknown: balanced or None")
         check_between("seed", self.seed, 0, 2**32 - 1)
         for setting, value in (
             ("learning_rate", self.learning_rate),

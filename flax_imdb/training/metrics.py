@@ -2,8 +2,9 @@
 
 import math
 from collections.abc import Mapping
-from typing import Any, TypedDict
+from typing import Any, NamedTuple, TypedDict
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 import optax
@@ -38,6 +39,44 @@ class StepMetrics(Metrics):
     gradient_norm: Float[Array, ""]
 
 
+class EvalMetrics(Metrics):
+    """`Metrics` of a batch, and what was predicted for each of its rows.
+
+    Keys:
+      loss: summed cross-entropy, in nats.
+      correct: number of examples with the right prediction.
+      examples: number of examples.
+      predicted: the most likely label, int32 [batch].
+      probability: that of the predicted label; with one logit, that of label 1. float32 [batch].
+    """
+
+    predicted: Int[Array, " batch"]
+    probability: Float[Array, " batch"]
+
+
+class Evaluation(NamedTuple):
+    """An evaluation of a whole split.
+
+    Attributes:
+      loss: mean cross-entropy in nats.
+      accuracy: in [0, 1].
+      predicted: the most likely label of each example, int32 [examples].
+      probability: that of the predicted label; with two classes, that of label 1. float32
+        [examples].
+    """
+
+    loss: float
+    accuracy: float
+    predicted: np.ndarray
+    probability: np.ndarray
+
+
+def class_probabilities(logits: Float[Array, "batch classes"]) -> Float[Array, "batch classes"]:
+    """Probabilities in float32; with one logit, that of label 1."""
+    logits = logits.astype(jnp.float32)
+    return jax.nn.sigmoid(logits) if logits.shape[-1] == 1 else jax.nn.softmax(logits)
+
+
 def predict_labels(logits: Float[Array, "batch classes"]) -> Int[Array, " batch"]:
     """The most likely label; with one logit, 1 where it is above 0."""
     if logits.shape[-1] == 1:
@@ -50,12 +89,24 @@ def compute_metrics(
     labels: Int[ArrayLike, " batch"],
     weights: Float[ArrayLike, " batch"],
 ) -> Metrics:
-    """Metrics of a batch. The loss is sigmoid (one logit) or softmax cross-entropy."""
+    """Metrics of a batch. The loss is sigmoid (one logit) or softmax cross-entropy.
+
+    A label that is no class makes the loss NaN if `labels` is traced.
+
+    Raises:
+      ValueError: a label is no class, and `labels` is not traced.
+    """
     logits = logits.astype(jnp.float32)
+    classes = max(logits.shape[-1], 2)
+    valid = (labels >= 0) & (labels < classes)  # type: ignore[operator]
+    if not isinstance(valid, jax.core.Tracer) and not np.all(valid):
+        wrong = np.asarray(labels)[~np.asarray(valid)][0]
+        raise ValueError(f"label {wrong} is none of the {classes} classes, 0 to {classes - 1}")
     if logits.shape[-1] == 1:
         losses = optax.sigmoid_binary_cross_entropy(logits[:, 0], labels)
     else:
         losses = optax.softmax_cross_entropy_with_integer_labels(logits, labels)
+    losses = jnp.where(valid, losses, jnp.nan)
     return {
         "loss": jnp.sum(losses * weights),
         "correct": jnp.sum((predict_labels(logits) == labels).astype(jnp.float32) * weights),

@@ -5,12 +5,18 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import optax
-from flax import linen as nn
 from jax import lax
 from jaxtyping import Array, Float
 
 from flax_imdb.data.batching import Batch
-from flax_imdb.training.metrics import Metrics, StepMetrics, compute_metrics
+from flax_imdb.training.metrics import (
+    EvalMetrics,
+    Metrics,
+    StepMetrics,
+    class_probabilities,
+    compute_metrics,
+    predict_labels,
+)
 from flax_imdb.training.state import TrainState
 
 
@@ -96,16 +102,22 @@ def apply_gradients(
     return updated.replace(params=params, opt_state=opt_state), {**metrics, "gradient_norm": norm}
 
 
-def eval_step(state: TrainState, batch: Batch, *, axis_name: str | None = None) -> Metrics:
-    """The batch's metrics, without dropout; can be mapped like `train_step`."""
-    metrics = compute_metrics(_logits(state, batch), batch["labels"], batch["weights"])
-    return metrics if axis_name is None else lax.psum(metrics, axis_name)
+def eval_step(state: TrainState, batch: Batch, *, axis_name: str | None = None) -> EvalMetrics:
+    """The batch's metrics and predictions, without dropout; can be mapped like `train_step`."""
+    logits = _logits(state, batch)
+    metrics = compute_metrics(logits, batch["labels"], batch["weights"])
+    if axis_name is not None:
+        metrics = lax.psum(metrics, axis_name)
+    return {
+        **metrics,
+        "predicted": predict_labels(logits),
+        "probability": jnp.max(class_probabilities(logits), axis=-1),
+    }
 
 
 def predict_step(state: TrainState, batch: Batch) -> Float[Array, "batch classes"]:
     """Class probabilities; with one logit, the probability of label 1."""
-    logits = _logits(state, batch).astype(jnp.float32)
-    return nn.sigmoid(logits) if logits.shape[-1] == 1 else nn.softmax(logits)
+    return class_probabilities(_logits(state, batch))
 
 
 def _logits(state: TrainState, batch: Batch) -> Float[Array, "batch classes"]:

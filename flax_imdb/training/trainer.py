@@ -16,7 +16,7 @@ from flax_imdb.distributed import all_gather
 from flax_imdb.errors import InputError
 from flax_imdb.training.config import TrainConfig
 from flax_imdb.training.history import History, UnfinishedEpoch
-from flax_imdb.training.metrics import Metrics, StepMetrics, compute, merge
+from flax_imdb.training.metrics import Evaluation, Metrics, StepMetrics, compute, merge
 from flax_imdb.training.parallel import (
     Compiled,
     local_copy,
@@ -161,20 +161,29 @@ class Trainer:
         state: TrainState,
         examples: Examples,
         after_batch: Callable[[], None] = lambda: None,
-    ) -> tuple[float, float]:
-        """Mean loss in nats and accuracy of `state` on `examples`.
+    ) -> Evaluation:
+        """Evaluate `state` on `examples`.
 
         `after_batch` is called after each batch; an exception from it ends the evaluation.
         """
         sums = dict.fromkeys(Metrics.__annotations__, 0.0)
         plan = self.batching.plan_evaluation(examples)
+        batches = []
         for metrics in one_late(self._on_each(self._eval_step, state, examples, plan)):
             after_batch()
-            sums = merge(sums, jax.device_get(metrics))  # Over this process's devices.
+            metrics = jax.device_get(metrics)
+            sums = merge(sums, metrics)  # Over this process's devices.
+            predictions = (metrics[name].ravel() for name in ("predicted", "probability"))
+            batches.append(np.stack([*predictions], axis=-1))
         total = dict.fromkeys(sums, 0.0)
-        for part in all_gather(sums):
+        of_processes = all_gather((sums, batches))
+        for part, _ in of_processes:
             total = merge(total, part)
-        return compute(total)
+        shares = zip(*(batches for _, batches in of_processes), strict=True)
+        rows = _in_order(plan, [np.concatenate(share) for share in shares])
+        return Evaluation(
+            *compute(total), rows[:, 0].astype(np.int32), rows[:, 1].astype(np.float32)
+        )
 
     def predict(self, state: TrainState, examples: Examples) -> np.ndarray:
         """Probabilities float32 [examples, classes]; with one logit, that of label 1.
@@ -183,12 +192,7 @@ class Trainer:
         """
         plan = self.batching.plan_evaluation(examples)
         batches = one_late(self._on_each(self._predict_step, state, examples, plan))
-        probabilities = [
-            np.asarray(batch)[: len(planned.indices)]
-            for planned, batch in zip(plan, batches, strict=True)
-        ]
-        order = np.concatenate([planned.indices for planned in plan])
-        return np.concatenate(probabilities)[np.argsort(order)]
+        return _in_order(plan, [np.asarray(batch) for batch in batches])
 
     def _on_each(
         self, step: Compiled, state: TrainState, examples: Examples, plan: list[Planned]
@@ -225,6 +229,13 @@ def one_late(started: Iterator[T]) -> Iterator[T]:
         yield from waiting
         waiting = [result]
     yield from waiting
+
+
+def _in_order(plan: Sequence[Planned], batches: Sequence[np.ndarray]) -> np.ndarray:
+    """The rows of planned batches in the order of the examples, without filler rows."""
+    rows = [batch[: len(planned.indices)] for planned, batch in zip(plan, batches, strict=True)]
+    order = np.argsort(np.concatenate([planned.indices for planned in plan]))
+    return np.concatenate(rows)[order]
 
 
 def _nonfinite(step: int, epoch: int, metrics: StepMetrics, rows: np.ndarray) -> str:

@@ -1,7 +1,9 @@
 """Ragged examples, and how texts become them."""
 
 import numpy as np
+import pytest
 from few_reviews import FewReviews
+from sklearn.utils.class_weight import compute_class_weight
 
 from flax_imdb.data.examples import Examples, encode
 
@@ -12,18 +14,25 @@ def review(examples: Examples, i: int) -> list[int]:
 
 class TestExamples:
     def test_both_splits_are_encoded_with_the_words_of_the_training_split(self) -> None:
-        corpus = encode(FewReviews())
-        assert corpus.vocabulary.words == ("good", "film", "bad")
+        corpus = encode(FewReviews(), "keras")
+        assert corpus.info.vocabulary.words == ("good", "film", "bad")
         assert [review(corpus.train, i) for i in range(3)] == [[1, 3, 3, 4], [1, 5, 4], [1, 3]]
         assert [review(corpus.test, i) for i in range(2)] == [[1, 2, 3], [1]]
 
     def test_limited_keeps_the_end_and_the_frequent_words(self) -> None:
-        limited = encode(FewReviews()).train.limited(vocab_size=5, max_length=2)
+        limited = encode(FewReviews(), "keras").train.limited(vocab_size=5, max_length=2)
         assert [review(limited, i) for i in range(3)] == [[3, 4], [2, 4], [1, 3]]
         assert limited.tokens.dtype == limited.lengths.dtype == np.int32
 
+    def test_balanced_weighs_all_classes_alike(self) -> None:
+        labels = np.array([0, 2, 2, 2, 0, 2])  # of class 1 there is none
+        examples = Examples.build([np.array([1])] * 6, labels).balanced()
+        expected = compute_class_weight("balanced", classes=np.array([0, 2]), y=labels)
+        np.testing.assert_allclose(examples.weights, expected[labels // 2], rtol=1e-6)
+        assert examples.weights.sum() == pytest.approx(6)
+
     def test_take_remembers_the_ids(self) -> None:
-        taken = encode(FewReviews()).train.take(np.array([2, 0]))
+        taken = encode(FewReviews(), "keras").train.take(np.array([2, 0]))
         assert [review(taken, i) for i in range(2)] == [[1, 3], [1, 3, 3, 4]]
         np.testing.assert_array_equal(taken.ids, [2, 0])
         np.testing.assert_array_equal(taken.labels, [1, 1])

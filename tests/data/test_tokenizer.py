@@ -1,16 +1,11 @@
 """Text to words to ids."""
 
-from pathlib import Path
-
 import numpy as np
-import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from keras.src.legacy.preprocessing.text import text_to_word_sequence
 
 from flax_imdb.data import Vocabulary, split_words
-from flax_imdb.data.tokenizer import SPECIAL_TOKENS
-from flax_imdb.errors import InputError
 
 
 class TestSplitWords:
@@ -43,32 +38,3 @@ class TestVocabulary:
         vocabulary = Vocabulary(["a", "b", "c"]).limited(5)
         assert len(vocabulary) == 5
         np.testing.assert_array_equal(vocabulary.encode(["b", "c"]), [1, 4, 2])
-
-    @given(words=st.lists(st.text(min_size=1), unique=True))
-    def test_a_saved_vocabulary_is_loaded_as_it_was(
-        self, tmp_path_factory: pytest.TempPathFactory, words: list[str]
-    ) -> None:
-        path = tmp_path_factory.mktemp("vocabulary") / "vocabulary.json"
-        vocabulary = Vocabulary(word for word in words if word not in SPECIAL_TOKENS)
-        path.write_text(vocabulary.dump(dataset="synthetic", fingerprint="abc"))
-        loaded, fingerprint = Vocabulary.load(path)
-        assert loaded.words == vocabulary.words
-        assert fingerprint == "abc"
-
-    @pytest.mark.parametrize(
-        "content",
-        [
-            "",
-            "[]",
-            "{}",
-            '{"words": ["a", "b"], "fingerprint": "x"}',
-            '{"words": 3, "fingerprint": "x"}',
-            '{"words": ["<pad>", "<start>", "<unk>"]}',
-            '{"words": ["<pad>", "<start>", "<unk>", 3], "fingerprint": "x"}',
-            '{"words": ["<pad>", "<start>", "<unk>", "a", "a"], "fingerprint": "x"}',
-        ],
-    )
-    def test_a_file_that_is_no_vocabulary_is_refused(self, tmp_path: Path, content: str) -> None:
-        (tmp_path / "vocabulary.json").write_text(content)
-        with pytest.raises(InputError, match=r"vocabulary\.json is not a vocabulary: "):
-            Vocabulary.load(tmp_path / "vocabulary.json")

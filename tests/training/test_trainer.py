@@ -9,7 +9,7 @@ import pytest
 from epochs import epochs
 
 from flax_imdb import models
-from flax_imdb.data import Batch, Batching, Dataset, Examples, Planned, Vocabulary
+from flax_imdb.data import Batch, Batching, Dataset, DatasetInfo, Examples, Planned, Vocabulary
 from flax_imdb.devices import make_mesh
 from flax_imdb.errors import InputError
 from flax_imdb.training import History, TrainConfig, Trainer, averaged, create_state
@@ -20,11 +20,12 @@ def few_reviews() -> Dataset:
     reviews = [rng.integers(3, 30, rng.integers(11, 13)).astype(np.int32) for _ in range(52)]
     examples = Examples.build(reviews, rng.integers(0, 2, len(reviews)))
     return Dataset(
-        name="synthetic",
+        info=DatasetInfo("synthetic", "", ("negative", "positive"), Vocabulary([])),
         location="",
-        fingerprint="",
+        found={},
         note="",
-        vocabulary=Vocabulary([]),
+        remarks=(),
+        warnings=(),
         train=examples,
         validation=examples.take(np.arange(0)),
         test=examples.take(np.arange(30)),
@@ -42,7 +43,7 @@ def trained(arch: str, devices: int) -> tuple[Any, list[Any], np.ndarray]:
         history = History(epochs(*range(number)))
         state = trainer.train_epoch(state, dataset.train, history, TrainConfig(batch_size=8))
         assert history.unfinished is not None
-        metrics.append((*history.unfinished.means, *trainer.evaluate(state, dataset.test)))
+        metrics.append((*history.unfinished.means, *trainer.evaluate(state, dataset.test)[:2]))
     predictions = trainer.predict(state, dataset.test)
     return jax.device_get((state.params, state.step)), metrics, predictions
 
@@ -116,10 +117,28 @@ def test_the_averaged_parameters_are_evaluated_and_predict() -> None:
     state = trainer.train_epoch(trainer.place(first), dataset.train, History(), TrainConfig())
     last, average = (each.replace(opt_state=()) for each in (state, averaged(state)))
     evaluated = trainer.evaluate(state, dataset.test)
-    assert evaluated == trainer.evaluate(average, dataset.test)
-    assert evaluated != trainer.evaluate(last, dataset.test)
+    assert evaluated[:2] == trainer.evaluate(average, dataset.test)[:2]
+    assert evaluated[:2] != trainer.evaluate(last, dataset.test)[:2]
     predicted, expected = (trainer.predict(each, dataset.test) for each in (state, average))
     np.testing.assert_array_equal(predicted, expected)
+
+
+@pytest.mark.parametrize("devices", [1, 2, 4])
+@pytest.mark.parametrize("classes", [2, 5])
+def test_an_evaluation_has_the_prediction_of_each_example_in_order(
+    classes: int, devices: int
+) -> None:
+    """Whatever the devices, the batches and the filling of the last."""
+    config = models.ModelConfig(embedding_features=4, features=6)
+    logits = 1 if classes == 2 else classes
+    state = create_state(models.build(config, 30, logits), learning_rate=1e-2, seed=0)
+    trainer = Trainer(make_mesh(jax.devices()[:devices]), Batching(8, 12, multiple_of=devices))
+    state, test = trainer.place(state), few_reviews().test
+    evaluation, probabilities = trainer.evaluate(state, test), trainer.predict(state, test)
+    likeliest = probabilities[:, 0] > 0.5 if classes == 2 else probabilities.argmax(axis=1)
+    np.testing.assert_array_equal(evaluation.predicted, likeliest)
+    np.testing.assert_allclose(evaluation.probability, probabilities.max(axis=1), rtol=1e-6)
+    assert evaluation.accuracy == pytest.approx(np.mean(likeliest == test.labels))
 
 
 def test_epochs_on_several_devices_are_those_on_one() -> None:

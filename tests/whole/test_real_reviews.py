@@ -19,9 +19,9 @@ from flax_imdb.training import TrainConfig
 def test_the_reviews_are_encoded_as_ever(imdb_reviews_dir: Path) -> None:
     """The ids are pinned: another vocabulary or another split of words would change them."""
     dataset = load_dataset(DataConfig(data_dir=str(imdb_reviews_dir)))
-    assert dataset.name == "imdb_reviews"
+    assert dataset.info.name == "imdb_reviews"
     assert not dataset.note
-    assert len(dataset.vocabulary) == 5000
+    assert len(dataset.info.vocabulary) == 5000
     digest = hashlib.sha256()
     for examples in (dataset.train, dataset.test):
         assert len(examples) == 25_000

@@ -1,6 +1,6 @@
-"""Sources of reviews, with one file per source."""
+"""Sources of texts, with one file per source."""
 
-from flax_imdb.data.sources.find import DatasetName, find_reviews
-from flax_imdb.data.sources.reviews import LABELS, SPLITS, Reviews, Split
+from flax_imdb.data.sources.find import REVIEWS, find_reviews, find_source
+from flax_imdb.data.sources.source import SPLITS, Reviews, Source, Split
 
-__all__ = ["LABELS", "SPLITS", "DatasetName", "Reviews", "Split", "find_reviews"]
+__all__ = ["REVIEWS", "SPLITS", "Reviews", "Source", "Split", "find_reviews", "find_source"]

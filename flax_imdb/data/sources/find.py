@@ -1,23 +1,33 @@
-"""Selection of the source of reviews."""
+"""Selection of the source of texts."""
 
 import os
 from pathlib import Path
-from typing import Literal, get_args
 
+from flax_imdb.data.config import DataConfig
 from flax_imdb.data.sources import imdb_tfds
 from flax_imdb.data.sources.imdb_folder import FolderReviews, folder_in
 from flax_imdb.data.sources.imdb_tfds import TfdsReviews
-from flax_imdb.data.sources.reviews import Reviews
+from flax_imdb.data.sources.source import Reviews, Source
 from flax_imdb.data.sources.synthetic import SyntheticReviews
 from flax_imdb.errors import InputError
 from flax_imdb.paths import local_path
 
-DatasetName = Literal["auto", "imdb_reviews", "synthetic"]
+REVIEWS = ("auto", "imdb_reviews", "synthetic")
+"""The datasets that have a name; others are files, folders or ``tfds:NAME``."""
 
 _RIGHT_DATA_DIR = (
     f"a tfds data directory with {imdb_tfds.NAME}/{imdb_tfds.VERSION} in it or an extracted "
     "aclImdb folder"
 )
+
+
+def find_source(config: DataConfig) -> Source:
+    """Find the texts that `config` asks for.
+
+    Raises:
+      InputError: they are not there, or cannot be read.
+    """
+    return find_reviews(config.dataset, config.data_dir)
 
 
 def find_reviews(dataset: str = "auto", data_dir: str | os.PathLike[str] | None = None) -> Reviews:
@@ -35,9 +45,8 @@ def find_reviews(dataset: str = "auto", data_dir: str | os.PathLike[str] | None 
         cannot be read; or ``imdb_reviews`` is not there and cannot be downloaded. The last is an
         error for ``auto``, too, if ``TFDS_DATA_DIR`` is set.
     """
-    if dataset not in get_args(DatasetName):
-        names = ", ".join(get_args(DatasetName))
-        raise InputError(f"`dataset` {dataset} is unknown: one of {names}")
+    if dataset not in REVIEWS:
+        raise InputError(f"`dataset` {dataset} is unknown: one of {', '.join(REVIEWS)}")
     if dataset == "synthetic":
         if data_dir is not None:
             raise InputError(f"`data_dir` {data_dir} has no effect with `dataset` synthetic")

@@ -5,9 +5,12 @@ from pathlib import Path
 
 import numpy as np
 
-from flax_imdb.data.sources.reviews import LABELS, SPLITS, Reviews, Split, fingerprint_of
+from flax_imdb.data.sources.source import SPLITS, Reviews, Split, fingerprint_of
 from flax_imdb.errors import InputError, one_line
 from flax_imdb.paths import exists, names_in, unreadable
+
+LABELS = ("neg", "pos")
+"""The folders of labels 0 and 1."""
 
 
 def folder_in(directory: Path) -> Path | None:

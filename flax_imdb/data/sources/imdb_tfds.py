@@ -14,7 +14,7 @@ from typing import IO
 
 import numpy as np
 
-from flax_imdb.data.sources.reviews import SPLITS, Reviews, Split, fingerprint_of
+from flax_imdb.data.sources.source import SPLITS, Reviews, Split, fingerprint_of
 from flax_imdb.errors import InputError, one_line
 from flax_imdb.paths import check_utf8, exists, unreadable
 

@@ -33,7 +33,7 @@ from typing import TypeVar
 
 import numpy as np
 
-from flax_imdb.data.sources.reviews import Reviews, Split
+from flax_imdb.data.sources.source import Reviews, Split
 from flax_imdb.errors import InputError
 
 _T = TypeVar("_T")

@@ -1,8 +1,9 @@
-"""The base class of all sources of reviews."""
+"""The base class of all sources of texts."""
 
 import abc
 import functools
 import hashlib
+import os
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Literal, get_args
@@ -14,23 +15,28 @@ from flax_imdb.paths import unreadable
 Split = Literal["train", "test"]
 
 SPLITS: tuple[Split, ...] = get_args(Split)
-LABELS = ("neg", "pos")
-"""The names of labels 0 and 1."""
 
 
-class Reviews(abc.ABC):
+class Source(abc.ABC):
     """The texts and labels of both splits.
 
     Attributes:
-      name: ``"imdb_reviews"`` for the real reviews, else ``"synthetic"``.
-      location: the directory of the reviews, empty for synthetic ones. As the `data_dir` of
-        `find_reviews` it finds the same reviews.
-      note: a warning to show with every result, empty for real reviews.
+      name: ``"imdb_reviews"``, ``"synthetic"``, or the name of the user's own file or folder.
+      location: where it is; empty for synthetic reviews.
+      found: settings of `DataConfig` that find the same texts from any directory.
+      note: a warning to show with every result; empty for real texts.
+      classes: the names of labels 0, 1, ...
+      remarks: what was chosen or left out while reading.
+      warnings: what may be wrong with the texts or labels.
     """
 
-    name: Literal["imdb_reviews", "synthetic"] = "imdb_reviews"
+    name: str
     location: str = ""
+    found: dict[str, str | None]
     note: str = ""
+    classes: tuple[str, ...]
+    remarks: tuple[str, ...] = ()
+    warnings: tuple[str, ...] = ()
 
     @functools.cached_property
     @abc.abstractmethod
@@ -42,11 +48,24 @@ class Reviews(abc.ABC):
         """Read one split.
 
         Returns:
-          The texts, and their labels: int32 [examples], 0 for negative, 1 for positive.
+          The texts, and their labels: int32 [examples], indices into `classes`.
 
         Raises:
           InputError: the files are damaged.
         """
+
+
+class Reviews(Source):
+    """Film reviews, negative or positive: IMDB's, or synthetic ones."""
+
+    name = "imdb_reviews"
+    classes = ("negative", "positive")
+
+    @property
+    def found(self) -> dict[str, str | None]:  # type: ignore[override]
+        """Name and directory."""
+        directory = os.path.abspath(self.location) if self.location else None
+        return {"dataset": self.name, "data_dir": directory}
 
 
 def fingerprint_of(root: Path, files: Iterable[Path]) -> str:

@@ -1,0 +1,83 @@
+"""What a run keeps of its dataset."""
+
+import json
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from flax_imdb.data import DatasetInfo, Vocabulary
+from flax_imdb.data.tokenizer import SPECIAL_TOKENS
+from flax_imdb.errors import InputError
+
+GOOD = {
+    "dataset": "mine.csv",
+    "fingerprint": "abc",
+    "text": "unicode",
+    "classes": ["no", "yes"],
+    "words": [*SPECIAL_TOKENS, "a", "b"],
+}
+
+
+def write(directory: Path, content: str) -> Path:
+    path = directory / "vocabulary.json"
+    path.write_text(content)
+    return path
+
+
+@given(
+    words=st.lists(st.text(min_size=1), unique=True),
+    classes=st.lists(st.text(), unique=True, min_size=2),
+)
+def test_what_is_saved_is_loaded_as_it_was(
+    tmp_path_factory: pytest.TempPathFactory, words: list[str], classes: list[str]
+) -> None:
+    words = [word for word in words if word not in SPECIAL_TOKENS]
+    info = DatasetInfo("mine.csv", "abc", tuple(classes), Vocabulary(words, "unicode"))
+    loaded = DatasetInfo.load(write(tmp_path_factory.mktemp("saved"), info.dump()))
+    assert (loaded.name, loaded.fingerprint, loaded.classes) == ("mine.csv", "abc", info.classes)
+    assert loaded.vocabulary.words == info.vocabulary.words
+    assert loaded.vocabulary.text == "unicode"
+
+
+def test_a_vocabulary_of_0_1_0_has_the_rules_of_keras_and_two_classes(tmp_path: Path) -> None:
+    old = {name: GOOD[name] for name in ("dataset", "fingerprint", "words")}
+    info = DatasetInfo.load(write(tmp_path, json.dumps(old)))
+    assert info.vocabulary.text == "keras"
+    assert info.classes == ("negative", "positive")
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"words": ["a", "b"]},
+        {"words": 3},
+        {"words": [*SPECIAL_TOKENS, 3]},
+        {"words": [*SPECIAL_TOKENS, "a", "a"]},
+        {"fingerprint": None},
+        {"text": "runes"},
+        {"classes": ["one"]},
+        {"classes": ["one", "one"]},
+        {"classes": ["one", 2]},
+        {"classes": 2},
+    ],
+)
+def test_a_file_with_a_wrong_value_is_refused(tmp_path: Path, change: dict[str, object]) -> None:
+    with pytest.raises(InputError, match=r"vocabulary\.json is not a vocabulary: "):
+        DatasetInfo.load(write(tmp_path, json.dumps(GOOD | change)))
+
+
+@pytest.mark.parametrize("content", ["", "[]", "{}", "nan", '{"words": ["<pad>"]}'])
+def test_a_file_of_something_else_is_refused(tmp_path: Path, content: str) -> None:
+    with pytest.raises(InputError, match=r"vocabulary\.json is not a vocabulary: "):
+        DatasetInfo.load(write(tmp_path, content))
+
+
+def test_other_texts_are_told_apart() -> None:
+    info, other = (DatasetInfo("a", mark, ("0", "1"), Vocabulary([])) for mark in ("x", "y"))
+    info.check_same(info, "here.csv")
+    with pytest.raises(
+        InputError, match=r"here\.csv holds other texts than the run was trained on"
+    ):
+        info.check_same(other, "here.csv")
