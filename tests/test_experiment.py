@@ -17,7 +17,7 @@ from flax_imdb.config import load_config
 from flax_imdb.errors import InputError
 from flax_imdb.predict import load
 from flax_imdb.report import TrainingReport
-from flax_imdb.training import Progress, Trainer
+from flax_imdb.training import Evaluation, Progress, Trainer
 from flax_imdb.training.checkpoints import CheckpointConfig
 
 RESULT_KEYS = {
