@@ -3,7 +3,6 @@
 import dataclasses
 import functools
 import json
-import math
 import os
 import statistics
 from collections.abc import Callable, Iterator
@@ -23,7 +22,7 @@ from flax_imdb.config import (
 )
 from flax_imdb.data import Dataset, load_dataset
 from flax_imdb.devices import DeviceName, kind, make_mesh, select_devices
-from flax_imdb.errors import InputError, Preempted, warn
+from flax_imdb.errors import InputError, warn
 from flax_imdb.report import ProgramConsole, Report, count_parameters, draw_curves, draw_scores
 from flax_imdb.results import Result, Summary
 from flax_imdb.scores import MAX_BASELINE_EXAMPLES, Scores, baseline_accuracy, score
@@ -38,7 +37,6 @@ from flax_imdb.training import (
 )
 from flax_imdb.training.checkpoint_store import are_intact
 from flax_imdb.training.checkpoints import CheckpointConfig, Checkpoints, Identity
-from flax_imdb.training.trainer import ADVICE
 from flax_imdb.workdir import Workdir
 
 
@@ -148,18 +146,22 @@ def _train_once(
         _go_on(workdir, config, dataset, history)
         saving = _Saving(checkpoints, workdir, preemption)
         test: Evaluation | None = None
-        while len(history.epochs) < training.epochs:
-            state = trainer.train_epoch(
-                state, dataset.train, history, training, hooks=[saving], on_step=report.step
-            )
-            record, evaluation = _evaluate_epoch(trainer, state, dataset, history, saving)
-            test = evaluation if record.eval_split == "test" else None
-            history = History([*history.epochs, record])
+        epochs = trainer.train_epochs(
+            state,
+            dataset,
+            history,
+            training,
+            hooks=[saving],
+            on_step=report.step,
+            on_evaluated=saving.check,
+        )
+        for state, evaluation in epochs:
             saving.save(state, history)
             checkpoints.wait()
             workdir.write("metrics.jsonl", _lines(history.epochs))
-            report.epoch(record)
+            report.epoch(history.epochs[-1])
             preemption.check()
+            test = evaluation if history.epochs[-1].eval_split == "test" else None
         best = history.best()
         assert best is not None
         if best is not history.epochs[-1]:
@@ -179,62 +181,31 @@ class _Saving:
     def __init__(self, checkpoints: Checkpoints, workdir: Workdir, preemption: Preemption):
         self._checkpoints = checkpoints
         self._workdir = workdir
-        self.preemption = preemption
+        self._preemption = preemption
         self._stop = False
 
     def due(self, step: int) -> bool:
         """Whether to save; called in all processes, which agree on a preemption."""
-        self._stop = self.preemption.requested()
+        self._stop = self._preemption.requested()
         return self._checkpoints.due(step) or self._stop
 
     def __call__(self, state: TrainState, history: History) -> None:
         """Save, and stop if the run is preempted."""
         self.save(state, history)
         if self._stop:  # Not asked again: not all processes are here if it is only time to save.
-            self.preemption.stop()
+            self._preemption.stop()
+
+    def check(self, state: TrainState, history: History) -> None:
+        """Save and stop if the run is preempted; called after each batch of an evaluation."""
+        if self._preemption.requested():
+            self.save(state, history)
+            self._preemption.stop()
 
     def save(self, state: TrainState, history: History) -> None:
         """Save, if the directory is still this run's."""
         if distributed.is_main():
             self._workdir.check_held()
         self._checkpoints.save(state, history)
-
-
-def _evaluate_epoch(
-    trainer: Trainer, state: TrainState, dataset: Dataset, history: History, saving: _Saving
-) -> tuple[EpochRecord, Evaluation]:
-    """Evaluate the epoch that was just trained, and make its record."""
-    validate = len(dataset.validation) > 0
-    split = "validation" if validate else "test"
-    examples = dataset.validation if validate else dataset.test
-    try:
-        evaluation = trainer.evaluate(state, examples, saving.preemption.check)
-    except Preempted:
-        saving.save(state, history)
-        raise
-    number, trained = len(history.epochs) + 1, history.unfinished
-    assert trained is not None
-    if not math.isfinite(evaluation.loss):
-        raise InputError(
-            f"the loss on the {split} split after epoch {number} is {evaluation.loss}: {ADVICE}"
-        )
-    train_loss, train_accuracy = trained.means
-    record = EpochRecord(
-        dataset=dataset.info.name,
-        epoch=number,
-        step=int(state.step),
-        skipped_steps=trained.skipped_steps,
-        train_loss=train_loss,
-        train_accuracy=train_accuracy,
-        eval_split=split,
-        eval_loss=evaluation.loss,
-        eval_accuracy=evaluation.accuracy,
-        seconds=trained.seconds,
-        compile_seconds=trained.compile_seconds,
-        step_ms_median=statistics.median(trained.step_ms),
-        examples_per_second=len(dataset.train) / (trained.seconds - trained.compile_seconds),
-    )
-    return record, evaluation
 
 
 def _train_several(

@@ -229,9 +229,13 @@ class TrainingReport:
         self._console.print(
             f"epoch {record.epoch}/{self._epochs}  {record.seconds:.1f} s  "
             f"{record.step_ms_median:.1f} ms/step  "
-            f"train loss {record.train_loss:.4f} accuracy {record.train_accuracy:.2%}  "
-            f"{record.eval_split} loss {record.eval_loss:.4f} "
-            f"accuracy {record.eval_accuracy:.2%}"
+            f"train loss {record.train_loss:.4f} accuracy {record.train_accuracy:.2%}"
+            + (
+                f"  {record.eval_split} loss {record.eval_loss:.4f} "
+                f"accuracy {record.eval_accuracy:.2%}"
+                if record.eval_split
+                else ""
+            )
             + (f"  {skipped} steps skipped, not finite" if skipped else ""),
             highlight=False,
             soft_wrap=True,

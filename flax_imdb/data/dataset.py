@@ -42,6 +42,12 @@ class Dataset:
     validation: Examples
     test: Examples
 
+    def to_evaluate(self) -> tuple[str | None, Examples]:
+        """The split to evaluate after each epoch, and its examples; None if there is none."""
+        if len(self.validation):
+            return "validation", self.validation
+        return ("test" if len(self.test) else None), self.test
+
 
 def load_dataset(config: DataConfig) -> Dataset:
     """Find, read and encode the texts that `config` asks for.

@@ -2,10 +2,11 @@
 
 import dataclasses
 import math
+import statistics
 from collections.abc import Mapping
 from typing import Any
 
-from flax_imdb.training.metrics import Metrics, StepMetrics, compute, merge
+from flax_imdb.training.metrics import Evaluation, Metrics, StepMetrics, compute, merge
 
 
 @dataclasses.dataclass(frozen=True)
@@ -19,7 +20,7 @@ class EpochRecord:
       skipped_steps: steps of the epoch that were skipped, as loss or gradient was not finite.
       train_loss: mean cross-entropy in nats over the epoch's other steps, with dropout.
       train_accuracy: accuracy over these steps, with dropout.
-      eval_split: ``"validation"`` or ``"test"``.
+      eval_split: ``"validation"`` or ``"test"``; None if the epoch was not evaluated.
       eval_loss: mean cross-entropy in nats on that split, after the epoch.
       eval_accuracy: accuracy on that split, after the epoch.
       seconds: wall-clock time of the epoch's training, including compilation.
@@ -34,9 +35,9 @@ class EpochRecord:
     skipped_steps: int
     train_loss: float
     train_accuracy: float
-    eval_split: str
-    eval_loss: float
-    eval_accuracy: float
+    eval_split: str | None
+    eval_loss: float | None
+    eval_accuracy: float | None
     seconds: float
     compile_seconds: float
     step_ms_median: float
@@ -105,6 +106,45 @@ class History:
             UnfinishedEpoch(**unfinished) if unfinished else None,
         )
 
+    def end_epoch(
+        self,
+        *,
+        dataset: str,
+        step: int,
+        examples: int,
+        split: str | None,
+        evaluation: Evaluation | None,
+    ) -> None:
+        """Make the unfinished epoch the last of the finished ones.
+
+        Args:
+          dataset: its name.
+          step: training steps since the start of the run.
+          examples: the number of training examples.
+          split: what was evaluated; None for nothing.
+          evaluation: of that split.
+        """
+        trained = self.unfinished
+        assert trained is not None
+        train_loss, train_accuracy = trained.means
+        record = EpochRecord(
+            dataset=dataset,
+            epoch=len(self.epochs) + 1,
+            step=step,
+            skipped_steps=trained.skipped_steps,
+            train_loss=train_loss,
+            train_accuracy=train_accuracy,
+            eval_split=split,
+            eval_loss=evaluation.loss if evaluation else None,
+            eval_accuracy=evaluation.accuracy if evaluation else None,
+            seconds=trained.seconds,
+            compile_seconds=trained.compile_seconds,
+            step_ms_median=statistics.median(trained.step_ms),
+            examples_per_second=examples / (trained.seconds - trained.compile_seconds),
+        )
+        self.epochs.append(record)
+        self.unfinished = None
+
     def best(self, step: int | None = None) -> EpochRecord | None:
         """The epoch to report; `evaluate` and `predict` load its parameters.
 
@@ -115,6 +155,6 @@ class History:
           step: consider only epochs that ended at this training step or before; None: all.
         """
         epochs = [record for record in self.epochs if step is None or record.step <= step]
-        if not epochs or epochs[-1].eval_split == "test":
+        if not epochs or epochs[-1].eval_split != "validation":
             return epochs[-1] if epochs else None
-        return max(epochs, key=lambda record: record.eval_accuracy)
+        return max(epochs, key=lambda record: record.eval_accuracy or 0.0)

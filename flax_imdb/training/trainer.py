@@ -4,13 +4,14 @@ import math
 import statistics
 import time
 from collections.abc import Callable, Iterator, Sequence
+from functools import partial
 from typing import Any, NamedTuple, Protocol, TypeVar
 
 import jax
 import numpy as np
 from jax.sharding import Mesh
 
-from flax_imdb.data import Batch, Batching, Examples, Planned
+from flax_imdb.data import Batch, Batching, Dataset, Examples, Planned
 from flax_imdb.devices import by_row, replicated
 from flax_imdb.distributed import all_gather
 from flax_imdb.errors import InputError
@@ -95,6 +96,57 @@ class Trainer:
         for planned in plan:
             state, metrics = self._train_step(state, self._share(examples, planned))
             yield state, metrics
+
+    def train_epochs(
+        self,
+        state: TrainState,
+        dataset: Dataset,
+        history: History,
+        config: TrainConfig,
+        *,
+        hooks: Sequence[Hook] = (),
+        on_step: Callable[[Progress], None] = lambda progress: None,
+        on_evaluated: Callable[[TrainState, History], None] = lambda state, history: None,
+    ) -> Iterator[tuple[TrainState, Evaluation | None]]:
+        """Train until `history` has all epochs; yield the state and the evaluation after each.
+
+        An epoch is evaluated on the validation split, or without one on the test split, or not at
+        all if both are empty.
+
+        Args:
+          state: as in `train_epoch`.
+          dataset: what to train and evaluate on.
+          history: the training so far, which is updated.
+          config: as in `train_epoch`; `epochs` is how many there are in all.
+          hooks: as in `train_epoch`.
+          on_step: as in `train_epoch`.
+          on_evaluated: called after each batch of an evaluation; an exception from it ends it.
+
+        Raises:
+          InputError: a loss or gradient is not finite.
+        """
+        while len(history.epochs) < config.epochs:
+            state = self.train_epoch(
+                state, dataset.train, history, config, hooks=hooks, on_step=on_step
+            )
+            split, examples = dataset.to_evaluate()
+            evaluation = None
+            if split is not None:
+                check = partial(on_evaluated, state, history)
+                evaluation = self.evaluate(state, examples, check)
+            if evaluation is not None and not math.isfinite(evaluation.loss):
+                raise InputError(
+                    f"the loss on the {split} split after epoch {len(history.epochs) + 1} is "
+                    f"{evaluation.loss}: {ADVICE}"
+                )
+            history.end_epoch(
+                dataset=dataset.info.name,
+                step=int(state.step),
+                examples=len(dataset.train),
+                split=split,
+                evaluation=evaluation,
+            )
+            yield state, evaluation
 
     def train_epoch(
         self,
