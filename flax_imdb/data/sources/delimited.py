@@ -1,0 +1,170 @@
+"""Tables of text: .csv and .tsv files."""
+
+import csv
+import operator
+import re
+from collections.abc import Generator, Iterable, Iterator, Sequence
+from pathlib import Path
+
+from flax_imdb.data.config import MAX_CHARACTERS, DataConfig, column_names
+from flax_imdb.data.sources.table import Bad, Record, Table, shown
+from flax_imdb.data.sources.text_files import (
+    codec_of,
+    decoding_problem,
+    encoding_hint,
+    format_of,
+    open_text,
+)
+from flax_imdb.errors import InputError
+
+# A field of this size is the rest of a file after a quote that is never closed.
+_FIELD_LIMIT = 16 * MAX_CHARACTERS
+
+
+class Delimited(Table):
+    """A file with a row on each line, or on several where fields have line breaks.
+
+    A field is text, whatever it looks like, and an empty one is missing. Fields may be in double
+    quotes, with quotes in them doubled; but not where tabs separate them: such files have no
+    quoting, as most programs write them.
+    """
+
+    takes = ("columns", "delimiter", "encoding")
+
+    def __init__(self, path: Path, config: DataConfig) -> None:
+        self.place = str(path)
+        self.encoding = config.encoding
+        form, compression = format_of(path)
+        self.files = [(f"table{compression}", path)]
+        self._path = path
+        self._delimiter = _delimiter(config.delimiter, "\t" if form == ".tsv" else ",")
+        given = column_names(config.columns)
+        if given is not None:
+            given = [name.strip() for name in given]
+            if not given or not all(given):
+                raise InputError(
+                    f"`columns` {config.columns} has an empty name: name all columns, such as "
+                    "label,title,text"
+                )
+        self._header = given is None
+        self.settings = (self._delimiter, codec_of(config.encoding), *(given or ()))
+        if self._header:
+            self.hint = "; if its first line has no names, give those of all columns in `columns`"
+        self._columns, self._first = self._read_head(given)
+
+    def head(self) -> list[tuple[str, str]]:
+        """The names of the columns, and the first row."""
+        return list(zip(self._columns, self._first, strict=False))
+
+    def records(self, columns: Sequence[str]) -> Iterator[Record]:
+        """The fields of some columns in each row."""
+        width = len(self._columns)
+        # One column would be a string instead of a tuple: there are always two or more.
+        chosen = operator.itemgetter(*map(self._columns.index, columns))
+        rows = self._rows()
+        if self._header:
+            next(rows, None)
+        for line, row in rows:
+            if isinstance(row, Bad):
+                yield line, row
+            elif len(row) != width:
+                yield line, Bad(f"has {_fields(len(row))} instead of {width}")
+            else:
+                yield line, chosen(row)
+
+    def _read_head(self, given: list[str] | None) -> tuple[list[str], list[str]]:
+        rows = self._rows()
+        try:
+            line, first = next(rows, (0, None))
+            if first is None:
+                raise InputError(
+                    f"{self.place} is empty: a text and a label on each line is needed"
+                )
+            if isinstance(first, Bad):
+                raise InputError(f"{self.place}: line {line} {first}")
+            if given is not None:
+                if [name.strip() for name in first] == given:
+                    raise InputError(
+                        f"{self.place} has the names of the columns on line {line}: `columns` is "
+                        "for files that do not"
+                    )
+                if len(first) != len(given):
+                    raise InputError(
+                        f"`columns` names {len(given)} columns, and line {line} of {self.place} "
+                        f"has {_fields(len(first))}, which {shown(self._delimiter)} separates"
+                    )
+                return given, first
+            if problem := decoding_problem("".join(first), self.encoding):
+                raise InputError(
+                    f"{self.place}: line {line} {problem}; {encoding_hint(self.encoding)}"
+                )
+            names = [name.strip() for name in first]
+            for _, row in rows:
+                if not isinstance(row, Bad):
+                    return names, row + [""] * (len(names) - len(row))
+            raise InputError(f"{self.place} has a line of column names, and no rows")
+        finally:
+            rows.close()
+
+    def _rows(self) -> Generator[tuple[int, list[str] | Bad]]:
+        """The fields of each row, and the line on which it begins."""
+        csv.field_size_limit(max(csv.field_size_limit(), _FIELD_LIMIT))
+        quoted = self._delimiter != "\t"
+        of_row: list[str] = []
+        with open_text(self._path, self.encoding, newline="") as lines:
+            reader = csv.reader(
+                _remembered(lines, of_row),
+                delimiter=self._delimiter,
+                quoting=csv.QUOTE_MINIMAL if quoted else csv.QUOTE_NONE,
+                strict=True,
+            )
+            while True:
+                line = reader.line_num + 1
+                of_row.clear()
+                try:
+                    row = next(reader)
+                except StopIteration:
+                    return
+                except csv.Error as error:
+                    self._check_quotes("".join(of_row), line)
+                    yield line, Bad(f"cannot be split into fields ({error})")
+                    continue
+                if row:  # A blank line is no row.
+                    yield line, row
+
+    def _check_quotes(self, row: str, line: int) -> None:
+        """Raise InputError if the last field of `row` has a quote that is never closed."""
+        delimiter = re.escape(self._delimiter)
+        field = rf'(?:"[^"]*+(?:""[^"]*+)*+"|[^"{delimiter}\r\n][^{delimiter}\r\n]*+)?+'
+        fields = re.match(rf"(?:{field}{delimiter})*+", row)
+        assert fields is not None  # An empty match at least.
+        if re.compile(r'"[^"]*+(?:""[^"]*+)*+\Z').match(row, fields.end()):
+            # As the lines were split: at all kinds of line breaks.
+            line += len(re.findall(r"\r\n|\r|\n", row[: fields.end()]))
+            raise InputError(
+                f"{self.place}: the quote at the beginning of a field on line {line} is never "
+                "closed; a quote in a field in quotes is doubled"
+            )
+
+
+def _remembered(lines: Iterable[str], memory: list[str]) -> Iterator[str]:
+    """The lines, each of which is added to `memory`."""
+    for line in lines:
+        memory.append(line)
+        yield line
+
+
+def _delimiter(setting: str | None, usual: str) -> str:
+    if setting is None:
+        return usual
+    delimiter = "\t" if setting in ("\\t", "tab") else setting
+    if len(delimiter) != 1 or delimiter in '"\r\n\0':
+        raise InputError(
+            f"`delimiter` {setting} is not one character that separates columns, such as , or ; or "
+            "| or tab"
+        )
+    return delimiter
+
+
+def _fields(number: int) -> str:
+    return "1 field" if number == 1 else f"{number} fields"

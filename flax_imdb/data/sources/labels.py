@@ -1,0 +1,114 @@
+"""Labels as written: their order, what is strange about them, and splits that have all of them."""
+
+import re
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from decimal import Decimal
+
+import numpy as np
+
+from flax_imdb.data.sources.table import listed, shown
+from flax_imdb.errors import InputError
+
+MAX_CLASSES = 10_000
+
+_NUMBER = re.compile(r"[+-]?[0-9]+(?:\.[0-9]+)?")
+_MIXING = (30, 0xBF58476D1CE4E5B9, 27, 0x94D049BB133111EB, 31)
+_SPLIT_SEED = 2011
+
+
+def order_labels(labels: Iterable[str]) -> tuple[str, ...]:
+    """The different labels, in natural order.
+
+    Numbers are in the order of their values. Other labels are in that of their letters, where
+    numbers in them count as numbers: ``"level 2"`` comes before ``"level 10"``.
+    """
+    different = set(labels)
+    if all(map(_NUMBER.fullmatch, different)):
+        return tuple(sorted(different, key=lambda label: (Decimal(label), label)))
+    return tuple(sorted(different, key=natural_key))
+
+
+def natural_key(label: str) -> tuple[object, ...]:
+    """A key that sorts numbers in labels by their values, and letters regardless of their case."""
+    parts: list[object] = re.split("([0-9]+)", label.casefold())
+    for i in range(1, len(parts), 2):
+        digits = str(parts[i]).lstrip("0")
+        parts[i] = (len(digits), digits)  # Unlike int(digits), of any length.
+    return parts, label
+
+
+def check_labels(labels: Sequence[str], place: str, column: str) -> None:
+    """Raise InputError if `labels` cannot be those of a classification.
+
+    Args:
+      labels: that of each row.
+      place: the file that they are from.
+      column: the name of their column; empty if they are not from a column.
+    """
+    counts = Counter(labels)
+    what = f"{place}: column {column}" if column else place
+    other = "; another `label_column` may be right" if column else ""
+    if len(counts) == 1:
+        raise InputError(
+            f"{what} has one label alone, {shown(labels[0])}: two classes or more are needed{other}"
+        )
+    if 2 * len(counts) > len(labels):
+        raise InputError(
+            f"{what} has {len(counts):,} different labels in {len(labels):,} rows, so it is hardly "
+            f"the label: {listed([shown(label) for label in counts], 3)}{other}"
+        )
+    if len(counts) > MAX_CLASSES:
+        raise InputError(
+            f"{what} has {len(counts):,} different labels, of which {MAX_CLASSES:,} are "
+            f"allowed{other}"
+        )
+
+
+def warnings_on(classes: Sequence[str]) -> list[str]:
+    """Warnings of classes that differ by case or blanks alone, which may be meant to be one."""
+    alike: dict[str, list[str]] = {}
+    for label in classes:
+        alike.setdefault("".join(label.split()).casefold(), []).append(label)
+    groups = [" and ".join(map(shown, group)) for group in alike.values() if len(group) > 1]
+    if not groups:
+        return []
+    return [
+        f"labels that differ by case or blanks alone are classes of their own: {listed(groups, 3)}"
+    ]
+
+
+def split_rows(labels: np.ndarray, fraction: float) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Split rows into those to train and to test on, so that both have rows of every class.
+
+    Each class is split by itself. The split is always the same: it depends on nothing but the
+    arguments.
+
+    Args:
+      labels: the class of each row, int [rows].
+      fraction: the part of each class to test on.
+
+    Returns:
+      The indices of the rows to train on and of those to test on, both ascending, and the classes
+      that are too small for both, which are trained on.
+    """
+    sizes = np.bincount(labels)
+    tested = np.clip(np.rint(sizes * fraction).astype(np.int64), 1, np.maximum(sizes - 1, 0))
+    tested = np.minimum(tested, np.maximum(sizes - 1, 0))
+    # In random order within each class.
+    order = np.lexsort((_random_keys(len(labels)), labels))
+    rank = np.arange(len(labels)) - (np.cumsum(sizes) - sizes)[labels[order]]
+    in_test = np.empty(len(labels), bool)
+    in_test[order] = rank < tested[labels[order]]
+    return np.flatnonzero(~in_test), np.flatnonzero(in_test), np.flatnonzero(sizes == 1)
+
+
+def _random_keys(number: int) -> np.ndarray:
+    """Different random numbers, uint64 [number]: SplitMix64, which no version of NumPy changes."""
+    with np.errstate(over="ignore"):
+        keys = np.arange(1, number + 1, dtype=np.uint64) + np.uint64(_SPLIT_SEED << 32)
+        keys *= np.uint64(0x9E3779B97F4A7C15)
+        first, multiplier, second, last, third = map(np.uint64, _MIXING)
+        keys = (keys ^ (keys >> first)) * multiplier
+        keys = (keys ^ (keys >> second)) * last
+        return keys ^ (keys >> third)

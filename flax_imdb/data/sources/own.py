@@ -1,0 +1,285 @@
+"""Datasets of the user's own: a file, a folder, or any dataset that tfds has prepared."""
+
+import dataclasses
+import functools
+import hashlib
+import itertools
+import json
+import os
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from pathlib import Path
+
+import numpy as np
+
+from flax_imdb.data.config import DataConfig, column_names
+from flax_imdb.data.sources import folder, tfds_any
+from flax_imdb.data.sources.columns import Columns, choose_columns
+from flax_imdb.data.sources.delimited import Delimited
+from flax_imdb.data.sources.fasttext import FastText
+from flax_imdb.data.sources.json_rows import JsonRows
+from flax_imdb.data.sources.labels import check_labels, order_labels, split_rows, warnings_on
+from flax_imdb.data.sources.parquet import Parquet
+from flax_imdb.data.sources.reviews import Split
+from flax_imdb.data.sources.rows import Rows, read_rows
+from flax_imdb.data.sources.table import Table, listed, shown
+from flax_imdb.data.sources.text_files import COMPRESSIONS, check_file, format_of
+from flax_imdb.errors import InputError
+from flax_imdb.paths import exists, local_path
+
+FORMATS: Mapping[str, Callable[[Path, DataConfig], Table]] = {
+    ".csv": Delimited,
+    ".tsv": Delimited,
+    ".json": JsonRows,
+    ".jsonl": JsonRows,
+    ".ndjson": JsonRows,
+    ".parquet": Parquet,
+    ".txt": FastText,
+}
+"""What reads a file, by the ending of its name."""
+
+# Of reading: to be raised when the same files and settings give other texts or labels.
+_VERSION = 1
+
+# A split whose first rows have no labels has none at all.
+_ROWS_WITHOUT_LABELS = 100
+
+
+@dataclasses.dataclass(frozen=True)
+class Place:
+    """Where there are rows.
+
+    Attributes:
+      name: a short name of the place.
+      location: the absolute path of the file or directory.
+      train: the rows to train on, or all rows.
+      tests: rows to test on: those of the first that has labels.
+    """
+
+    name: str
+    location: str
+    train: Table
+    tests: Sequence[Table] = ()
+
+
+def open_place(setting: str, place: str, config: DataConfig) -> Place:
+    """Open a file, a folder or a dataset of tfds.
+
+    Args:
+      setting: the setting that names it, in backticks.
+      place: its path, or ``tfds:NAME[/CONFIG]``.
+      config: how it is to be read.
+
+    Raises:
+      InputError: there is none, or it cannot be read.
+    """
+    if place.startswith(tfds_any.PREFIX):
+        directory = tfds_any.find_prepared(setting, place, config.data_dir)
+        return Place(place, str(directory), *tfds_any.splits_of(directory))
+    path = local_path(setting, place)
+    if not exists(path):
+        raise InputError(
+            f"{setting} {place} is no file or folder; a dataset that tfds has prepared is "
+            f"{tfds_any.PREFIX}NAME"
+        )
+    location = _absolute(setting, path)
+    name = os.path.basename(location)
+    if os.path.isdir(path):
+        return Place(name, location, *folder.splits_of(path, config))
+    return Place(name, location, _table_in(path, config))
+
+
+class OwnSource:
+    """The texts and labels of a dataset of the user's own.
+
+    Attributes:
+      name: the name of the file or folder, or ``tfds:NAME``.
+      location: its absolute path.
+      note: a warning to show with every result; there is none.
+      text_columns: the columns that are read as the text. Asked for, they give the same texts.
+      label_column: the column that is read as the label.
+    """
+
+    note = ""
+
+    def __init__(self, config: DataConfig) -> None:
+        place = open_place("`dataset`", config.dataset, config)
+        self.name = place.name
+        self.location = place.location
+        self._config = config
+        columns = choose_columns(
+            place.train, column_names(config.text_columns), config.label_column
+        )
+        self.text_columns = columns.texts
+        self.label_column = columns.label
+        self._train = _Part(place.train, columns)
+        if config.test_dataset is None:
+            self._test = self._first_labelled(place.tests)
+        else:
+            other = open_place("`test_dataset`", config.test_dataset, config)
+            self._test = self._first_labelled(other.tests) or self._part(other.train)
+        self._check_settings()
+
+    @functools.cached_property
+    def fingerprint(self) -> str:
+        """SHA-256, in hex, of the files and of the settings that change what is read."""
+        return self._digest()
+
+    @property
+    def classes(self) -> tuple[str, ...]:
+        """The names of the labels, in their order."""
+        return self._content.classes
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """What to tell the user: which columns were chosen, and which rows left out."""
+        return self._content.notes
+
+    @property
+    def warnings(self) -> tuple[str, ...]:
+        """What the user may not have meant."""
+        return self._content.warnings
+
+    def read(self, split: Split) -> tuple[list[str], np.ndarray]:
+        """Read one split.
+
+        Returns:
+          The texts, and their labels: int32 [examples], indices of `classes`.
+
+        Raises:
+          InputError: the files cannot be read, or rows have no text or no label.
+        """
+        return self._content.splits[split]
+
+    @functools.cached_property
+    def _content(self) -> "_Content":
+        before = self.fingerprint
+        train = read_rows(self._train.table, self._train.columns, self._config.skip_bad_rows)
+        test = None
+        if self._test is not None:
+            test = read_rows(self._test.table, self._test.columns, self._config.skip_bad_rows)
+        if self._digest() != before:
+            raise InputError(f"{self.location} was changed while it was read: start again")
+        place, label = self._train.table.place, self._train.columns.label
+        check_labels(train.labels, place, label if self._train.table.has_columns else "")
+        classes = _classes_of(train)
+        warnings = warnings_on(classes)
+        train_labels = _indices(train.labels, classes)
+        if self._test is None or test is None:
+            # Sorted, so that the rows of a split are in the file's order.
+            *indices, small = split_rows(train_labels, self._config.test_fraction)
+            train_part, test_part = (
+                ([train.texts[i] for i in rows], train_labels[rows]) for rows in indices
+            )
+            if len(small):
+                names = listed([shown(classes[i]) for i in small], 3)
+                warnings.append(
+                    f"of {place}, classes with a single row are trained on and not tested: {names}"
+                )
+        else:
+            _check_known(test.labels, classes, self._test.table.place)
+            train_part = (train.texts, train_labels)
+            test_part = (test.texts, _indices(test.labels, classes))
+        notes = (*train.notes, *(test.notes if test else ()))
+        splits: dict[Split, tuple[list[str], np.ndarray]] = {"train": train_part, "test": test_part}
+        return _Content(classes, splits, notes, tuple(warnings))
+
+    def _part(self, table: Table) -> "_Part":
+        """The rows of another table, from the same columns if both have some to choose from."""
+        if self._train.table.has_columns and table.has_columns:
+            return _Part(table, choose_columns(table, self.text_columns, self.label_column))
+        return _Part(table, choose_columns(table, None, None))
+
+    def _first_labelled(self, tables: Iterable[Table]) -> "_Part | None":
+        """The rows of the first of `tables` that has labels."""
+        parts = map(self._part, tables)
+        return next((part for part in parts if part.has_labels()), None)
+
+    def _check_settings(self) -> None:
+        """Raise InputError if a setting has no effect."""
+        tables = [self._train.table, *([self._test.table] if self._test else [])]
+        config = self._config
+        given = {
+            "columns": config.columns is not None,
+            "delimiter": config.delimiter is not None,
+            "encoding": config.encoding != DataConfig.encoding,
+            "data_dir": config.data_dir is not None,
+        }
+        for setting, is_given in given.items():
+            if is_given and not any(setting in table.takes for table in tables):
+                raise InputError(
+                    f"`{setting}` {getattr(config, setting)} has no effect on {self.location}"
+                )
+
+    def _digest(self) -> str:
+        used: list[object] = [_VERSION, self._config.skip_bad_rows, *self._train.used()]
+        used += self._test.used() if self._test else [self._config.test_fraction]
+        return hashlib.sha256(json.dumps(used).encode()).hexdigest()
+
+
+@dataclasses.dataclass(frozen=True)
+class _Part:
+    """The rows of a table, and the columns that are read."""
+
+    table: Table
+    columns: Columns
+
+    def has_labels(self) -> bool:
+        columns = (self.columns.label, *self.columns.texts)
+        first = itertools.islice(self.table.records(columns), _ROWS_WITHOUT_LABELS)
+        return any(values[0] is not None for _, values in first)
+
+    def used(self) -> list[object]:
+        """Everything that what is read depends on."""
+        columns = [*self.columns.texts, self.columns.label]
+        return [columns, self.table.settings, self.table.digest()]
+
+
+@dataclasses.dataclass(frozen=True)
+class _Content:
+    classes: tuple[str, ...]
+    splits: dict[Split, tuple[list[str], np.ndarray]]
+    notes: tuple[str, ...]
+    warnings: tuple[str, ...]
+
+
+def _table_in(path: Path, config: DataConfig) -> Table:
+    check_file(path)
+    form, compression = format_of(path)
+    if form not in FORMATS or (compression and FORMATS[form] is Parquet):
+        raise InputError(
+            f"{path} does not end in one of {', '.join(FORMATS)}; those of text may be compressed: "
+            f"{', '.join(COMPRESSIONS)}"
+        )
+    return FORMATS[form](path, config)
+
+
+def _absolute(setting: str, path: Path) -> str:
+    try:
+        return os.path.abspath(path)
+    except OSError as error:
+        raise InputError(
+            f"{setting} {path}: the current directory cannot be read: {error.strerror}"
+        ) from None
+
+
+def _classes_of(rows: Rows) -> tuple[str, ...]:
+    if rows.label_names is None:
+        return order_labels(rows.labels)
+    present = set(rows.labels)
+    return tuple(
+        name for name in dict.fromkeys(map(str.strip, rows.label_names)) if name in present
+    )
+
+
+def _indices(labels: Sequence[str], classes: Sequence[str]) -> np.ndarray:
+    index = {label: i for i, label in enumerate(classes)}
+    return np.fromiter(map(index.__getitem__, labels), np.int32, len(labels))
+
+
+def _check_known(labels: Sequence[str], classes: Sequence[str], place: str) -> None:
+    unknown = [shown(label) for label in order_labels(set(labels) - set(classes))]
+    if unknown:
+        raise InputError(
+            f"{place} has labels that no training text has: {listed(unknown, 3)}; "
+            f"those of the training texts are {listed(list(map(shown, classes)), 5)}"
+        )

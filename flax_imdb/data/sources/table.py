@@ -1,0 +1,117 @@
+"""What all sources of rows have in common: named columns, and records of chosen ones."""
+
+import abc
+import hashlib
+import os
+from collections.abc import Iterable, Iterator, Sequence
+from decimal import Decimal
+from pathlib import Path
+
+from flax_imdb.paths import unreadable
+
+
+class Bad(str):
+    """Why a row cannot be used, as the end of a sentence that begins with its line."""
+
+    __slots__ = ()
+
+
+# Where a row is, a line or the name of a file, and its values; None for a missing one.
+Record = tuple[int | str, Sequence[str | None] | Bad]
+
+
+class Table(abc.ABC):
+    """Rows with named columns, in a file or several.
+
+    Attributes:
+      place: the file or folder, for messages.
+      unit: what a record's place is, such as ``"line"``.
+      files: the files that are read, and their names in the fingerprint.
+      encoding: that of the text.
+      settings: the settings that change what is read, besides the columns that are chosen.
+      has_columns: whether there are columns to choose from, rather than a text and a label alone.
+      note: what is left out besides rows; empty if nothing.
+      takes: the settings that have an effect on how it is read.
+      hint: what may be wrong if the columns make no sense, as the end of an error message.
+    """
+
+    place: str
+    unit: str = "line"
+    files: Sequence[tuple[str, Path]]
+    encoding: str = "utf-8"
+    settings: tuple[str, ...] = ()
+    has_columns: bool = True
+    hint: str = ""
+    note: str = ""
+    takes: tuple[str, ...] = ("encoding",)
+
+    @abc.abstractmethod
+    def head(self) -> list[tuple[str, str]]:
+        """The names of the columns, and a first value of each.
+
+        Raises:
+          InputError: the file cannot be read or has no rows.
+        """
+
+    @abc.abstractmethod
+    def records(self, columns: Sequence[str]) -> Iterator[Record]:
+        """The values of some columns in each row.
+
+        Raises:
+          InputError: while iterating, if the file cannot be read any further.
+        """
+
+    def class_names(self, column: str) -> tuple[str, ...] | None:
+        """The names of the classes, in their order, if the column has any."""
+        return None
+
+    def likely_texts(self) -> list[str]:
+        """Columns that the format says are texts."""
+        return []
+
+    def likely_labels(self) -> list[str]:
+        """Columns that the format says are classes."""
+        return []
+
+    def digest(self) -> str:
+        """SHA-256, in hex, of the contents of the files and their names."""
+        digest = hashlib.sha256()
+        for name, file in self.files:
+            try:
+                with file.open("rb") as content:
+                    of_file = hashlib.file_digest(content, "sha256").hexdigest()
+            except OSError as error:
+                raise unreadable(file, error) from None
+            digest.update(os.fsencode(name) + f" {of_file}\n".encode())
+        return digest.hexdigest()
+
+
+def as_text(value: object) -> str | Bad | None:
+    """A value as it would be written; None if it is missing."""
+    match value:
+        case None | str():
+            return value
+        case bool():
+            return "true" if value else "false"
+        case bytes():
+            return value.decode("utf-8", "surrogateescape")
+        case int() | float() | Decimal():
+            return None if value != value else str(value)  # NaN is a missing number.
+    return Bad(f"has a {type(value).__name__} where a text or a label should be")
+
+
+def first_bad(values: Iterable[object]) -> Bad | None:
+    """The first of `values` that is not as it should be."""
+    return next((value for value in values if isinstance(value, Bad)), None)
+
+
+def shown(value: str, length: int = 40) -> str:
+    """A value of a file in a message: quoted, on one line, and shortened."""
+    short = value if len(value) <= length else f"{value[:length]}..."
+    return repr(short).replace("`", "'")  # A setting alone is in backticks.
+
+
+def listed(values: Sequence[str], length: int) -> str:
+    """The first values, and how many there are besides."""
+    more = len(values) - length
+    return ", ".join(values[:length]) + (f" and {more:,} more" if more > 0 else "")

@@ -1,0 +1,170 @@
+"""Files of the user: their bytes, compressed or not, and their text, in any encoding."""
+
+import bz2
+import codecs
+import contextlib
+import gzip
+import io
+import lzma
+import stat
+import zlib
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, BinaryIO, TextIO
+
+from flax_imdb.errors import InputError, one_line
+from flax_imdb.paths import unreadable
+
+COMPRESSIONS = (".gz", ".bz2", ".xz", ".zst")
+"""Endings of compressed text files."""
+
+_UTF16_MARKS = (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)
+_BUFFER = 1 << 16
+
+
+def format_of(path: Path) -> tuple[str, str]:
+    """The format and the compression that a file's name says: ``(".csv", ".gz")``."""
+    compression = path.suffix.lower()
+    if compression in COMPRESSIONS:
+        return Path(path.stem).suffix.lower(), compression
+    return compression, ""
+
+
+def check_file(path: Path) -> None:
+    """Raise InputError if `path` is not a file that can be read from beginning to end, and again.
+
+    A pipe, for one, would be waited for and could be read only once.
+    """
+    try:
+        mode = path.stat().st_mode
+        if stat.S_ISREG(mode):
+            path.open("rb").close()
+            return
+    except OSError as error:
+        raise unreadable(path, error) from None
+    kind = "a directory" if stat.S_ISDIR(mode) else "a pipe or a device"
+    raise InputError(f"{path} is {kind}, not a file")
+
+
+@contextlib.contextmanager
+def reading(path: Path) -> Iterator[None]:
+    """Context manager that turns what goes wrong with a file's bytes into InputErrors."""
+    try:
+        yield
+    except OSError as error:
+        if error.errno:
+            raise unreadable(path, error) from None
+        raise damaged(path, error) from error
+    except (EOFError, zlib.error, lzma.LZMAError) as error:
+        raise damaged(path, error) from error
+
+
+def damaged(path: Path, error: Exception) -> InputError:
+    """The error for a file that another library cannot read."""
+    return InputError(f"{path} is damaged or incomplete ({one_line(error)})")
+
+
+def codec_of(encoding: str) -> str:
+    """The usual name of an encoding.
+
+    Raises:
+      InputError: there is no such encoding of text.
+    """
+    try:
+        "".encode(encoding)  # Refuses those that are not of text, such as rot13.
+        return codecs.lookup(encoding).name
+    except (LookupError, ValueError):
+        raise InputError(
+            f"`encoding` {encoding} is unknown: utf-8, utf-16, latin-1 and cp1252 are common ones"
+        ) from None
+
+
+@contextlib.contextmanager
+def open_text(path: Path, encoding: str, newline: str | None = None) -> Iterator[TextIO]:
+    """Open a text file, compressed or not. What it reads is to be checked by `decoding_problem`.
+
+    Args:
+      path: the file.
+      encoding: its encoding. A byte-order mark at the beginning of UTF-8 is left out.
+      newline: as of `open`.
+
+    Raises:
+      InputError: it cannot be read, or holds no text. So does reading.
+    """
+    codec = codec_of(encoding)
+    check_file(path)
+    # Bytes that are not of the encoding become lone surrogates, which no text has itself, so that
+    # the line that has them can be named.
+    with (
+        reading(path),
+        path.open("rb", buffering=0) as file,
+        io.BufferedReader(_decompressed(file, format_of(path)[1]), _BUFFER) as content,
+        io.TextIOWrapper(
+            content,
+            encoding="utf-8-sig" if codec == "utf-8" else codec,
+            errors="surrogateescape",
+            newline=newline,
+        ) as text,
+    ):
+        _check_text(path, content.peek(1), codec)
+        try:
+            yield text
+        except UnicodeError as error:
+            raise InputError(
+                f"{path} {not_in(codec)} ({one_line(error)}); {encoding_hint(codec)}"
+            ) from error
+
+
+def decoding_problem(text: str, encoding: str) -> str:
+    """What is wrong with the bytes that `text` was read from; empty if nothing.
+
+    It is the end of a sentence that begins with their place.
+    """
+    if text.isascii():  # At once, unlike the rest.
+        return ""
+    try:
+        text.encode()
+    except UnicodeEncodeError as error:
+        if "\udc80" <= text[error.start] <= "\udcff":
+            return not_in(encoding)
+        return f"has half a character, {text[error.start]!r}"
+    return ""
+
+
+def not_in(encoding: str) -> str:
+    """What is wrong with bytes that are not of an encoding."""
+    return f"is not {codec_of(encoding)}"
+
+
+def encoding_hint(encoding: str) -> str:
+    """What may be right where bytes are not of an encoding."""
+    likely = "latin-1 or cp1252" if codec_of(encoding) == "utf-8" else "utf-8"
+    return f"`encoding` {likely} may be right"
+
+
+def _decompressed(content: BinaryIO, compression: str) -> Any:
+    """A stream of the bytes that `content` has in a compressed form."""
+    match compression:
+        case ".gz":
+            return gzip.GzipFile(fileobj=content)
+        case ".bz2":
+            return bz2.BZ2File(content)
+        case ".xz":
+            return lzma.LZMAFile(content)
+        case ".zst":
+            import pyarrow
+
+            return pyarrow.CompressedInputStream(content, "zstd")
+    return content
+
+
+def _check_text(path: Path, beginning: bytes, codec: str) -> None:
+    if codec.startswith(("utf-16", "utf-32")):
+        return
+    if beginning.startswith(_UTF16_MARKS):
+        raise InputError(f"{path} is not {codec} but UTF-16: `encoding` utf-16 is needed")
+    if b"\0" in beginning:
+        raise InputError(
+            f"{path} has null bytes, so it is not text; or it is UTF-16, and `encoding` utf-16-le "
+            "or utf-16-be is needed"
+        )
