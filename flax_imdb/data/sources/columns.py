@@ -59,9 +59,12 @@ def choose_columns(table: Table, texts: Sequence[str] | None, label: str | None)
     twice = [name for name, count in Counter(filter(None, names)).items() if count > 1]
     if twice:
         raise InputError(f"{table.place} has several columns {shown(twice[0])}{table.hint}")
-    asked = [("text_columns", name) for name in texts or ()]
     if texts is not None and not texts:
         raise InputError("`text_columns` is empty: name the columns of the text")
+    # Blanks may be around a name in a setting, and rarely in the file, too.
+    texts = texts and [name if name in names else name.strip() for name in texts]
+    label = label if label is None or label in names else label.strip()
+    asked = [("text_columns", name) for name in texts or ()]
     if label is not None:
         asked.append(("label_column", label))
     for setting, name in asked:
@@ -76,12 +79,14 @@ def choose_columns(table: Table, texts: Sequence[str] | None, label: str | None)
             f"{', '.join(name for _, name in asked)}"
         )
     given = [name for _, name in asked]
-    found_label = [label] if label else _named(names, LABEL_NAMES, given, table.likely_labels())
+    found_label = (
+        [label] if label is not None else _named(names, LABEL_NAMES, given, table.likely_labels())
+    )
     given += found_label
     found_texts = list(texts or _named(names, TEXT_NAMES, given, table.likely_texts()))
     _check_no_doubt(table, head, texts is None, found_texts, found_label)
     chosen = Columns(tuple(found_texts), found_label[0])
-    if not table.has_columns or (texts and label):
+    if not table.has_columns or len(asked) > len(texts or ()) > 0:
         return chosen
     return dataclasses.replace(chosen, note=_note(chosen, names))
 

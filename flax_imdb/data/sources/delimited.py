@@ -160,8 +160,8 @@ def _delimiter(setting: str | None, usual: str) -> str:
     delimiter = "\t" if setting in ("\\t", "tab") else setting
     if len(delimiter) != 1 or delimiter in '"\r\n\0':
         raise InputError(
-            f"`delimiter` {setting} is not one character that separates columns, such as , or ; or "
-            "| or tab"
+            f"`delimiter` {shown(setting)} is not one character that separates columns, such as ; "
+            "or | or tab"
         )
     return delimiter
 

@@ -1,5 +1,6 @@
 """Folders of texts: a folder for each label, and a text in each file."""
 
+import os
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
@@ -14,7 +15,7 @@ from flax_imdb.paths import exists, names_in, unreadable
 _MOST_BYTES = 4 * MAX_CHARACTERS + 5
 
 
-_RIGHT_FOLDER = "LABEL/*.txt, or train/LABEL/*.txt and test/LABEL/*.txt,"
+_RIGHT_FOLDER = "LABEL/*.txt, or train/LABEL/*.txt and test/LABEL/*.txt"
 
 
 class Folder(Table):
@@ -39,14 +40,17 @@ class Folder(Table):
             self._add(label)
         self.files = [(name, file) for _, name, file in self._texts]
         if not self._texts:
-            raise InputError(f"{folder} has no texts: {_RIGHT_FOLDER} are needed{self._but()}")
+            others = f"; it has {listed(self._others, 3)}" if self._others else ""
+            raise InputError(f"{folder} has no texts: {_RIGHT_FOLDER} is needed{others}")
         if self._others and not config.skip_bad_rows:
             raise InputError(
-                f"{folder} has more than {_RIGHT_FOLDER}{self._but()}; move them elsewhere, or "
-                "leave them out with `skip_bad_rows`"
+                f"{folder} has other things than {_RIGHT_FOLDER}: {listed(self._others, 3)}; move "
+                "them elsewhere, or leave them out with `skip_bad_rows`"
             )
         if self._others:
-            self.note = f"left out what is not a text{self._but()}"
+            self.note = (
+                f"left out what is no text ({len(self._others):,}): {listed(self._others, 3)}"
+            )
 
     def head(self) -> list[tuple[str, str]]:
         """The label and name of a file."""
@@ -70,30 +74,27 @@ class Folder(Table):
             values = {"label": label, "text": text}
             yield name, [values[column] for column in columns]
 
-    def _but(self) -> str:
-        return f"; there is {listed(self._others, 3)}" if self._others else ""
-
     def _add(self, label: str) -> None:
         """Add what there is in the folder of a label."""
         directory = self._folder / label
-        if not directory.is_dir():
+        if not os.path.isdir(directory):
             self._others.append(label)
             return
         found = len(self._texts)
         for name in _seen_in(directory):
             file = directory / name
-            if file.suffix.lower() == ".txt" and file.is_file():
+            if file.suffix.lower() == ".txt" and os.path.isfile(file):
                 self._texts.append((label, f"{label}/{name}", file))
             else:
                 self._others.append(f"{label}/{name}")
         if len(self._texts) == found:
-            self._others.append(f"{label}, without texts")
+            self._others.append(f"{label} (without texts)")
 
 
 def splits_of(folder: Path, config: DataConfig) -> tuple[Folder, list[Folder]]:
     """The training texts in a folder, or all texts, and those to test on, if there are any."""
     train = folder / "train"
-    if not any((train / name).is_dir() for name in _seen_in(train)):
+    if not any(os.path.isdir(train / name) for name in _seen_in(train)):
         return Folder(folder, config), []
     if exists(train / "unsup"):
         raise InputError(
@@ -107,6 +108,6 @@ def splits_of(folder: Path, config: DataConfig) -> tuple[Folder, list[Folder]]:
 
 def _seen_in(directory: Path) -> list[str]:
     """What a directory holds but for hidden files, in natural order."""
-    if not directory.is_dir():
+    if not os.path.isdir(directory):
         return []
     return sorted((n for n in names_in(directory) if not n.startswith(".")), key=natural_key)

@@ -73,13 +73,13 @@ class JsonRows(Table):
     def _objects(self) -> Generator[tuple[int, dict[str, Any] | Bad]]:
         """The objects, and the lines on which they are."""
         with open_text(self._path, self.encoding) as lines:
-            for number, line in enumerate(lines, 1):
-                if line.isspace():
-                    continue
-                # An array is not a row: it is all of them.
+            rows = ((number, line) for number, line in enumerate(lines, 1) if not line.isspace())
+            for number, line in itertools.islice(rows, 1):
                 if line.lstrip().startswith("["):
                     yield from self._elements(line + lines.read(), number)
-                    return
+                else:
+                    yield number, _decoded(line)
+            for number, line in rows:
                 yield number, _decoded(line)
 
     def _elements(self, text: str, line: int) -> Iterator[tuple[int, dict[str, Any] | Bad]]:

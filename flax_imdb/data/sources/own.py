@@ -1,8 +1,10 @@
 """Datasets of the user's own: a file, a folder, or any dataset that tfds has prepared."""
 
+import csv
 import dataclasses
 import functools
 import hashlib
+import io
 import itertools
 import json
 import os
@@ -95,8 +97,7 @@ class OwnSource:
       name: the name of the file or folder, or ``tfds:NAME``.
       location: its absolute path.
       note: a warning to show with every result; there is none.
-      text_columns: the columns that are read as the text. Asked for, they give the same texts.
-      label_column: the column that is read as the label.
+      chosen: the settings of the columns that are read; with them the same are read again.
     """
 
     note = ""
@@ -109,8 +110,10 @@ class OwnSource:
         columns = choose_columns(
             place.train, column_names(config.text_columns), config.label_column
         )
-        self.text_columns = columns.texts
-        self.label_column = columns.label
+        self.chosen = {
+            "text_columns": _setting(columns.texts),
+            "label_column": columns.label,
+        }
         self._train = _Part(place.train, columns)
         if config.test_dataset is None:
             self._test = self._first_labelled(place.tests)
@@ -186,7 +189,8 @@ class OwnSource:
     def _part(self, table: Table) -> "_Part":
         """The rows of another table, from the same columns if both have some to choose from."""
         if self._train.table.has_columns and table.has_columns:
-            return _Part(table, choose_columns(table, self.text_columns, self.label_column))
+            columns = self._train.columns
+            return _Part(table, choose_columns(table, columns.texts, columns.label))
         return _Part(table, choose_columns(table, None, None))
 
     def _first_labelled(self, tables: Iterable[Table]) -> "_Part | None":
@@ -251,6 +255,13 @@ def _table_in(path: Path, config: DataConfig) -> Table:
             f"{', '.join(COMPRESSIONS)}"
         )
     return FORMATS[form](path, config)
+
+
+def _setting(names: Sequence[str]) -> str:
+    """The setting of which `column_names` makes these names."""
+    line = io.StringIO()
+    csv.writer(line, lineterminator="").writerow(names)
+    return line.getvalue()
 
 
 def _absolute(setting: str, path: Path) -> str:

@@ -37,6 +37,8 @@ class Parquet(Table):
         if not self._rows:
             raise InputError(f"{self.place} has no rows")
         names = list(self._schema.names)
+        if len(set(names)) < len(names):
+            return [(name, "") for name in names]  # Which cannot be read by their names.
         usable = [name for name in names if not self._problem_of(name)]
         values = next(self._batches(usable, 1)) if usable else []
         first = {

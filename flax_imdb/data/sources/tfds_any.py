@@ -175,7 +175,7 @@ def _data_dir(data_dir: str | os.PathLike[str] | None) -> Path:
 
 def _versions_in(directory: Path) -> list[str]:
     """The prepared versions, the latest last."""
-    if not directory.is_dir():
+    if not os.path.isdir(directory):
         return []
     found = filter(None, map(_VERSION.fullmatch, names_in(directory)))
     return [v[0] for v in sorted(found, key=lambda v: tuple(map(int, v.groups())))]

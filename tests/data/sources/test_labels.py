@@ -1,0 +1,126 @@
+"""The order of labels, what is strange about them, and the split."""
+
+import hashlib
+import random
+from collections.abc import Sequence
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from imdb_archive import one_line_error
+
+from flax_imdb.data.sources.labels import check_labels, order_labels, split_rows, warnings_on
+
+
+class TestOrder:
+    @pytest.mark.parametrize(
+        "labels",
+        [
+            ["neg", "pos"],
+            ["negative", "neutral", "positive"],
+            ["1", "2", "10"],
+            ["-1", "0", "+1", "4"],
+            ["1.0", "2.0", "10.0"],
+            ["-0.5", "0", "0.5"],
+            ["01", "1", "02", "2"],
+            ["false", "true"],
+            ["False", "True"],
+            ["level 2", "Level 10", "level 10", "level 10a", "other"],
+            ["1 star", "2 stars", "10 stars"],
+            ["1", "2", "10", "n/a"],
+            ["9" * 5_000, "1" + "0" * 5_000],
+            ["x" + "9" * 5_000, "x1" + "0" * 5_000],
+            ["²", "é", "中"],
+            ["A", "a", "B"],
+        ],
+        ids=lambda labels: ",".join(labels)[:40],
+    )
+    def test_is_natural(self, labels: Sequence[str]) -> None:
+        shuffled = [*labels, *labels]
+        random.Random(0).shuffle(shuffled)
+        assert order_labels(shuffled) == tuple(labels)
+
+    @given(st.lists(st.text()), st.randoms())
+    def test_is_that_of_the_different_labels_alone(
+        self, labels: list[str], rng: random.Random
+    ) -> None:
+        ordered = order_labels(labels)
+        rng.shuffle(labels)
+        assert order_labels(iter(labels)) == ordered
+        assert set(ordered) == set(labels)
+        assert len(ordered) == len(set(labels))
+
+
+class TestCheck:
+    def test_one_class_is_an_error(self) -> None:
+        with one_line_error("a.csv: column x has one label alone, 'a': two classes or more are ne"):
+            check_labels(["a", "a"], "a.csv", "x")
+        with one_line_error("a has one label alone, 'a': two classes or more are needed$"):
+            check_labels(["a", "a"], "a", "")
+
+    def test_labels_of_hardly_more_than_one_row_each_are_an_error(self) -> None:
+        check_labels(["a", "b", "a", "b"], "a.csv", "x")
+        with one_line_error(
+            "a.csv: column id has 3 different labels in 5 rows, so it is hardly the label: 'a', "
+            "'b', 'c'; another `label_column` may be right"
+        ):
+            check_labels(["a", "b", "c", "a", "b"], "a.csv", "id")
+
+    def test_more_classes_than_allowed_are_an_error(self) -> None:
+        labels = [str(i) for i in range(10_000)] * 3
+        check_labels(labels, "a.csv", "id")
+        with one_line_error("column id has 10,001 different labels, of which 10,000 are allowed"):
+            check_labels([*labels, "x"], "a.csv", "id")
+
+    def test_classes_that_differ_by_case_or_blanks_alone_are_a_warning(self) -> None:
+        assert warnings_on(["pos", "neg", "sci fi"]) == []
+        assert warnings_on(["pos", "Pos", "neg", "sci fi", "SciFi", "sci  fi", "other"]) == [
+            "labels that differ by case or blanks alone are classes of their own: 'pos' and 'Pos', "
+            "'sci fi' and 'SciFi' and 'sci  fi'"
+        ]
+
+
+class TestSplit:
+    @given(
+        st.lists(st.integers(0, 9), min_size=1, max_size=200),
+        st.floats(0, 1, exclude_min=True, exclude_max=True),
+    )
+    def test_has_every_class_in_both_parts(self, labels: list[int], fraction: float) -> None:
+        train, test, small = split_rows(np.array(labels), fraction)
+        assert sorted([*train, *test]) == list(range(len(labels)))
+        assert np.all(np.diff(train) > 0)
+        assert np.all(np.diff(test) > 0)
+        for label in range(10):
+            rows = labels.count(label)
+            tested = sum(labels[row] == label for row in test)
+            if rows < 2:
+                assert tested == 0
+                assert (label in small) == (rows == 1)
+            else:
+                assert tested == min(max(round(rows * fraction), 1), rows - 1)
+
+    def test_is_always_the_same(self) -> None:
+        """With every version of NumPy, on every machine."""
+        labels = np.arange(10_000) % 7
+        _, test, _ = split_rows(labels, 0.2)
+        assert test[:8].tolist() == [2, 5, 10, 11, 12, 21, 22, 24]
+        digest = hashlib.sha256(test.astype("<i8").tobytes()).hexdigest()
+        assert digest == "412317e523dfad57c8e7078f4ee8bed69e5d1675f88cfed01da29dd55b6ead34"
+        assert split_rows(labels.astype(np.int32), 0.2)[1].tolist() == test.tolist()
+
+    def test_is_random(self) -> None:
+        """Neither the first or last rows of a class, nor every fifth."""
+        _, test, _ = split_rows(np.zeros(100_000, int), 0.2)
+        for part in np.array_split(np.bincount(test, minlength=100_000), 10):
+            assert 0.18 < part.mean() < 0.22
+        gaps = np.bincount(np.diff(test))
+        expected = 20_000 * 0.2 * 0.8 ** np.arange(10)
+        np.testing.assert_allclose(gaps[1:11], expected, rtol=0.15)
+
+    def test_of_many_rows_and_classes_has_them_all(self) -> None:
+        labels = np.random.default_rng(0).integers(0, 10_000, 1_000_000)
+        train, test, small = split_rows(labels, 0.2)
+        assert len(np.unique(labels[train])) == len(np.unique(labels[test])) == 10_000
+        assert len(test) == pytest.approx(200_000, rel=0.01)
+        assert len(small) == 0

@@ -1,0 +1,35 @@
+"""Reading the rows of a file, folder or dataset, as a dataset of the user's own is read."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from flax_imdb.data.config import DataConfig, column_names
+from flax_imdb.data.sources.columns import choose_columns
+from flax_imdb.data.sources.own import OwnSource, open_place
+from flax_imdb.data.sources.rows import Rows, read_rows
+
+
+def rows_in(place: str | Path, **settings: object) -> Rows:
+    """The rows to train on, without what the labels of a dataset must be."""
+    config = DataConfig(dataset=str(place), **settings)
+    table = open_place("`dataset`", config.dataset, config).train
+    columns = choose_columns(table, column_names(config.text_columns), config.label_column)
+    return read_rows(table, columns, config.skip_bad_rows)
+
+
+def pairs_in(place: str | Path, **settings: object) -> list[tuple[str, str]]:
+    """The texts with their labels."""
+    rows = rows_in(place, **settings)
+    return list(zip(rows.texts, rows.labels, strict=True))
+
+
+def own(place: str | Path, **settings: object) -> OwnSource:
+    return OwnSource(DataConfig(dataset=str(place), **settings))
+
+
+def written(path: Path, content: str | bytes | Sequence[str]) -> Path:
+    """Write a file: bytes, a text in UTF-8, or lines."""
+    if not isinstance(content, str | bytes):
+        content = "".join(f"{line}\n" for line in content)
+    path.write_bytes(content.encode() if isinstance(content, str) else content)
+    return path
