@@ -21,8 +21,8 @@ from flax_imdb.data.sources.fasttext import FastText
 from flax_imdb.data.sources.json_rows import JsonRows
 from flax_imdb.data.sources.labels import check_labels, order_labels, split_rows, warnings_on
 from flax_imdb.data.sources.parquet import Parquet
-from flax_imdb.data.sources.reviews import Split
 from flax_imdb.data.sources.rows import Rows, read_rows
+from flax_imdb.data.sources.source import Source, Split
 from flax_imdb.data.sources.table import Table, listed, shown
 from flax_imdb.data.sources.text_files import COMPRESSIONS, check_file, format_of
 from flax_imdb.errors import InputError
@@ -53,14 +53,18 @@ class Place:
     Attributes:
       name: a short name of the place.
       location: the absolute path of the file or directory.
+      dataset: the setting that finds it from any directory, with `data_dir`.
       train: the rows to train on, or all rows.
       tests: rows to test on: those of the first that has labels.
+      data_dir: the directory of tfds that it is in, if it is.
     """
 
     name: str
     location: str
+    dataset: str
     train: Table
     tests: Sequence[Table] = ()
+    data_dir: str | None = None
 
 
 def open_place(setting: str, place: str, config: DataConfig) -> Place:
@@ -75,8 +79,15 @@ def open_place(setting: str, place: str, config: DataConfig) -> Place:
       InputError: there is none, or it cannot be read.
     """
     if place.startswith(tfds_any.PREFIX):
-        directory = tfds_any.find_prepared(setting, place, config.data_dir)
-        return Place(place, str(directory), *tfds_any.splits_of(directory))
+        data_dir = tfds_any.data_dir_of(config)
+        dataset, directory = tfds_any.find_prepared(setting, place, data_dir)
+        return Place(
+            place,
+            _absolute(setting, directory),
+            dataset,
+            *tfds_any.splits_of(directory),
+            data_dir=_absolute("`data_dir`", data_dir),
+        )
     path = local_path(setting, place)
     if not exists(path):
         raise InputError(
@@ -86,21 +97,12 @@ def open_place(setting: str, place: str, config: DataConfig) -> Place:
     location = _absolute(setting, path)
     name = os.path.basename(location)
     if os.path.isdir(path):
-        return Place(name, location, *folder.splits_of(path, config))
-    return Place(name, location, _table_in(path, config))
+        return Place(name, location, location, *folder.splits_of(path, config))
+    return Place(name, location, location, _table_in(path, config))
 
 
-class OwnSource:
-    """The texts and labels of a dataset of the user's own.
-
-    Attributes:
-      name: the name of the file or folder, or ``tfds:NAME``.
-      location: its absolute path.
-      note: a warning to show with every result; there is none.
-      chosen: the settings of the columns that are read; with them the same are read again.
-    """
-
-    note = ""
+class OwnSource(Source):
+    """The texts and labels of a dataset of the user's own."""
 
     def __init__(self, config: DataConfig) -> None:
         place = open_place("`dataset`", config.dataset, config)
@@ -110,17 +112,22 @@ class OwnSource:
         columns = choose_columns(
             place.train, column_names(config.text_columns), config.label_column
         )
-        self.chosen = {
-            "text_columns": _setting(columns.texts),
-            "label_column": columns.label,
-        }
         self._train = _Part(place.train, columns)
+        other = None
         if config.test_dataset is None:
             self._test = self._first_labelled(place.tests)
         else:
             other = open_place("`test_dataset`", config.test_dataset, config)
             self._test = self._first_labelled(other.tests) or self._part(other.train)
         self._check_settings()
+        # With the columns, so that a later guess is no other.
+        self.found = {
+            "dataset": place.dataset,
+            "data_dir": place.data_dir or (other.data_dir if other else None),
+            "test_dataset": other.dataset if other else None,
+            "text_columns": _setting(columns.texts),
+            "label_column": columns.label,
+        }
 
     @functools.cached_property
     def fingerprint(self) -> str:
@@ -128,17 +135,17 @@ class OwnSource:
         return self._digest()
 
     @property
-    def classes(self) -> tuple[str, ...]:
+    def classes(self) -> tuple[str, ...]:  # type: ignore[override]
         """The names of the labels, in their order."""
         return self._content.classes
 
     @property
-    def notes(self) -> tuple[str, ...]:
-        """What to tell the user: which columns were chosen, and which rows left out."""
-        return self._content.notes
+    def remarks(self) -> tuple[str, ...]:  # type: ignore[override]
+        """Which columns were chosen, and which rows left out."""
+        return self._content.remarks
 
     @property
-    def warnings(self) -> tuple[str, ...]:
+    def warnings(self) -> tuple[str, ...]:  # type: ignore[override]
         """What the user may not have meant."""
         return self._content.warnings
 
@@ -182,9 +189,9 @@ class OwnSource:
             _check_known(test.labels, classes, self._test.table.place)
             train_part = (train.texts, train_labels)
             test_part = (test.texts, _indices(test.labels, classes))
-        notes = (*train.notes, *(test.notes if test else ()))
+        remarks = (*train.remarks, *(test.remarks if test else ()))
         splits: dict[Split, tuple[list[str], np.ndarray]] = {"train": train_part, "test": test_part}
-        return _Content(classes, splits, notes, tuple(warnings))
+        return _Content(classes, splits, remarks, tuple(warnings))
 
     def _part(self, table: Table) -> "_Part":
         """The rows of another table, from the same columns if both have some to choose from."""
@@ -242,7 +249,7 @@ class _Part:
 class _Content:
     classes: tuple[str, ...]
     splits: dict[Split, tuple[list[str], np.ndarray]]
-    notes: tuple[str, ...]
+    remarks: tuple[str, ...]
     warnings: tuple[str, ...]
 
 

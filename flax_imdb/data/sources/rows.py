@@ -23,13 +23,13 @@ class Rows:
       texts: the texts, those of several columns joined by a line break.
       labels: their labels as written, without white space around them.
       label_names: the names of the classes, in their order, where the format has them.
-      notes: what to tell the user: which columns were chosen, and which rows left out.
+      remarks: what to tell the user: which columns were chosen, and which rows left out.
     """
 
     texts: list[str]
     labels: list[str]
     label_names: tuple[str, ...] | None
-    notes: tuple[str, ...]
+    remarks: tuple[str, ...]
 
 
 def read_rows(table: Table, columns: Columns, skip_bad_rows: bool) -> Rows:
@@ -75,12 +75,12 @@ def read_rows(table: Table, columns: Columns, skip_bad_rows: bool) -> Rows:
         )
     if not texts:
         raise InputError(f"{table.place} has no rows" + (f": {note} are bad" if bad_rows else ""))
-    notes = [f"{table.place}: {columns.note}"] if columns.note else []
+    remarks = [f"{table.place}: {columns.note}"] if columns.note else []
     if table.note:
-        notes.append(f"{table.place}: {table.note}")
+        remarks.append(f"{table.place}: {table.note}")
     if bad_rows:
-        notes.append(f"{table.place}: left out {note}")
-    return Rows(texts, labels, table.class_names(columns.label), tuple(notes))
+        remarks.append(f"{table.place}: left out {note}")
+    return Rows(texts, labels, table.class_names(columns.label), tuple(remarks))
 
 
 def _joined(parts: Sequence[str | None]) -> str:

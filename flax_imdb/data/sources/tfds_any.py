@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 
+from flax_imdb.data.config import DataConfig
 from flax_imdb.data.sources.table import Bad, Record, Table, as_text, first_bad
 from flax_imdb.errors import InputError, one_line
 from flax_imdb.paths import check_utf8, exists, local_path, names_in, unreadable
@@ -101,14 +102,14 @@ class TfdsSplit(Table):
             yield from examples
 
 
-def find_prepared(setting: str, dataset: str, data_dir: str | os.PathLike[str] | None) -> Path:
-    """The directory of a prepared dataset.
+def find_prepared(setting: str, dataset: str, data_dir: Path) -> tuple[str, Path]:
+    """The name of a prepared dataset with its configuration and version, and its directory.
 
     Args:
       setting: the setting that names it, in backticks.
       dataset: ``tfds:NAME[/CONFIG][:VERSION]``. By default the only configuration is taken and
         the latest version.
-      data_dir: a tfds data directory; None: ``$TFDS_DATA_DIR`` or else ``~/tensorflow_datasets``.
+      data_dir: a tfds data directory.
 
     Raises:
       InputError: there is none, or not one alone.
@@ -117,30 +118,27 @@ def find_prepared(setting: str, dataset: str, data_dir: str | os.PathLike[str] |
     parts = name.split("/")
     if len(parts) > 2 or not all(map(_SAFE.fullmatch, parts)):
         raise InputError(f"{setting} {dataset} is not of the form tfds:NAME or tfds:NAME/CONFIG")
-    root = _data_dir(data_dir)
-    directory = root.joinpath(*parts)
+    missing = f"{setting} {dataset} is not prepared in {data_dir}"
+    directory = data_dir.joinpath(*parts)
     if not exists(directory):
-        raise InputError(
-            f"{setting} {dataset} is not prepared in {root}; `data_dir` may name another tfds data "
-            "directory"
-        )
+        raise InputError(f"{missing}; `data_dir` may name another tfds data directory")
     versions = _versions_in(directory)
     if not versions:
         configs = [name for name in sorted(names_in(directory)) if _versions_in(directory / name)]
-        if len(configs) != 1:
+        if not configs:
+            raise InputError(f"{missing}: {directory} has no version")
+        if len(configs) > 1:
             raise InputError(
                 f"{setting} {dataset} needs a configuration, {name}/CONFIG, of those prepared in "
-                f"{root}: {', '.join(configs)}"
-                if configs
-                else f"{setting} {dataset} is not prepared in {root}: {directory} has no version"
+                f"{data_dir}: {', '.join(configs)}"
             )
         directory /= configs[0]
         versions = _versions_in(directory)
     if version and version not in versions:
-        raise InputError(
-            f"{setting} {dataset} is not prepared in {root}, only versions {', '.join(versions)}"
-        )
-    return directory / (version or versions[-1])
+        raise InputError(f"{missing}, only versions {', '.join(versions)}")
+    version = version or versions[-1]
+    name = directory.relative_to(data_dir).as_posix()
+    return f"{PREFIX}{name}:{version}", directory / version
 
 
 def splits_of(directory: Path) -> tuple[Table, list[Table]]:
@@ -165,9 +163,10 @@ def splits_of(directory: Path) -> tuple[Table, list[Table]]:
     return TfdsSplit(directory, builder, "train"), tests
 
 
-def _data_dir(data_dir: str | os.PathLike[str] | None) -> Path:
-    if data_dir is not None:
-        return local_path("`data_dir`", data_dir)
+def data_dir_of(config: DataConfig) -> Path:
+    """The tfds data directory: `data_dir`, ``$TFDS_DATA_DIR`` or ``~/tensorflow_datasets``."""
+    if config.data_dir is not None:
+        return local_path("`data_dir`", config.data_dir)
     if (variable := os.environ.get("TFDS_DATA_DIR")) is not None:
         return local_path("TFDS_DATA_DIR", variable)
     return local_path("`data_dir`", "~/tensorflow_datasets")

@@ -38,7 +38,7 @@ class TestGuess:
         unused = ", ".join(name for name in header.split(",") if name not in (text, label))
         rest = f"; not used: {unused}" if unused else ""
         note = f"{tmp_path}/a.csv: the text is column {text}, the label column {label}{rest}"
-        assert rows.notes == (note,)
+        assert rows.remarks == (note,)
 
     @pytest.mark.parametrize(
         ("header", "asked"),
@@ -61,8 +61,8 @@ class TestGuess:
     def test_leaves_out_what_is_asked_for(self, tmp_path: Path) -> None:
         path = table(tmp_path, "text,review,label,class")
         rows = rows_in(path, text_columns="review", label_column="class")
-        assert (rows.texts, rows.labels, rows.notes) == (["review 1"], ["class 1"], ())
-        assert rows_in(path, text_columns="text,review", label_column="class").notes == ()
+        assert (rows.texts, rows.labels, rows.remarks) == (["review 1"], ["class 1"], ())
+        assert rows_in(path, text_columns="text,review", label_column="class").remarks == ()
         other = table(tmp_path, "text,review,label")
         assert rows_in(other, label_column="review").texts == ["text 1"]
         assert rows_in(other, label_column="text").texts == ["review 1"]

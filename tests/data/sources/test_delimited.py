@@ -155,7 +155,7 @@ class TestLines:
             rows_in(path)
         rows = rows_in(path, skip_bad_rows=True)
         assert rows.texts == ["a", "c"]
-        assert "left out 2 of 4 rows (line 3 has 4 fields" in rows.notes[-1]
+        assert "left out 2 of 4 rows (line 3 has 4 fields" in rows.remarks[-1]
 
 
 class TestQuotes:

@@ -43,7 +43,7 @@ def test_a_file_without_any_label_is_an_error(tmp_path: Path) -> None:
 
 def test_there_are_no_columns_to_choose_from(tmp_path: Path) -> None:
     path = written(tmp_path / "a.txt", "__label__a b\n")
-    assert rows_in(path).notes == ()
+    assert rows_in(path).remarks == ()
     assert pairs_in(path, text_columns="text", label_column="label") == [("b", "a")]
     with one_line_error(r"`text_columns` body is not a column of .*a.txt; .* label \('a'\), text"):
         rows_in(path, text_columns="body")

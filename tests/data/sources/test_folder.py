@@ -27,8 +27,8 @@ class TestTexts:
             for name in ("a/X1.txt", "a/x2.TXT", "a/x10.txt", "b/9.txt", "b/10.txt")
         ]
 
-    def test_have_notes_on_nothing(self, texts: Path) -> None:
-        assert rows_in(texts).notes == ()
+    def test_have_no_remarks(self, texts: Path) -> None:
+        assert rows_in(texts).remarks == ()
 
     @pytest.mark.parametrize("encoding", ["latin-1", "utf-16", "utf-8-sig", "utf-8"])
     def test_are_in_the_encoding(self, encoding: str, texts: Path) -> None:
@@ -81,7 +81,7 @@ class TestOtherFiles:
             rows_in(texts)
         rows = rows_in(texts, skip_bad_rows=True)
         assert len(rows.texts) == 4
-        assert " left out " in rows.notes[0]
+        assert " left out " in rows.remarks[0]
 
     def test_that_are_pipes_are_not_waited_for(self, texts: Path) -> None:
         os.mkfifo(texts / "neg" / "pipe.txt")
@@ -117,7 +117,7 @@ class TestSplits:
         write_folder(tmp_path, ["e", "f"], ["y", "x"], "own/dev")
         with one_line_error(r"own/train has other things than LABEL/.*: ../dev; move"):
             own(tmp_path / "own")
-        assert own(tmp_path / "own", skip_bad_rows=True).notes == (
+        assert own(tmp_path / "own", skip_bad_rows=True).remarks == (
             f"{tmp_path}/own/train: left out what is no text (1): ../dev",
         )
 

@@ -251,12 +251,12 @@ class TestFingerprint:
         header = 'text,label,"{}"'.format(name.replace("text", "more").replace('"', '""'))
         path = written(tmp_path / "a.csv", [header, *rows])
         first = own(path)
-        again = OwnSource(dataclasses.replace(DataConfig(dataset=str(path)), **first.chosen))
+        again = OwnSource(dataclasses.replace(DataConfig(dataset=str(path)), **first.found))
         assert again.fingerprint == first.fingerprint
-        assert again.notes == ()
+        assert again.remarks == ()
         named = name.replace("text", "more").replace('"', '""')
         other = own(path, text_columns=f'text,"{named}"')
-        again = OwnSource(dataclasses.replace(DataConfig(dataset=str(path)), **other.chosen))
+        again = OwnSource(dataclasses.replace(DataConfig(dataset=str(path)), **other.found))
         assert again.read("train")[0] == other.read("train")[0]
 
     def test_is_known_before_anything_is_parsed(
@@ -282,7 +282,7 @@ class TestFingerprint:
         assert source.classes == ("a", "b")
         monkeypatch.delattr(module, "read_rows")
         assert len(source.read("train")[0]) == 8
-        assert source.notes
+        assert source.remarks
 
 
 class TestSettings:
@@ -317,6 +317,14 @@ class TestLocation:
         assert own("./a.csv").name == "a.csv"
         shapes.write_folder(tmp_path, ["a", "b"], ["c", "d"])
         assert own("txt_sentoken/").name == "txt_sentoken"
+        found = own("a.csv", test_dataset="a.csv").found
+        assert found == {
+            "dataset": str(path),
+            "data_dir": None,
+            "test_dataset": str(path),
+            "text_columns": "text",
+            "label_column": "label",
+        }
 
     def test_may_begin_with_a_tilde(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         path = table(tmp_path / "a.csv", two(10, "a", "b"))

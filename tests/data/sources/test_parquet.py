@@ -96,7 +96,7 @@ class TestValues:
         path = parquet(tmp_path, text=["a", "b"], label=["c", "d"], **values)
         rows = rows_in(path)
         assert rows.texts == ["a", "b"]
-        assert rows.notes[0].endswith("not used: image, date")
+        assert rows.remarks[0].endswith("not used: image, date")
 
 
 class TestClassNames:

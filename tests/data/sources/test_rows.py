@@ -19,7 +19,7 @@ class TestBadRows:
             "out with `skip_bad_rows`$"
         ):
             rows_in(path)
-        assert rows_in(path, skip_bad_rows=True).notes[-1] == (
+        assert rows_in(path, skip_bad_rows=True).remarks[-1] == (
             f"{path}: left out 1,234 of 1,235 rows ({first})"
         )
 

@@ -69,6 +69,9 @@ class TestSplits:
         source = own("tfds:plain", data_dir=str(data_dir))
         assert source.name == "tfds:plain"
         assert source.location == str(data_dir / "plain" / "1.0.0")
+        assert source.found["dataset"] == "tfds:plain:1.0.0"
+        assert source.found["data_dir"] == str(data_dir)
+        assert own(source.found.pop("dataset"), **source.found).fingerprint == source.fingerprint
         assert source.classes == ("bad", "good")
         assert source.warnings == ()
         for split in ("train", "test"):
@@ -82,7 +85,7 @@ class TestSplits:
         source = own("tfds:glue/a", data_dir=str(data_dir))
         assert len(source.read("train")[0]) == 20
         assert sorted(source.read("test")[0]) == ["Née validation 0", "Née validation 1"]
-        assert source.notes[-1].endswith(
+        assert source.remarks[-1].endswith(
             "1.0.0 (validation): tested on, because no split test has labels"
         )
 
