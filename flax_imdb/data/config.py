@@ -89,4 +89,7 @@ class DataConfig:
 
 def column_names(setting: str | None) -> list[str] | None:
     """The names in a setting such as ``title,body``; one with a comma is quoted as in CSV."""
-    return None if setting is None else next(csv.reader([setting]), [])
+    try:
+        return None if setting is None else next(csv.reader([setting]), [])
+    except csv.Error:
+        raise InputError(f"{setting!r} is no list of columns, such as title,body") from None

@@ -51,6 +51,8 @@ class Delimited(Table):
         if self._header:
             self.hint = "; if its first line has no names, give those of all columns in `columns`"
         self._columns, self._first = self._read_head(given)
+        if len(self._columns) == 1:
+            self.hint = f"; if there are more, `delimiter` is not {shown(self._delimiter)}"
 
     def head(self) -> list[tuple[str, str]]:
         """The names of the columns, and the first row."""
@@ -126,7 +128,8 @@ class Delimited(Table):
                 except StopIteration:
                     return
                 except csv.Error as error:
-                    self._check_quotes("".join(of_row), line)
+                    if quoted:
+                        self._check_quotes("".join(of_row), line)
                     yield line, Bad(f"cannot be split into fields ({error})")
                     continue
                 if row:  # A blank line is no row.

@@ -80,3 +80,9 @@ def tfds_dir(prepared: Path, tmp_path: Path) -> Path:
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
     return make_folder(tmp_path / "aclImdb")
+
+
+@pytest.fixture(scope="module")
+def scratch(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A directory for files that are written over and over."""
+    return tmp_path_factory.mktemp("scratch")

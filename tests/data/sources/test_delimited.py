@@ -2,12 +2,11 @@
 
 import csv
 import io
-import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from imdb_archive import one_line_error
 from own_rows import pairs_in, rows_in, written
@@ -17,12 +16,7 @@ TEXTS = st.text(st.one_of(st.sampled_from(LINES), st.characters(codec="utf-8")))
     lambda text: text.strip() and "\0" not in text
 )
 LABELS = TEXTS.map(str.strip)
-# csv.writer writes them as they are where it does not quote, and readers take them for line breaks.
 ROWS = st.lists(st.tuples(TEXTS, LABELS), min_size=1, max_size=6)
-
-
-def temporary(name: str, content: str) -> Path:
-    return written(Path(tempfile.mkdtemp()) / name, content)
 
 
 class TestFieldsAreText:
@@ -78,9 +72,14 @@ class TestFieldsAreText:
 
 
 class TestRoundTrip:
-    @given(ROWS, st.sampled_from(",;|"), st.sampled_from(["\n", "\r\n", "\r"]))
+    @settings(deadline=None)
+    @given(
+        rows=ROWS,
+        delimiter=st.sampled_from(",;|"),
+        line_break=st.sampled_from(["\n", "\r\n", "\r"]),
+    )
     def test_what_is_written_is_read(
-        self, rows: list[tuple[str, str]], delimiter: str, line_break: str
+        self, scratch: Path, rows: list[tuple[str, str]], delimiter: str, line_break: str
     ) -> None:
         file = io.StringIO(newline="")
         writer = csv.writer(
@@ -88,19 +87,25 @@ class TestRoundTrip:
         )
         writer.writerow(("text", "label"))
         writer.writerows(rows)
-        path = temporary("a.csv", file.getvalue())
+        path = written(scratch / "a.csv", file.getvalue())
         assert pairs_in(path, delimiter=delimiter) == rows
 
-    @given(ROWS)
-    def test_what_is_quoted_where_it_must_be_is_read(self, rows: list[tuple[str, str]]) -> None:
+    @settings(deadline=None)
+    @given(rows=ROWS)
+    def test_what_is_quoted_where_it_must_be_is_read(
+        self, scratch: Path, rows: list[tuple[str, str]]
+    ) -> None:
         lines = [",".join(map(quoted, row)) for row in [("text", "label"), *rows]]
-        assert pairs_in(temporary("a.csv", "\n".join(lines))) == rows
+        assert pairs_in(written(scratch / "a.csv", "\n".join(lines))) == rows
 
-    @given(ROWS)
-    def test_what_is_separated_by_tabs_is_read(self, rows: list[tuple[str, str]]) -> None:
+    @settings(deadline=None)
+    @given(rows=ROWS)
+    def test_what_is_separated_by_tabs_is_read(
+        self, scratch: Path, rows: list[tuple[str, str]]
+    ) -> None:
         plain = [tuple(" ".join(value.split()) for value in row) for row in rows]
         lines = ["\t".join(row) for row in [("text", "label"), *plain]]
-        assert pairs_in(temporary("a.tsv", "\n".join(lines))) == plain
+        assert pairs_in(written(scratch / "a.tsv", "\n".join(lines))) == plain
 
 
 def quoted(value: str) -> str:
@@ -220,6 +225,11 @@ class TestHeader:
         with one_line_error("`columns` .*has an empty name"):
             rows_in(path, columns=columns)
 
+    def test_that_is_given_is_one_line(self, tmp_path: Path) -> None:
+        path = written(tmp_path / "a.csv", ["3,b,a"])
+        with one_line_error(r"'label\\ntext' is no list of columns, such as title,body"):
+            rows_in(path, columns="label\ntext")
+
     def test_that_is_no_header_leads_to_an_error_that_shows_the_columns(
         self, tmp_path: Path
     ) -> None:
@@ -230,6 +240,12 @@ class TestHeader:
             "first line has no names, give those of all columns in `columns`"
         ):
             rows_in(written(tmp_path / "a.csv", rows))
+
+    def test_that_is_one_name_leads_to_another_delimiter(self, tmp_path: Path) -> None:
+        path = written(tmp_path / "a.csv", ["text;label", "a;b"])
+        with one_line_error(r"text;label \('a;b'\); if there are more, `delimiter` is not ','"):
+            rows_in(path)
+        assert pairs_in(path, delimiter=";") == [("a", "b")]
 
     def test_alone_is_an_error(self, tmp_path: Path) -> None:
         with one_line_error("a.csv has a line of column names, and no rows"):

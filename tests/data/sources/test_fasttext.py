@@ -1,9 +1,8 @@
 """Texts in fastText's form."""
 
-import tempfile
 from pathlib import Path
 
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from imdb_archive import one_line_error
 from own_rows import pairs_in, rows_in, written
@@ -15,10 +14,11 @@ TEXTS = st.text(NO_BREAKS).filter(
 LABELS = st.text(st.characters(codec="utf-8", exclude_categories=["C", "Z"]), min_size=1)
 
 
-@given(st.lists(st.tuples(TEXTS, LABELS), min_size=1, max_size=6))
-def test_what_is_written_is_read(rows: list[tuple[str, str]]) -> None:
+@settings(deadline=None)
+@given(rows=st.lists(st.tuples(TEXTS, LABELS), min_size=1, max_size=6))
+def test_what_is_written_is_read(scratch: Path, rows: list[tuple[str, str]]) -> None:
     lines = [f"__label__{label} {text}" for text, label in rows]
-    assert pairs_in(written(Path(tempfile.mkdtemp()) / "a.txt", lines)) == rows
+    assert pairs_in(written(scratch / "a.txt", lines)) == rows
 
 
 def test_other_lines_are_bad_rows(tmp_path: Path) -> None:

@@ -1,12 +1,11 @@
 """Tables of JSON."""
 
 import json
-import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from imdb_archive import one_line_error
 from own_rows import pairs_in, rows_in, written
@@ -18,9 +17,10 @@ ROWS = st.lists(
 
 
 class TestRoundTrip:
-    @given(ROWS, st.booleans(), st.sampled_from(["lines", "array", "indented"]))
+    @settings(deadline=None)
+    @given(rows=ROWS, ascii=st.booleans(), form=st.sampled_from(["lines", "array", "indented"]))
     def test_what_is_written_is_read(
-        self, rows: list[tuple[str, str]], ascii: bool, form: str
+        self, scratch: Path, rows: list[tuple[str, str]], ascii: bool, form: str
     ) -> None:
         objects = [{"id": i, "text": text, "label": label} for i, (text, label) in enumerate(rows)]
         if form == "lines":
@@ -28,7 +28,7 @@ class TestRoundTrip:
         else:
             indent = 2 if form == "indented" else None
             content = json.dumps(objects, ensure_ascii=ascii, indent=indent)
-        path = written(Path(tempfile.mkdtemp()) / "a.json", content)
+        path = written(scratch / "a.json", content)
         assert pairs_in(path) == rows
 
 
@@ -84,9 +84,9 @@ class TestValues:
             '{"review": {"text": "a", "style": {"x": [1, {}]}}, "meta.stars": 1, "label": {}}',
             '{"review": {"text": "b"}, "meta.stars": 2, "review.title": "c"}',
         ]
-        settings = {"label_column": "meta.stars", "text_columns": "review.title,review.text"}
+        columns = {"label_column": "meta.stars", "text_columns": "review.title,review.text"}
         path = written(tmp_path / "a.json", lines)
-        assert pairs_in(path, **settings) == [("a", "1"), ("c\nb", "2")]
+        assert pairs_in(path, **columns) == [("a", "1"), ("c\nb", "2")]
         with one_line_error(
             r"columns.* are review.text \('a'\), review.style.x \('\[...\]'\), meta.stars \('1'\), "
             r"review.title \('c'\)"

@@ -4,14 +4,13 @@ import datetime
 import decimal
 import json
 import os
-import tempfile
 from pathlib import Path
 
 import dataset_shapes
 import pyarrow
 import pyarrow.parquet
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from imdb_archive import one_line_error
 from own_rows import pairs_in, rows_in, written
@@ -29,17 +28,20 @@ def parquet(directory: Path, metadata: object = None, **columns: object) -> Path
 
 
 class TestValues:
+    @settings(deadline=None)
     @given(
-        st.lists(st.tuples(TEXTS, TEXTS.map(str.strip)), min_size=1, max_size=6),
-        st.sampled_from(["string", "large_string", "binary", "large_binary", "dictionary"]),
+        rows=st.lists(st.tuples(TEXTS, TEXTS.map(str.strip)), min_size=1, max_size=6),
+        kind=st.sampled_from(["string", "large_string", "binary", "large_binary", "dictionary"]),
     )
-    def test_that_are_written_are_read(self, rows: list[tuple[str, str]], kind: str) -> None:
+    def test_that_are_written_are_read(
+        self, scratch: Path, rows: list[tuple[str, str]], kind: str
+    ) -> None:
         text, label = map(list, zip(*rows, strict=True))
         columns = {"text": pyarrow.array(text), "label": pyarrow.array(label)}
         for name, column in columns.items():
             plain = kind == "dictionary"
             columns[name] = column.dictionary_encode() if plain else column.cast(kind)
-        assert pairs_in(parquet(Path(tempfile.mkdtemp()), **columns)) == rows
+        assert pairs_in(parquet(scratch, **columns)) == rows
 
     @pytest.mark.parametrize(
         ("values", "labels"),
