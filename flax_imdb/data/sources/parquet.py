@@ -85,9 +85,14 @@ class Parquet(Table):
 
     def _batches(self, columns: Sequence[str], rows: int) -> Iterator[list[list[object]]]:
         """The values of some columns, so many rows at once."""
+        read = 0
         with self._open() as file:
             for batch in file.iter_batches(rows, columns=list(columns), use_threads=False):
+                read += batch.num_rows
                 yield [_values(batch.column(name)) for name in columns]
+        if read != self._rows:
+            error = ValueError(f"{read} rows instead of {self._rows}")
+            raise damaged(self._path, error)
 
     def _problem_of(self, column: str) -> str:
         """Why a column can be neither text nor label; empty if it can."""

@@ -11,10 +11,13 @@ from pathlib import Path
 import permissions
 import pyarrow
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from imdb_archive import one_line_error
 from own_rows import pairs_in, rows_in, written
 
 from flax_imdb.data.sources.text_files import codec_of, format_of
+from flax_imdb.errors import InputError
 
 PAIRS = [("a fine film, née", "pos"), ("dull", "neg"), ("so so", "neg")]
 FORMS = {
@@ -140,6 +143,31 @@ class TestNoText:
         rows = "text,label\n" + "a,b\n" * 100_000 + "c\0,d\ne,f\0\n"
         with one_line_error("line 100002 has a null character in its text; line 100003 .* label"):
             rows_in(written(tmp_path / "a.csv", rows))
+
+
+@pytest.mark.parametrize("form", [*FORMS, ".json", ".parquet", ".csv.gz", ".csv.zst", ".csv.xz"])
+@settings(deadline=None)
+@given(
+    content=st.one_of(
+        st.binary(),
+        st.text('ab,"\t\n\r{}[]:\\\0\ud800_é').map(lambda text: text.encode("utf-8", "replace")),
+    ),
+    encoding=st.sampled_from(["utf-8", "utf-16", "utf-32-be", "cp1252", "gb18030", "utf-7"]),
+    skip=st.booleans(),
+)
+def test_whatever_a_file_holds_it_is_read_or_an_error_of_one_line(
+    scratch: Path, form: str, content: bytes, encoding: str, skip: bool
+) -> None:
+    head = b"text,label\n" if form == ".csv" else b"text\tlabel\n" if form == ".tsv" else b""
+    path = written(scratch / f"a{form}", head + content)
+    texts, message = [], ""
+    try:
+        texts = rows_in(path, encoding=encoding, skip_bad_rows=skip).texts
+    except InputError as error:
+        message = str(error)
+    assert "\n" not in message
+    message.encode()  # It can be printed.
+    assert bool(message) != bool(texts)
 
 
 class TestFile:
