@@ -59,14 +59,39 @@ def choose_columns(table: Table, texts: Sequence[str] | None, label: str | None)
     twice = [name for name, count in Counter(filter(None, names)).items() if count > 1]
     if twice:
         raise InputError(f"{table.place} has several columns {shown(twice[0])}{table.hint}")
-    if texts is not None and not texts:
-        raise InputError("`text_columns` is empty: name the columns of the text")
     # Blanks may be around a name in a setting, and rarely in the file, too.
     texts = texts and [name if name in names else name.strip() for name in texts]
     label = label if label is None or label in names else label.strip()
+    _check_asked(table, head, texts, label)
+    asked = [*(texts or ()), *([] if label is None else [label])]
+    labels = _named(names, LABEL_NAMES, asked, table.likely_labels()) if label is None else [label]
+    if texts is None:
+        texts = _named(names, TEXT_NAMES, [*asked, *labels], table.likely_texts())
+        doubts = {"text": "text_columns"} if len(texts) != 1 else {}
+    else:
+        doubts = {}
+    if len(labels) != 1:
+        doubts["label"] = "label_column"
+    if doubts:
+        settings = " and ".join(f"`{setting}`" for setting in doubts.values())
+        raise InputError(
+            f"{table.place} does not make clear which column is the "
+            f"{' and which the '.join(doubts)}: give {settings}; {_those_of(head)}{table.hint}"
+        )
+    guessed = len(asked) < len(texts) + 1
+    note = _note(names, texts, labels[0]) if guessed and table.has_columns else ""
+    return Columns(tuple(texts), labels[0], note)
+
+
+def _check_asked(
+    table: Table, head: Sequence[tuple[str, str]], texts: Sequence[str] | None, label: str | None
+) -> None:
+    """Raise InputError if the columns that are asked for are not there."""
+    if texts is not None and not texts:
+        raise InputError("`text_columns` is empty: name the columns of the text")
     asked = [("text_columns", name) for name in texts or ()]
-    if label is not None:
-        asked.append(("label_column", label))
+    asked += [] if label is None else [("label_column", label)]
+    names = [name for name, _ in head]
     for setting, name in asked:
         if name not in names:
             raise InputError(
@@ -75,20 +100,9 @@ def choose_columns(table: Table, texts: Sequence[str] | None, label: str | None)
             )
     if len({name for _, name in asked}) < len(asked):
         raise InputError(
-            f"`text_columns` and `label_column` name a column twice: "
+            "`text_columns` and `label_column` name a column twice: "
             f"{', '.join(name for _, name in asked)}"
         )
-    given = [name for _, name in asked]
-    found_label = (
-        [label] if label is not None else _named(names, LABEL_NAMES, given, table.likely_labels())
-    )
-    given += found_label
-    found_texts = list(texts or _named(names, TEXT_NAMES, given, table.likely_texts()))
-    _check_no_doubt(table, head, texts is None, found_texts, found_label)
-    chosen = Columns(tuple(found_texts), found_label[0])
-    if not table.has_columns or len(asked) > len(texts or ()) > 0:
-        return chosen
-    return dataclasses.replace(chosen, note=_note(chosen, names))
 
 
 def _named(
@@ -103,37 +117,13 @@ def _plain(name: str) -> str:
     return name.casefold().translate({ord(character): None for character in " -_"})
 
 
-def _check_no_doubt(
-    table: Table,
-    head: Sequence[tuple[str, str]],
-    guessed: bool,
-    texts: Sequence[str],
-    labels: Sequence[str],
-) -> None:
-    doubts = []
-    if guessed and len(texts) != 1:
-        doubts.append(("text", "text_columns", texts))
-    if len(labels) != 1:
-        doubts.append(("label", "label_column", labels))
-    if not doubts:
-        return
-    kinds = " and which the ".join(kind for kind, _, _ in doubts)
-    settings = " and ".join(f"`{setting}`" for _, setting, _ in doubts)
-    raise InputError(
-        f"{table.place} does not make clear which column is the {kinds}: give {settings}; "
-        f"{_those_of(head)}{table.hint}"
-    )
-
-
 def _those_of(head: Sequence[tuple[str, str]]) -> str:
     columns = [f"{shown(name)[1:-1]} ({shown(value, 25)})" for name, value in head]
     return f"its columns, with a value of each, are {listed(columns, 20)}"
 
 
-def _note(chosen: Columns, names: Sequence[str]) -> str:
-    texts = " and ".join(shown(name)[1:-1] for name in chosen.texts)
-    unused = [
-        shown(name)[1:-1] for name in names if name and name not in (*chosen.texts, chosen.label)
-    ]
+def _note(names: Sequence[str], texts: Sequence[str], label: str) -> str:
+    unused = [shown(name)[1:-1] for name in names if name and name not in (*texts, label)]
     rest = f"; not used: {listed(unused, 10)}" if unused else ""
-    return f"the text is column {texts}, the label column {shown(chosen.label)[1:-1]}{rest}"
+    columns = " and ".join(shown(name)[1:-1] for name in texts)
+    return f"the text is column {columns}, the label column {shown(label)[1:-1]}{rest}"

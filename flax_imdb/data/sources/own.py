@@ -163,35 +163,17 @@ class OwnSource(Source):
     @functools.cached_property
     def _content(self) -> "_Content":
         before = self.fingerprint
-        train = read_rows(self._train.table, self._train.columns, self._config.skip_bad_rows)
-        test = None
-        if self._test is not None:
-            test = read_rows(self._test.table, self._test.columns, self._config.skip_bad_rows)
+        train = self._train.read(self._config.skip_bad_rows)
+        test = self._test.read(self._config.skip_bad_rows) if self._test else None
         if self._digest() != before:
             raise InputError(f"{self.location} was changed while it was read: start again")
-        place, label = self._train.table.place, self._train.columns.label
-        check_labels(train.labels, place, label if self._train.table.has_columns else "")
-        classes = _classes_of(train)
-        warnings = warnings_on(classes)
-        train_labels = _indices(train.labels, classes)
+        table = self._train.table
+        check_labels(
+            train.labels, table.place, self._train.columns.label if table.has_columns else ""
+        )
         if self._test is None or test is None:
-            # Sorted, so that the rows of a split are in the file's order.
-            *indices, small = split_rows(train_labels, self._config.test_fraction)
-            train_part, test_part = (
-                ([train.texts[i] for i in rows], train_labels[rows]) for rows in indices
-            )
-            if len(small):
-                names = listed([shown(classes[i]) for i in small], 3)
-                warnings.append(
-                    f"of {place}, classes with a single row are trained on and not tested: {names}"
-                )
-        else:
-            _check_known(test.labels, classes, self._test.table.place)
-            train_part = (train.texts, train_labels)
-            test_part = (test.texts, _indices(test.labels, classes))
-        remarks = (*train.remarks, *(test.remarks if test else ()))
-        splits: dict[Split, tuple[list[str], np.ndarray]] = {"train": train_part, "test": test_part}
-        return _Content(classes, splits, remarks, tuple(warnings))
+            return _split(train, table.place, self._config.test_fraction)
+        return _both(train, test, self._test.table.place)
 
     def _part(self, table: Table) -> "_Part":
         """The rows of another table, from the same columns if both have some to choose from."""
@@ -239,6 +221,9 @@ class _Part:
         first = itertools.islice(self.table.records(columns), _ROWS_WITHOUT_LABELS)
         return any(values[0] is not None for _, values in first)
 
+    def read(self, skip_bad_rows: bool) -> Rows:
+        return read_rows(self.table, self.columns, skip_bad_rows)
+
     def used(self) -> list[object]:
         """Everything that what is read depends on."""
         columns = [*self.columns.texts, self.columns.label]
@@ -248,7 +233,7 @@ class _Part:
 @dataclasses.dataclass(frozen=True)
 class _Content:
     classes: tuple[str, ...]
-    splits: dict[Split, tuple[list[str], np.ndarray]]
+    splits: Mapping[str, tuple[list[str], np.ndarray]]
     remarks: tuple[str, ...]
     warnings: tuple[str, ...]
 
@@ -280,24 +265,51 @@ def _absolute(setting: str, path: Path) -> str:
         ) from None
 
 
+def _split(rows: Rows, place: str, fraction: float) -> _Content:
+    """Both splits, of rows that are not split."""
+    classes = _classes_of(rows)
+    labels = _indices(rows.labels, classes)
+    train, test, small = split_rows(labels, fraction)
+    warnings = warnings_on(classes)
+    if len(small):
+        names = listed([shown(classes[i]) for i in small], 3)
+        warnings.append(
+            f"of {place}, classes with a single row are trained on and not tested: {names}"
+        )
+    splits = {
+        "train": ([rows.texts[i] for i in train], labels[train]),
+        "test": ([rows.texts[i] for i in test], labels[test]),
+    }
+    return _Content(classes, splits, rows.remarks, tuple(warnings))
+
+
+def _both(train: Rows, test: Rows, place_of_test: str) -> _Content:
+    """Both splits, of rows of each."""
+    classes = _classes_of(train)
+    unknown = [shown(label) for label in order_labels(set(test.labels) - set(classes))]
+    if unknown:
+        known = [shown(label) for label in classes]
+        raise InputError(
+            f"{place_of_test} has labels that no training text has: {listed(unknown, 3)}; those of "
+            f"the training texts are {listed(known, 5)}"
+        )
+    splits = {
+        "train": (train.texts, _indices(train.labels, classes)),
+        "test": (test.texts, _indices(test.labels, classes)),
+    }
+    remarks = (*train.remarks, *test.remarks)
+    return _Content(classes, splits, remarks, tuple(warnings_on(classes)))
+
+
 def _classes_of(rows: Rows) -> tuple[str, ...]:
+    """The classes that have rows, in the order of the format or else in natural order."""
     if rows.label_names is None:
         return order_labels(rows.labels)
     present = set(rows.labels)
-    return tuple(
-        name for name in dict.fromkeys(map(str.strip, rows.label_names)) if name in present
-    )
+    names = dict.fromkeys(name.strip() for name in rows.label_names)
+    return tuple(name for name in names if name in present)
 
 
 def _indices(labels: Sequence[str], classes: Sequence[str]) -> np.ndarray:
     index = {label: i for i, label in enumerate(classes)}
     return np.fromiter(map(index.__getitem__, labels), np.int32, len(labels))
-
-
-def _check_known(labels: Sequence[str], classes: Sequence[str], place: str) -> None:
-    unknown = [shown(label) for label in order_labels(set(labels) - set(classes))]
-    if unknown:
-        raise InputError(
-            f"{place} has labels that no training text has: {listed(unknown, 3)}; "
-            f"those of the training texts are {listed(list(map(shown, classes)), 5)}"
-        )

@@ -28,31 +28,29 @@ class Parquet(Table):
         self.files = [("parquet", path)]
         self._path = path
         with self._open() as file:
-            self._schema = file.schema_arrow
+            schema = file.schema_arrow
             self._rows = file.metadata.num_rows
-        self._class_names = _class_names(self._schema.metadata or {})
+            self._names = list(schema.names)
+            self._problems = {field.name: _problem_of(field.type) for field in schema}
+        self._class_names = _class_names(schema.metadata or {})
 
     def head(self) -> list[tuple[str, str]]:
         """The columns, with the first row's value of those that may be texts or labels."""
         if not self._rows:
             raise InputError(f"{self.place} has no rows")
-        names = list(self._schema.names)
-        if len(set(names)) < len(names):
-            return [(name, "") for name in names]  # Which cannot be read by their names.
-        usable = [name for name in names if not self._problem_of(name)]
+        if len(set(self._names)) < len(self._names):
+            return [(name, "") for name in self._names]  # Which cannot be read by their names.
+        usable = [name for name in self._names if not self._problems[name]]
         values = next(self._batches(usable, 1)) if usable else []
         first = {
             name: as_text(column[0]) or "" for name, column in zip(usable, values, strict=True)
         }
-        return [
-            (name, first.get(name) or str(self._schema.field(i).type))
-            for i, name in enumerate(names)
-        ]
+        return [(name, first.get(name, self._problems[name])) for name in self._names]
 
     def records(self, columns: Sequence[str]) -> Iterator[Record]:
         """The values of some columns in each row."""
         for name in columns:
-            if problem := self._problem_of(name):
+            if problem := self._problems[name]:
                 raise InputError(f"{self.place}: column {name} {problem}, not texts or labels")
         row = 0
         for batch in self._batches(columns, _ROWS_AT_ONCE):
@@ -69,7 +67,7 @@ class Parquet(Table):
 
     def likely_labels(self) -> list[str]:
         """The columns of classes with names."""
-        return [name for name in self._schema.names if name in self._class_names]
+        return [name for name in self._names if name in self._class_names]
 
     @contextlib.contextmanager
     def _open(self) -> "Iterator[pyarrow.parquet.ParquetFile]":
@@ -80,7 +78,7 @@ class Parquet(Table):
         try:
             with reading(self._path), self._path.open("rb") as content:
                 yield pyarrow.parquet.ParquetFile(content)
-        except pyarrow.ArrowException as error:
+        except (pyarrow.ArrowException, UnicodeDecodeError) as error:
             raise damaged(self._path, error) from error
 
     def _batches(self, columns: Sequence[str], rows: int) -> Iterator[list[list[object]]]:
@@ -94,24 +92,24 @@ class Parquet(Table):
             error = ValueError(f"{read} rows instead of {self._rows}")
             raise damaged(self._path, error)
 
-    def _problem_of(self, column: str) -> str:
-        """Why a column can be neither text nor label; empty if it can."""
-        from pyarrow import types
-
-        of = self._schema.field(column).type
-        of = of.value_type if types.is_dictionary(of) else of
-        usable = (
-            *(types.is_string, types.is_large_string, types.is_string_view),
-            *(types.is_binary, types.is_large_binary, types.is_boolean),
-            *(types.is_integer, types.is_floating, types.is_decimal, types.is_null),
-        )
-        return "" if any(is_usable(of) for is_usable in usable) else f"holds {of} values"
-
     def _as_texts(self, column: str, values: list[object]) -> list[str | None]:
         names = self._class_names.get(column)
         if names is None:
             return [as_text(value) for value in values]
         return [_name_of(value, names) for value in values]
+
+
+def _problem_of(of: "pyarrow.DataType") -> str:
+    """Why values of a type can be neither texts nor labels; empty if they can."""
+    from pyarrow import types
+
+    values = of.value_type if types.is_dictionary(of) else of
+    usable = (
+        *(types.is_string, types.is_large_string, types.is_string_view),
+        *(types.is_binary, types.is_large_binary, types.is_boolean),
+        *(types.is_integer, types.is_floating, types.is_decimal, types.is_null),
+    )
+    return "" if any(is_usable(values) for is_usable in usable) else f"holds {of} values"
 
 
 def _values(column: "pyarrow.Array") -> list[object]:
