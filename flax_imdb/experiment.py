@@ -20,7 +20,7 @@ from flax_imdb.config import (
     identity_of_old,
     settings,
 )
-from flax_imdb.data import Dataset, load_dataset
+from flax_imdb.data import DataConfig, Dataset, load_dataset
 from flax_imdb.devices import DeviceName, kind, make_mesh, select_devices
 from flax_imdb.errors import InputError, warn
 from flax_imdb.report import ProgramConsole, Report, count_parameters, draw_curves, draw_scores
@@ -306,12 +306,14 @@ def _continued(config: ExperimentConfig, saved: ExperimentConfig) -> ExperimentC
             f"`epochs` {config.training.epochs} is fewer than the run has: "
             f"{saved.training.epochs} or more is needed to `resume` it"
         )
-    data = config.data
-    if data.dataset == "auto":
-        data = dataclasses.replace(data, dataset=saved.data.dataset)
-    if data.data_dir is None:
-        data = dataclasses.replace(data, data_dir=saved.data.data_dir)
-    config = dataclasses.replace(config, data=data)
+    # What was not given was found when the run began, and is the same now.
+    defaults = DataConfig()
+    found = {
+        name: getattr(saved.data, name)
+        for name in ("dataset", "test_dataset", "data_dir", "text_columns", "label_column")
+        if getattr(config.data, name) == getattr(defaults, name)
+    }
+    config = dataclasses.replace(config, data=dataclasses.replace(config.data, **found))
     theirs = identity(saved)
     for name, value in identity(config).items():
         if value != theirs[name]:

@@ -2,8 +2,8 @@
 
 from flax_imdb.data.batching import Batch, Batching, Planned
 from flax_imdb.data.config import MAX_CHARACTERS, MAX_VOCAB_SIZE, DataConfig, Padding
-from flax_imdb.data.dataset import Dataset, load_dataset
-from flax_imdb.data.examples import Examples
+from flax_imdb.data.dataset import Dataset, load_dataset, make_dataset
+from flax_imdb.data.examples import Examples, encode
 from flax_imdb.data.info import DatasetInfo
 from flax_imdb.data.tokenizer import Vocabulary, split_words
 
@@ -19,6 +19,8 @@ __all__ = [
     "Padding",
     "Planned",
     "Vocabulary",
+    "encode",
     "load_dataset",
+    "make_dataset",
     "split_words",
 ]

@@ -6,9 +6,9 @@ import numpy as np
 
 from flax_imdb.data.cache import load_corpus
 from flax_imdb.data.config import DataConfig
-from flax_imdb.data.examples import Examples
+from flax_imdb.data.examples import Corpus, Examples
 from flax_imdb.data.info import DatasetInfo
-from flax_imdb.data.sources import find_source
+from flax_imdb.data.sources import Source, find_source
 from flax_imdb.errors import InputError
 
 # Subsets and the validation split must not change with the seed of a run, or runs could not be
@@ -56,11 +56,20 @@ def load_dataset(config: DataConfig) -> Dataset:
       InputError: there are no such texts, or fewer than asked for.
     """
     source = find_source(config)
-    corpus = load_corpus(source, config.text)
+    return make_dataset(source, load_corpus(source, config.text), config)
+
+
+def make_dataset(source: Source, corpus: Corpus, config: DataConfig) -> Dataset:
+    """The examples that `config` asks for, from those of a source.
+
+    Raises:
+      InputError: there are fewer than asked for.
+    """
     train = corpus.train.limited(config.vocab_size, config.max_length)
     test = corpus.test.limited(config.vocab_size, config.max_length)
     validation, train = _split(train, config.validation_examples, config.train_examples)
-    _, test = _split(test, 0, config.test_examples, setting="test_examples")
+    if len(test):
+        _, test = _split(test, 0, config.test_examples, setting="test_examples")
     vocabulary = corpus.info.vocabulary.limited(config.vocab_size)
     return Dataset(
         info=dataclasses.replace(corpus.info, vocabulary=vocabulary),

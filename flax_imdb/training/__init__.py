@@ -11,7 +11,13 @@ from flax_imdb.training.metrics import (
     predict_labels,
 )
 from flax_imdb.training.preemption import Preemption, catch_signals
-from flax_imdb.training.state import TrainState, average_params, averaged, create_state
+from flax_imdb.training.state import (
+    TrainState,
+    average_params,
+    averaged,
+    create_state,
+    saved_arrays,
+)
 from flax_imdb.training.step import apply_gradients, eval_step, sum_gradients, train_step
 from flax_imdb.training.trainer import Hook, Progress, Trainer, one_late
 
@@ -38,6 +44,7 @@ __all__ = [
     "eval_step",
     "one_late",
     "predict_labels",
+    "saved_arrays",
     "sum_gradients",
     "train_step",
 ]

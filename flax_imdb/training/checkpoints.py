@@ -8,15 +8,12 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Any, NamedTuple
 
-import jax
-import numpy as np
-
 from flax_imdb.distributed import is_main, on_main
 from flax_imdb.environment import difference
 from flax_imdb.errors import InputError, check_between
 from flax_imdb.training.checkpoint_store import CheckpointStore, RefusedError, shapes
 from flax_imdb.training.history import History
-from flax_imdb.training.state import TrainState
+from flax_imdb.training.state import TrainState, saved_arrays
 
 
 @dataclasses.dataclass(frozen=True)
@@ -169,7 +166,7 @@ class Checkpoints:
         experiment = self._identity._asdict() | {"environment": dict(self._identity.environment)}
         self._store.save(
             int(state.step),
-            _saved(state),
+            saved_arrays(state),
             history=dataclasses.asdict(history),
             experiment=experiment,
         )
@@ -288,15 +285,8 @@ class Checkpoints:
             raise RefusedError(f"{name} is another run's: {other}")
         if params != shapes(state.params):
             raise RefusedError(f"{name} is another model's: its parameters have other shapes")
-        saved = self._store.read_state(step, _saved(state))
+        saved = self._store.read_state(step, saved_arrays(state))
         if int(saved["step"]) != step:
             raise RefusedError(f"{name} is that of step {int(saved['step'])}, renamed")
         elsewhere = difference(identity.environment, self._identity.environment)
         return saved, history, elsewhere
-
-
-def _saved(state: TrainState) -> dict[str, Any]:
-    """What is saved of a state, copied; the rest follows from the configuration."""
-    saved = {"step": state.step, "params": state.params, "opt_state": state.opt_state}
-    # A copy: NumPy would look into memory that the next step overwrites.
-    return jax.tree.map(np.array, saved)

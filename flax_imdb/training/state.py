@@ -1,9 +1,10 @@
 """The training state."""
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 import optax
 from flax.training import train_state
 from jaxtyping import Array, Int, Key
@@ -62,6 +63,16 @@ def averaged(state: TrainState) -> TrainState:
     """The state with the averaged parameters, if its optimizer keeps them; else unchanged."""
     average = optax.tree.get(state.opt_state, "average")
     return state if average is None else state.replace(params=average)
+
+
+def saved_arrays(state: TrainState) -> dict[str, Any]:
+    """What is saved of a state, in NumPy arrays; the rest follows from the configuration.
+
+    ``state.replace(**saved)`` restores it in another state of the same model.
+    """
+    saved = {"step": state.step, "params": state.params, "opt_state": state.opt_state}
+    # A copy: NumPy would look into memory that the next step overwrites.
+    return jax.tree.map(np.array, saved)
 
 
 def create_state(

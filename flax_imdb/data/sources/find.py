@@ -5,8 +5,10 @@ from pathlib import Path
 
 from flax_imdb.data.config import DataConfig
 from flax_imdb.data.sources import imdb_tfds
+from flax_imdb.data.sources.arrays import ArraySource
 from flax_imdb.data.sources.imdb_folder import FolderReviews, folder_in
 from flax_imdb.data.sources.imdb_tfds import TfdsReviews
+from flax_imdb.data.sources.own import OwnSource
 from flax_imdb.data.sources.source import Reviews, Source
 from flax_imdb.data.sources.synthetic import SyntheticReviews
 from flax_imdb.errors import InputError
@@ -21,12 +23,31 @@ _RIGHT_DATA_DIR = (
 )
 
 
+# The settings that are for datasets of the user's own alone.
+_OF_OWN = (
+    *("test_dataset", "test_fraction", "text_columns", "label_column", "columns", "delimiter"),
+    *("encoding", "skip_bad_rows"),
+)
+
+
 def find_source(config: DataConfig) -> Source:
     """Find the texts that `config` asks for.
 
     Raises:
       InputError: they are not there, or cannot be read.
     """
+    if config.dataset == ArraySource.name:
+        raise InputError(
+            "the texts were given in Python and are not kept: give them as a file, as `dataset`"
+        )
+    if config.dataset not in REVIEWS:
+        return OwnSource(config)
+    for setting in _OF_OWN:
+        if (value := getattr(config, setting)) != getattr(DataConfig, setting):
+            raise InputError(
+                f"`{setting}` {value} has no effect with `dataset` {config.dataset}: it is for a "
+                "file or folder of your own"
+            )
     return find_reviews(config.dataset, config.data_dir)
 
 

@@ -91,8 +91,8 @@ def open_place(setting: str, place: str, config: DataConfig) -> Place:
     path = local_path(setting, place)
     if not exists(path):
         raise InputError(
-            f"{setting} {place} is no file or folder; a dataset that tfds has prepared is "
-            f"{tfds_any.PREFIX}NAME"
+            f"{setting} {place} is no file or folder, nor auto, imdb_reviews or synthetic; a "
+            f"dataset that tfds has prepared is {tfds_any.PREFIX}NAME"
         )
     location = _absolute(setting, path)
     name = os.path.basename(location)
