@@ -16,7 +16,7 @@ import optax
 import runner
 
 from flax_imdb.data.sources import synthetic
-from flax_imdb.data.tokenizer import split_words
+from flax_imdb.data import split_words
 
 EPOCHS, BATCH_SIZE, LEARNING_RATE = 10, 500, 0.01
 PENALTIES = (1.0, 1e-1, 1e-2, 1e-3, 1e-4)
@@ -28,7 +28,7 @@ def features(texts: list[str], longest: int) -> list[list[str]]:
     """All runs of 1 to `longest` neighbouring words of each review."""
     found = []
     for text in texts:
-        words = split_words(text)
+        words = split_words(text, "keras")
         shifted = [words[start:] for start in range(longest)]
         found.append(
             [

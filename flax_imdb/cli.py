@@ -167,7 +167,7 @@ def predict(args: list[str], prog: str) -> int:
     texts = options.texts or [
         line.decode(errors="surrogateescape") for line in _standard_input().splitlines()
     ]
-    rules = model.vocabulary.text
+    rules = model.vocabulary.rules
     reasons = [unreadable(text, rules) for text in texts]
     readable = [text for text, reason in zip(texts, reasons, strict=True) if reason is None]
     predictions = iter(model.predict(readable))

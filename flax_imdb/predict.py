@@ -16,7 +16,8 @@ from flax_imdb.data import (
     load_dataset,
     split_words,
 )
-from flax_imdb.data.tokenizer import UNKNOWN, TextRules
+from flax_imdb.data.tokenizer import UNKNOWN
+from flax_imdb.data.words import TextRules
 from flax_imdb.devices import DeviceName, make_mesh, select_devices
 from flax_imdb.environment import fixed_settings
 from flax_imdb.errors import InputError, warn
@@ -114,7 +115,7 @@ class TrainedModel:
     def predict_probabilities(self, texts: Iterable[str]) -> np.ndarray:
         """The classes' probabilities, float32 [texts, classes]. See `predict`."""
         texts = as_texts(texts)
-        rules = self.vocabulary.text
+        rules = self.vocabulary.rules
         for number, text in enumerate(texts, start=1):
             if (reason := unreadable(text, rules)) is not None:
                 raise InputError(f"text {number} cannot be read: {reason}")

@@ -5,7 +5,8 @@ from flax_imdb.data.config import MAX_CHARACTERS, MAX_VOCAB_SIZE, DataConfig, Pa
 from flax_imdb.data.dataset import Dataset, load_dataset, make_dataset
 from flax_imdb.data.examples import Examples, encode
 from flax_imdb.data.info import DatasetInfo
-from flax_imdb.data.tokenizer import Vocabulary, split_words
+from flax_imdb.data.tokenizer import Vocabulary
+from flax_imdb.data.words import split_words
 
 __all__ = [
     "MAX_CHARACTERS",

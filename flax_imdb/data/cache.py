@@ -12,7 +12,7 @@ import numpy as np
 from flax_imdb.data.examples import Corpus, Examples, encode
 from flax_imdb.data.info import DatasetInfo
 from flax_imdb.data.sources import Source
-from flax_imdb.data.tokenizer import TextRules
+from flax_imdb.data.words import TextRules
 from flax_imdb.errors import warn
 from flax_imdb.paths import cache_dir
 

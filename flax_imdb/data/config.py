@@ -4,7 +4,8 @@ import csv
 import dataclasses
 from typing import Literal, get_args
 
-from flax_imdb.data.tokenizer import SPECIAL_TOKENS, TextRules
+from flax_imdb.data.tokenizer import SPECIAL_TOKENS
+from flax_imdb.data.words import TextRules
 from flax_imdb.errors import InputError, check_between
 
 Padding = Literal["masked", "keras"]

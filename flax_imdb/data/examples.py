@@ -7,7 +7,8 @@ import numpy as np
 
 from flax_imdb.data.info import DatasetInfo
 from flax_imdb.data.sources import Source
-from flax_imdb.data.tokenizer import UNKNOWN, TextRules, Vocabulary, split_words
+from flax_imdb.data.tokenizer import UNKNOWN, Vocabulary
+from flax_imdb.data.words import TextRules, split_words
 
 
 @dataclasses.dataclass(frozen=True)

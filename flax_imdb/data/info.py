@@ -6,7 +6,8 @@ import os
 from pathlib import Path
 from typing import get_args
 
-from flax_imdb.data.tokenizer import SPECIAL_TOKENS, TextRules, Vocabulary
+from flax_imdb.data.tokenizer import SPECIAL_TOKENS, Vocabulary
+from flax_imdb.data.words import TextRules
 from flax_imdb.errors import InputError
 from flax_imdb.paths import unreadable
 
@@ -43,7 +44,7 @@ class DatasetInfo:
         content = {
             "dataset": self.name,
             "fingerprint": self.fingerprint,
-            "text": self.vocabulary.text,
+            "text": self.vocabulary.rules,
             "classes": self.classes,
             "words": [*SPECIAL_TOKENS, *self.vocabulary.words],
         }

@@ -60,7 +60,7 @@ class TestCache:
 
     def test_other_rules_have_another_entry(self, cache: Path) -> None:
         keras, ours = (load_corpus(FewReviews(), rules) for rules in ("keras", "unicode"))
-        assert (keras.info.vocabulary.text, ours.info.vocabulary.text) == ("keras", "unicode")
+        assert (keras.info.vocabulary.rules, ours.info.vocabulary.rules) == ("keras", "unicode")
         assert len(list(cache.iterdir())) == 2
 
     @pytest.mark.parametrize("damage", ["cut", "flipped", "empty", "foreign", "text"])

@@ -38,13 +38,13 @@ def test_what_is_saved_is_loaded_as_it_was(
     loaded = DatasetInfo.load(write(tmp_path_factory.mktemp("saved"), info.dump()))
     assert (loaded.name, loaded.fingerprint, loaded.classes) == ("mine.csv", "abc", info.classes)
     assert loaded.vocabulary.words == info.vocabulary.words
-    assert loaded.vocabulary.text == "unicode"
+    assert loaded.vocabulary.rules == "unicode"
 
 
 def test_a_vocabulary_of_0_1_0_has_the_rules_of_keras_and_two_classes(tmp_path: Path) -> None:
     old = {name: GOOD[name] for name in ("dataset", "fingerprint", "words")}
     info = DatasetInfo.load(write(tmp_path, json.dumps(old)))
-    assert info.vocabulary.text == "keras"
+    assert info.vocabulary.rules == "keras"
     assert info.classes == ("negative", "positive")
 
 

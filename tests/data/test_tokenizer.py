@@ -1,26 +1,8 @@
-"""Text to words to ids."""
+"""Words to ids."""
 
 import numpy as np
-from hypothesis import given
-from hypothesis import strategies as st
-from keras.src.legacy.preprocessing.text import text_to_word_sequence
 
-from flax_imdb.data import Vocabulary, split_words
-
-
-class TestSplitWords:
-    def test_markup_and_punctuation_are_left_out_and_case_is_ignored(self) -> None:
-        text = 'It\'s <br /><br />"GREAT"--really... 10/10!\tWow\nFin'
-        assert split_words(text) == ["it's", "great", "really", "10", "10", "wow", "fin"]
-
-    @given(st.text(alphabet=st.characters(max_codepoint=127, exclude_characters="<")))
-    def test_ascii_text_is_split_as_by_keras(self, text: str) -> None:
-        """Keras separates at the blank alone; we at all white space, as Python does."""
-        keras_words = text_to_word_sequence(" ".join(text.split()))
-        assert split_words(text) == keras_words
-
-    def test_markup_does_not_join_words(self) -> None:
-        assert split_words("end<br />start") == ["end", "start"]
+from flax_imdb.data import Vocabulary
 
 
 class TestVocabulary:

@@ -2,7 +2,7 @@
 
 import re
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from decimal import Decimal
 
 import numpy as np
@@ -11,6 +11,8 @@ from flax_imdb.data.sources.table import listed, shown
 from flax_imdb.errors import InputError
 
 MAX_CLASSES = 10_000
+FEW_EXAMPLES = 10
+"""Of a class with fewer texts a model learns little."""
 
 _NUMBER = re.compile(r"[+-]?[0-9]+(?:\.[0-9]+)?")
 _MIXING = (30, 0xBF58476D1CE4E5B9, 27, 0x94D049BB133111EB, 31)
@@ -65,20 +67,49 @@ def check_labels(labels: Sequence[str], place: str, column: str) -> None:
         )
 
 
-def warnings_on(classes: Sequence[str]) -> list[str]:
-    """Warnings of classes that differ by case or blanks alone, which may be meant to be one."""
+def warnings_on(
+    place: str,
+    classes: Sequence[str],
+    splits: Mapping[str, tuple[Sequence[str], np.ndarray]],
+) -> tuple[str, ...]:
+    """Warnings of what may be wrong with the texts or labels, but can be trained on.
+
+    Args:
+      place: the file that they are from.
+      classes: the names of the labels.
+      splits: the texts and labels of ``"train"`` and ``"test"``.
+    """
+    warnings = []
     alike: dict[str, list[str]] = {}
     for label in classes:
         alike.setdefault("".join(label.split()).casefold(), []).append(label)
-    groups = [" and ".join(map(shown, group)) for group in alike.values() if len(group) > 1]
-    if not groups:
-        return []
-    return [
-        f"labels that differ by case or blanks alone are classes of their own: {listed(groups, 3)}"
-    ]
+    if groups := [" and ".join(map(shown, group)) for group in alike.values() if len(group) > 1]:
+        warnings.append(
+            "labels that differ by case or blanks alone are classes of their own: "
+            + listed(groups, 3)
+        )
+    (train_texts, train_labels), (test_texts, test_labels) = splits["train"], splits["test"]
+    trained, tested = (
+        np.bincount(labels, minlength=len(classes)) for labels in (train_labels, test_labels)
+    )
+
+    def names(which: np.ndarray) -> str:
+        return listed([shown(classes[i]) for i in np.flatnonzero(which).tolist()], 3)
+
+    if np.any(untested := tested == 0):
+        warnings.append(f"{place}: classes without a text in the test split: {names(untested)}")
+    if np.any(rare := trained < FEW_EXAMPLES):
+        warnings.append(
+            f"{place}: classes with fewer than {FEW_EXAMPLES} texts to train on: {names(rare)}"
+        )
+    if both := len(set(train_texts).intersection(test_texts)):
+        warnings.append(
+            f"{place}: texts that are in both splits, which makes the test too easy: {both:,}"
+        )
+    return tuple(warnings)
 
 
-def split_rows(labels: np.ndarray, fraction: float) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+def split_rows(labels: np.ndarray, fraction: float) -> tuple[np.ndarray, np.ndarray]:
     """Split rows into those to train and to test on, so that both have rows of every class.
 
     Each class is split by itself. The split is always the same: it depends on nothing but the
@@ -89,8 +120,8 @@ def split_rows(labels: np.ndarray, fraction: float) -> tuple[np.ndarray, np.ndar
       fraction: the part of each class to test on.
 
     Returns:
-      The indices of the rows to train on and of those to test on, both ascending, and the classes
-      that are too small for both, which are trained on.
+      The indices of the rows to train on and of those to test on, both ascending. The row of a
+      class with one row is trained on.
     """
     sizes = np.bincount(labels)
     tested = np.clip(np.rint(sizes * fraction).astype(np.int64), 1, np.maximum(sizes - 1, 0))
@@ -100,7 +131,7 @@ def split_rows(labels: np.ndarray, fraction: float) -> tuple[np.ndarray, np.ndar
     rank = np.arange(len(labels)) - (np.cumsum(sizes) - sizes)[labels[order]]
     in_test = np.empty(len(labels), bool)
     in_test[order] = rank < tested[labels[order]]
-    return np.flatnonzero(~in_test), np.flatnonzero(in_test), np.flatnonzero(sizes == 1)
+    return np.flatnonzero(~in_test), np.flatnonzero(in_test)
 
 
 def _random_keys(number: int) -> np.ndarray:

@@ -173,7 +173,7 @@ class OwnSource(Source):
         )
         if self._test is None or test is None:
             return _split(train, table.place, self._config.test_fraction)
-        return _both(train, test, self._test.table.place)
+        return _both(train, test, table.place, self._test.table.place)
 
     def _part(self, table: Table) -> "_Part":
         """The rows of another table, from the same columns if both have some to choose from."""
@@ -269,21 +269,15 @@ def _split(rows: Rows, place: str, fraction: float) -> _Content:
     """Both splits, of rows that are not split."""
     classes = _classes_of(rows)
     labels = _indices(rows.labels, classes)
-    train, test, small = split_rows(labels, fraction)
-    warnings = warnings_on(classes)
-    if len(small):
-        names = listed([shown(classes[i]) for i in small], 3)
-        warnings.append(
-            f"of {place}, classes with a single row are trained on and not tested: {names}"
-        )
+    train, test = split_rows(labels, fraction)
     splits = {
         "train": ([rows.texts[i] for i in train], labels[train]),
         "test": ([rows.texts[i] for i in test], labels[test]),
     }
-    return _Content(classes, splits, rows.remarks, tuple(warnings))
+    return _Content(classes, splits, rows.remarks, warnings_on(place, classes, splits))
 
 
-def _both(train: Rows, test: Rows, place_of_test: str) -> _Content:
+def _both(train: Rows, test: Rows, place: str, place_of_test: str) -> _Content:
     """Both splits, of rows of each."""
     classes = _classes_of(train)
     unknown = [shown(label) for label in order_labels(set(test.labels) - set(classes))]
@@ -298,7 +292,7 @@ def _both(train: Rows, test: Rows, place_of_test: str) -> _Content:
         "test": (test.texts, _indices(test.labels, classes)),
     }
     remarks = (*train.remarks, *test.remarks)
-    return _Content(classes, splits, remarks, tuple(warnings_on(classes)))
+    return _Content(classes, splits, remarks, warnings_on(place, classes, splits))
 
 
 def _classes_of(rows: Rows) -> tuple[str, ...]:

@@ -74,12 +74,50 @@ class TestCheck:
         with one_line_error("column id has 10,001 different labels, of which 10,000 are allowed"):
             check_labels([*labels, "x"], "a.csv", "id")
 
-    def test_classes_that_differ_by_case_or_blanks_alone_are_a_warning(self) -> None:
-        assert warnings_on(["pos", "neg", "sci fi"]) == []
-        assert warnings_on(["pos", "Pos", "neg", "sci fi", "SciFi", "sci  fi", "other"]) == [
+
+def warnings(
+    classes: list[str],
+    train: list[int] | None = None,
+    test: list[int] | None = None,
+    same: str = "",
+) -> tuple[str, ...]:
+    """Of classes with so many texts in each split; one of the test split is `same`."""
+    numbers = {"train": train or [10] * len(classes), "test": test or [10] * len(classes)}
+    splits = {
+        split: (
+            [f"{split} {i}" for i in range(sum(counts))],
+            np.repeat(np.arange(len(classes)), counts),
+        )
+        for split, counts in numbers.items()
+    }
+    splits["test"][0][0] = same
+    return warnings_on("a.csv", classes, splits)
+
+
+class TestWarnings:
+    def test_nothing_is_said_of_what_is_right(self) -> None:
+        assert warnings(["pos", "neg", "sci fi"]) == ()
+
+    def test_classes_that_differ_by_case_or_blanks_alone(self) -> None:
+        assert warnings(["pos", "Pos", "neg", "sci fi", "SciFi", "sci  fi", "other"]) == (
             "labels that differ by case or blanks alone are classes of their own: 'pos' and 'Pos', "
-            "'sci fi' and 'SciFi' and 'sci  fi'"
-        ]
+            "'sci fi' and 'SciFi' and 'sci  fi'",
+        )
+
+    def test_classes_with_few_texts(self) -> None:
+        assert warnings(["a", "b", "c"], train=[10, 9, 1]) == (
+            "a.csv: classes with fewer than 10 texts to train on: 'b', 'c'",
+        )
+
+    def test_classes_in_one_split_alone(self) -> None:
+        assert warnings(["a", "b", "c"], test=[1, 0, 1]) == (
+            "a.csv: classes without a text in the test split: 'b'",
+        )
+
+    def test_texts_in_both_splits(self) -> None:
+        assert warnings(["a", "b"], train=[10, 10], test=[10, 10], same="train 3") == (
+            "a.csv: texts that are in both splits, which makes the test too easy: 1",
+        )
 
 
 class TestSplit:
@@ -89,7 +127,7 @@ class TestSplit:
         st.floats(0, 1, exclude_min=True, exclude_max=True),
     )
     def test_has_every_class_in_both_parts(self, labels: list[int], fraction: float) -> None:
-        train, test, small = split_rows(np.array(labels), fraction)
+        train, test = split_rows(np.array(labels), fraction)
         assert sorted([*train, *test]) == list(range(len(labels)))
         assert np.all(np.diff(train) > 0)
         assert np.all(np.diff(test) > 0)
@@ -98,14 +136,13 @@ class TestSplit:
             tested = sum(labels[row] == label for row in test)
             if rows < 2:
                 assert tested == 0
-                assert (label in small) == (rows == 1)
             else:
                 assert tested == min(max(round(rows * fraction), 1), rows - 1)
 
     def test_is_always_the_same(self) -> None:
         """With every version of NumPy, on every machine."""
         labels = np.arange(10_000) % 7
-        _, test, _ = split_rows(labels, 0.2)
+        _, test = split_rows(labels, 0.2)
         assert test[:8].tolist() == [2, 5, 10, 11, 12, 21, 22, 24]
         digest = hashlib.sha256(test.astype("<i8").tobytes()).hexdigest()
         assert digest == "412317e523dfad57c8e7078f4ee8bed69e5d1675f88cfed01da29dd55b6ead34"
@@ -113,7 +150,7 @@ class TestSplit:
 
     def test_is_random(self) -> None:
         """Neither the first or last rows of a class, nor every fifth."""
-        _, test, _ = split_rows(np.zeros(100_000, int), 0.2)
+        _, test = split_rows(np.zeros(100_000, int), 0.2)
         for part in np.array_split(np.bincount(test, minlength=100_000), 10):
             assert 0.18 < part.mean() < 0.22
         gaps = np.bincount(np.diff(test))
@@ -122,7 +159,6 @@ class TestSplit:
 
     def test_of_many_rows_and_classes_has_them_all(self) -> None:
         labels = np.random.default_rng(0).integers(0, 10_000, 1_000_000)
-        train, test, small = split_rows(labels, 0.2)
+        train, test = split_rows(labels, 0.2)
         assert len(np.unique(labels[train])) == len(np.unique(labels[test])) == 10_000
         assert len(test) == pytest.approx(200_000, rel=0.01)
-        assert len(small) == 0

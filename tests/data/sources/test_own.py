@@ -126,15 +126,15 @@ class TestSplit:
         source = own(path)
         assert [len(source.read(split)[0]) for split in ("train", "test")] == [10, 2]
         assert source.warnings == (
-            f"of {path}, classes with a single row are trained on and not tested: 'w', 'x', 'y' "
-            "and 1 more",
+            f"{path}: classes without a text in the test split: 'w', 'x', 'y' and 1 more",
+            f"{path}: classes with fewer than 10 texts to train on: 'a', 'b', 'w' and 3 more",
         )
 
     def test_may_be_a_file_of_its_own(self, tmp_path: Path) -> None:
-        path = table(tmp_path / "a.csv", two(10, "a", "b"))
+        path = table(tmp_path / "a.csv", two(20, "a", "b"))
         test = table(tmp_path / "test.csv", ["b", "b", "a"], "test")
         source = own(path, test_dataset=str(test))
-        assert source.read("train")[0] == [f"text {i}" for i in range(10)]
+        assert source.read("train")[0] == [f"text {i}" for i in range(20)]
         assert source.read("test")[0] == ["test 0", "test 1", "test 2"]
         assert source.read("test")[1].tolist() == [1, 1, 0]
         assert source.warnings == ()
@@ -191,7 +191,7 @@ class TestLabels:
             own(table(path, two(30_003, *map(str, range(10_001))))).read("test")
 
     def test_that_are_alike_are_a_warning(self, tmp_path: Path) -> None:
-        path = table(tmp_path / "a.csv", two(12, "pos", "Pos", "neg", "n eg"))
+        path = table(tmp_path / "a.csv", two(60, "pos", "Pos", "neg", "n eg"))
         assert own(path).warnings == (
             "labels that differ by case or blanks alone are classes of their own: 'n eg' and 'neg',"
             " 'Pos' and 'pos'",

@@ -9,9 +9,9 @@ import numpy as np
 import pytest
 from imdb_archive import one_line_error
 
+from flax_imdb.data import split_words
 from flax_imdb.data.sources import find_reviews, synthetic
 from flax_imdb.data.sources.synthetic import CLAIMS, CONTRASTS, VERBS, WORDS, generate
-from flax_imdb.data.tokenizer import split_words
 from flax_imdb.errors import InputError
 
 EXAMPLES = 2_000
