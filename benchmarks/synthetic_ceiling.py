@@ -15,8 +15,8 @@ import numpy as np
 import optax
 import runner
 
-from flax_imdb.data.sources import synthetic
 from flax_imdb.data import split_words
+from flax_imdb.data.sources import synthetic
 
 EPOCHS, BATCH_SIZE, LEARNING_RATE = 10, 500, 0.01
 PENALTIES = (1.0, 1e-1, 1e-2, 1e-3, 1e-4)

@@ -1,4 +1,4 @@
-"""LSTM sequence classifiers in Flax, and their training on the IMDB reviews."""
+"""LSTM text classifiers in Flax."""
 
 from typing import Any
 
@@ -9,6 +9,7 @@ __version__ = "0.1.0"
 _LAZY = {
     "DataConfig": "flax_imdb.data",
     "ExperimentConfig": "flax_imdb.config",
+    "LSTMClassifier": "flax_imdb.estimator",
     "ModelConfig": "flax_imdb.models",
     "TrainConfig": "flax_imdb.training",
     "load": "flax_imdb.predict",
@@ -18,6 +19,7 @@ _LAZY = {
 __all__ = [
     "DataConfig",
     "ExperimentConfig",
+    "LSTMClassifier",
     "ModelConfig",
     "TrainConfig",
     "__version__",

@@ -102,36 +102,70 @@ def train(args: list[str], prog: str) -> int:
     return 0
 
 
+# The settings of `DataConfig` that say where texts are and how they are read.
+_READING = (
+    *("dataset", "text_columns", "label_column", "columns", "delimiter", "encoding"),
+    "skip_bad_rows",
+)
+
+
 @dataclasses.dataclass(frozen=True)
 class EvaluateOptions:
-    """Repeat the evaluation of a run's model on its test split.
+    """Score a run's model on its test split again, or on other texts.
+
+    How other texts are read is as in training, unless a flag says otherwise.
 
     Attributes:
       workdir: The run's directory.
+      dataset: Score on this file, folder or tfds:NAME (default: the run's test split).
+      text_columns: The columns of its text.
+      label_column: The column of its label.
+      columns: The names of all its columns, if it has no header.
+      delimiter: What separates its columns.
+      encoding: Its encoding.
+      skip_bad_rows: Leave out rows without a text or a label, instead of stopping.
       device: Where to evaluate.
-      data_dir: Where the reviews are now (default: where they were when it was trained).
+      data_dir: Where the reviews or tfds's datasets are now (default: as in training).
       imports: Import this module first: the one that registers the run's architecture.
     """
 
     workdir: str
+    dataset: str | None = None
+    text_columns: str | None = None
+    label_column: str | None = None
+    columns: str | None = None
+    delimiter: str | None = None
+    encoding: str | None = None
+    skip_bad_rows: bool = False
     device: DeviceName = "auto"
     data_dir: str | None = None
     imports: Imports = ()
 
 
 def evaluate(args: list[str], prog: str) -> int:
-    """Repeat the evaluation of a run's model on its test split."""
+    """Score a run's model on its test split again, or on other texts."""
+    from flax_imdb.data import load_examples
     from flax_imdb.predict import load
     from flax_imdb.report import ProgramConsole, Report
 
     options = _parse(EvaluateOptions, args, prog)
     model = load(options.workdir, options.device)
     _warn_of_synthetic(model.config)
-    data = model.config.data
-    if options.data_dir is not None:
-        data = dataclasses.replace(data, data_dir=options.data_dir)
-    scores = model.score(data)
-    Report(ProgramConsole()).scores(scores)
+    report = Report(ProgramConsole())
+    if options.dataset is None:
+        examples = model.test_examples(options.data_dir)
+    else:
+        given = {
+            name: value
+            for name in (*_READING, "data_dir")
+            if (value := getattr(options, name)) is not None
+        }
+        data = dataclasses.replace(model.config.data, **given)
+        examples, remarks = load_examples(data, model.info)
+        for remark in remarks:
+            report.say(remark)
+    scores = model.score(examples)
+    report.scores(scores)
     print(f"Loss: {scores.test_loss:.4f}")
     print(f"Accuracy: {scores.test_accuracy:.2%}")
     return 0

@@ -3,6 +3,7 @@
 import dataclasses
 import json
 import os
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +12,7 @@ from flax_imdb.data import Batching, DataConfig
 from flax_imdb.errors import InputError, UnsupportedError, check_between
 from flax_imdb.models import ModelConfig
 from flax_imdb.paths import unreadable
-from flax_imdb.training import TrainConfig, TrainState, create_state
+from flax_imdb.training import TrainConfig, TrainState, state_creator
 
 # Settings that `--resume` may change. `skip_nonfinite` is one of them because it has made no
 # difference to a run without non-finite steps. Texts may move; a fingerprint tells whether they are
@@ -56,20 +57,23 @@ class ExperimentConfig:
             multiple_of=devices * self.training.microbatches,
         )
 
+    def state_creator(self, classes: int = 2) -> Callable[[int], TrainState]:
+        """What creates the training state at step 0 from a seed; with two classes of one logit."""
+        return state_creator(
+            models.build(self.model, self.data.vocab_size, 1 if classes == 2 else classes),
+            learning_rate=self.training.learning_rate,
+            clip_norm=self.training.clip_norm,
+            averaging=self.training.averaging,
+        )
+
     def create_state(self, classes: int = 2) -> TrainState:
-        """The training state at step 0. A model of two classes has one logit.
+        """The training state at step 0.
 
         Raises:
           InputError: the implementation does not support this model on this device.
         """
         try:
-            return create_state(
-                models.build(self.model, self.data.vocab_size, 1 if classes == 2 else classes),
-                learning_rate=self.training.learning_rate,
-                seed=self.training.seed,
-                clip_norm=self.training.clip_norm,
-                averaging=self.training.averaging,
-            )
+            return self.state_creator(classes)(self.training.seed)
         except UnsupportedError as problem:
             raise InputError(
                 f"`implementation` {problem.implementation!r} {problem.reason}: "
@@ -98,6 +102,8 @@ def load_config(path: str | os.PathLike[str]) -> ExperimentConfig:
             training=TrainConfig(**parts.pop("training")),
             **parts,
         )
+    except InputError:
+        raise
     except OSError as error:
         raise unreadable(path, error) from None
     except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:

@@ -6,7 +6,7 @@ import signal
 import sys
 
 
-class InputError(Exception):
+class InputError(ValueError):
     """A user error: what was asked for cannot be done.
 
     The message is one line: the value, what is wrong with it, and what would be valid. Settings are

@@ -2,7 +2,6 @@
 
 import dataclasses
 import functools
-import json
 import os
 import statistics
 from collections.abc import Callable, Iterator
@@ -27,7 +26,6 @@ from flax_imdb.report import ProgramConsole, Report, count_parameters, draw_curv
 from flax_imdb.results import Result, Summary
 from flax_imdb.scores import MAX_BASELINE_EXAMPLES, Scores, baseline_accuracy, score
 from flax_imdb.training import (
-    EpochRecord,
     Evaluation,
     History,
     Preemption,
@@ -158,7 +156,7 @@ def _train_once(
         for state, evaluation in epochs:
             saving.save(state, history)
             checkpoints.wait()
-            workdir.write("metrics.jsonl", _lines(history.epochs))
+            workdir.write_records(history.epochs)
             report.epoch(history.epochs[-1])
             preemption.check()
             test = evaluation if history.epochs[-1].eval_split == "test" else None
@@ -359,7 +357,7 @@ def _go_on(workdir: Workdir, config: ExperimentConfig, dataset: Dataset, history
     # Only now: a run that cannot be continued stays as it was.
     workdir.write("config.json", dump_config(config))
     workdir.write("vocabulary.json", dataset.info.dump())
-    workdir.write("metrics.jsonl", _lines(history.epochs))
+    workdir.write_records(history.epochs)
 
 
 def _finished(workdir: Workdir, config: ExperimentConfig) -> Result | Summary | None:
@@ -432,7 +430,3 @@ def _draw(workdir: Workdir, result: Result) -> None:
             workdir.write(name, draw())
         except Exception as error:  # Any of matplotlib's.
             warn(f"no {name} in {workdir.path}: {type(error).__name__}: {error}")
-
-
-def _lines(epochs: list[EpochRecord]) -> str:
-    return "".join(json.dumps(dataclasses.asdict(record)) + "\n" for record in epochs)

@@ -9,7 +9,6 @@ import numpy as np
 from flax_imdb.config import ExperimentConfig, identity, identity_of_old
 from flax_imdb.data import (
     MAX_CHARACTERS,
-    DataConfig,
     DatasetInfo,
     Examples,
     Vocabulary,
@@ -116,9 +115,7 @@ class TrainedModel:
         """The classes' probabilities, float32 [texts, classes]. See `predict`."""
         texts = as_texts(texts)
         rules = self.vocabulary.rules
-        for number, text in enumerate(texts, start=1):
-            if (reason := unreadable(text, rules)) is not None:
-                raise InputError(f"text {number} cannot be read: {reason}")
+        check_texts(texts, rules)
         if not texts:
             return np.empty((0, len(self.info.classes)), np.float32)
         encoded = [self.vocabulary.encode(split_words(text, rules)) for text in texts]
@@ -133,7 +130,12 @@ class TrainedModel:
         return probabilities
 
     def evaluate(self, data_dir: str | None = None) -> tuple[float, float]:
-        """Mean loss in nats and accuracy on the run's test split.
+        """Mean loss in nats and accuracy on the run's test split. See `test_examples`."""
+        scores = self.score(self.test_examples(data_dir))
+        return scores.test_loss, scores.test_accuracy
+
+    def test_examples(self, data_dir: str | None = None) -> Examples:
+        """The run's test split.
 
         Args:
           data_dir: directory of the reviews, if they have moved since training.
@@ -141,27 +143,16 @@ class TrainedModel:
         Raises:
           InputError: the texts are not there, or differ from those of the run.
         """
-        config = self.config.data
+        data = self.config.data
         if data_dir is not None:
-            config = dataclasses.replace(config, data_dir=data_dir)
-        scores = self.score(config)
-        return scores.test_loss, scores.test_accuracy
-
-    @fixed_settings()
-    def score(self, data: DataConfig) -> Scores:
-        """The scores on the run's test split.
-
-        Args:
-          data: where its texts are.
-
-        Raises:
-          InputError: the texts are not there, or differ from those of the run.
-        """
+            data = dataclasses.replace(data, data_dir=data_dir)
         dataset = load_dataset(data)
         self.info.check_same(dataset.info, dataset.location)
-        return self._score(dataset.test)
+        return dataset.test
 
-    def _score(self, examples: Examples) -> Scores:
+    @fixed_settings()
+    def score(self, examples: Examples) -> Scores:
+        """The scores on the test split, or on what `flax_imdb.data.load_examples` has read."""
         evaluation = self.trainer.evaluate(self.state, examples)
         return score(evaluation, examples.labels, self.info.classes)
 
@@ -178,6 +169,13 @@ def as_texts(texts: Iterable[str]) -> list[str]:
     if not listed or getattr(texts, "ndim", 1) != 1:
         raise InputError(f"a list of texts is needed, and this is a {type(texts).__name__}")
     return list(texts)
+
+
+def check_texts(texts: Sequence[str], rules: TextRules) -> None:
+    """Raise InputError if a text cannot be classified."""
+    for number, text in enumerate(texts, start=1):
+        if (reason := unreadable(text, rules)) is not None:
+            raise InputError(f"text {number} cannot be read: {reason}")
 
 
 def _warn_of_unknown(encoded: Sequence[np.ndarray]) -> None:

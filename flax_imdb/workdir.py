@@ -1,13 +1,14 @@
 """The directory of a run: its files, and its lock."""
 
 import contextlib
+import dataclasses
 import glob
 import itertools
 import json
 import os
 import re
 import shutil
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import IO
 
@@ -28,6 +29,7 @@ _FILES_OF_A_RUN = (
     "metrics.jsonl",
     "curves.png",
     "scores.png",
+    "estimator.json",
     "result.json",
     "summary.json",
 )
@@ -88,6 +90,16 @@ class Workdir:
         """The lines of ``metrics.jsonl``."""
         lines = (_read(self.path / "metrics.jsonl") or "").splitlines()
         return [EpochRecord(**json.loads(line)) for line in lines]
+
+    def write_records(self, epochs: Sequence[EpochRecord]) -> None:
+        """Write ``metrics.jsonl``."""
+        lines = (json.dumps(dataclasses.asdict(epoch)) + "\n" for epoch in epochs)
+        self.write("metrics.jsonl", "".join(lines))
+
+    @on_main
+    def read(self, name: str) -> str | None:
+        """The text of a file; None if there is none."""
+        return _read(self.path / name)
 
     @on_main
     def has(self, name: str) -> bool:

@@ -8,7 +8,8 @@ from flax_imdb.data.cache import load_corpus
 from flax_imdb.data.config import DataConfig
 from flax_imdb.data.examples import Corpus, Examples
 from flax_imdb.data.info import DatasetInfo
-from flax_imdb.data.sources import Source, find_source
+from flax_imdb.data.sources import Source, find_source, read_labelled
+from flax_imdb.data.words import split_words
 from flax_imdb.errors import InputError
 
 # Subsets and the validation split must not change with the seed of a run, or runs could not be
@@ -82,6 +83,26 @@ def make_dataset(source: Source, corpus: Corpus, config: DataConfig) -> Dataset:
         validation=validation,
         test=test,
     )
+
+
+def load_examples(config: DataConfig, info: DatasetInfo) -> tuple[Examples, tuple[str, ...]]:
+    """Read other texts for a model, and encode them as it was trained.
+
+    Args:
+      config: that of the model, but with where the texts are and how they are read. Of a dataset
+        that is split they are the test split; otherwise all rows.
+      info: the model's classes and vocabulary.
+
+    Returns:
+      The examples, and what was chosen or left out while reading.
+
+    Raises:
+      InputError: they cannot be read, or have a label that is no class of the model.
+    """
+    texts, labels, remarks = read_labelled(config, info.classes)
+    words = info.vocabulary
+    encoded = [words.encode(split_words(text, words.rules)) for text in texts]
+    return Examples.build(encoded, labels).limited(config.vocab_size, config.max_length), remarks
 
 
 def _split(

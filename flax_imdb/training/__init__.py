@@ -17,6 +17,7 @@ from flax_imdb.training.state import (
     averaged,
     create_state,
     saved_arrays,
+    state_creator,
 )
 from flax_imdb.training.step import apply_gradients, eval_step, sum_gradients, train_step
 from flax_imdb.training.trainer import Hook, Progress, Trainer, one_late
@@ -45,6 +46,7 @@ __all__ = [
     "one_late",
     "predict_labels",
     "saved_arrays",
+    "state_creator",
     "sum_gradients",
     "train_step",
 ]

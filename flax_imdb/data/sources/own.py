@@ -209,6 +209,36 @@ class OwnSource(Source):
         return hashlib.sha256(json.dumps(used).encode()).hexdigest()
 
 
+def read_labelled(
+    config: DataConfig, classes: Sequence[str]
+) -> tuple[list[str], np.ndarray, tuple[str, ...]]:
+    """Read texts that a model of these classes is to be scored on.
+
+    Args:
+      config: where they are, and how they are read. Of a dataset that is split it is the test
+        split; otherwise it is all rows.
+      classes: the names of the labels.
+
+    Returns:
+      The texts, their labels (int32 [examples], indices into `classes`), and what was chosen or
+      left out.
+
+    Raises:
+      InputError: they cannot be read, or have a label that is no class.
+    """
+    place = open_place("`dataset`", config.dataset, config)
+    texts = column_names(config.text_columns)
+    parts = (
+        _Part(table, choose_columns(table, texts, config.label_column))
+        for table in (*place.tests, place.train)
+    )
+    part = next((part for part in parts if part.has_labels()), None)
+    if part is None:
+        raise InputError(f"{place.location} has no labels to score by")
+    rows = part.read(config.skip_bad_rows)
+    return rows.texts, _indices(rows.labels, classes, part.table.place), rows.remarks
+
+
 @dataclasses.dataclass(frozen=True)
 class _Part:
     """The rows of a table, and the columns that are read."""
@@ -268,7 +298,7 @@ def _absolute(setting: str, path: Path) -> str:
 def _split(rows: Rows, place: str, fraction: float) -> _Content:
     """Both splits, of rows that are not split."""
     classes = _classes_of(rows)
-    labels = _indices(rows.labels, classes)
+    labels = _indices(rows.labels, classes, place)
     train, test = split_rows(labels, fraction)
     splits = {
         "train": ([rows.texts[i] for i in train], labels[train]),
@@ -280,16 +310,9 @@ def _split(rows: Rows, place: str, fraction: float) -> _Content:
 def _both(train: Rows, test: Rows, place: str, place_of_test: str) -> _Content:
     """Both splits, of rows of each."""
     classes = _classes_of(train)
-    unknown = [shown(label) for label in order_labels(set(test.labels) - set(classes))]
-    if unknown:
-        known = [shown(label) for label in classes]
-        raise InputError(
-            f"{place_of_test} has labels that no training text has: {listed(unknown, 3)}; those of "
-            f"the training texts are {listed(known, 5)}"
-        )
     splits = {
-        "train": (train.texts, _indices(train.labels, classes)),
-        "test": (test.texts, _indices(test.labels, classes)),
+        "train": (train.texts, _indices(train.labels, classes, place)),
+        "test": (test.texts, _indices(test.labels, classes, place_of_test)),
     }
     remarks = (*train.remarks, *test.remarks)
     return _Content(classes, splits, remarks, warnings_on(place, classes, splits))
@@ -304,6 +327,14 @@ def _classes_of(rows: Rows) -> tuple[str, ...]:
     return tuple(name for name in names if name in present)
 
 
-def _indices(labels: Sequence[str], classes: Sequence[str]) -> np.ndarray:
+def _indices(labels: Sequence[str], classes: Sequence[str], place: str) -> np.ndarray:
+    """The index of each label, of rows at `place`, in the classes of the training texts."""
     index = {label: i for i, label in enumerate(classes)}
+    unknown = [shown(label) for label in order_labels(set(labels) - set(classes))]
+    if unknown:
+        known = [shown(label) for label in classes]
+        raise InputError(
+            f"{place} has labels that no training text has: {listed(unknown, 3)}; those of the "
+            f"training texts are {listed(known, 5)}"
+        )
     return np.fromiter(map(index.__getitem__, labels), np.int32, len(labels))

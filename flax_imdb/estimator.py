@@ -1,0 +1,423 @@
+"""The classifier as a scikit-learn estimator."""
+
+import dataclasses
+import functools
+import json
+import os
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any, Self
+
+import numpy as np
+from rich.console import Console
+from sklearn.base import BaseEstimator, ClassifierMixin
+from sklearn.utils import Tags, check_consistent_length, check_random_state, column_or_1d
+from sklearn.utils.class_weight import compute_sample_weight
+from sklearn.utils.multiclass import check_classification_targets
+from sklearn.utils.validation import check_is_fitted
+
+from flax_imdb.config import ExperimentConfig, dump_config, identity, settings
+from flax_imdb.data import DataConfig, Dataset, DatasetInfo, encode, make_dataset
+from flax_imdb.data.sources import ArraySource, order_labels
+from flax_imdb.devices import DeviceName, make_mesh, select_devices
+from flax_imdb.environment import describe, fixed_settings
+from flax_imdb.errors import InputError
+from flax_imdb.models import ModelConfig
+from flax_imdb.predict import TrainedModel, as_texts, check_texts, load
+from flax_imdb.report import Report
+from flax_imdb.training import (
+    EpochRecord,
+    History,
+    TrainConfig,
+    Trainer,
+    TrainState,
+    averaged,
+    saved_arrays,
+)
+from flax_imdb.training.checkpoints import Checkpoints, Identity
+from flax_imdb.workdir import Workdir
+
+Compiled = tuple[Trainer, Callable[[int], TrainState]]
+
+
+@dataclasses.dataclass
+class _Fitted:
+    """What `fit` leaves, without anything that cannot be pickled.
+
+    Attributes:
+      config: the experiment.
+      info: the classes, and words to ids.
+      epochs: the metrics of each.
+      arrays: what a checkpoint of the reported epoch would hold.
+    """
+
+    config: ExperimentConfig
+    info: DatasetInfo
+    epochs: list[EpochRecord]
+    arrays: dict[str, Any]
+
+    def state(self) -> TrainState:
+        """The state after the reported epoch."""
+        return self.config.create_state(len(self.info.classes)).replace(**self.arrays)
+
+    def until_reported(self) -> list[EpochRecord]:
+        """The epochs up to the reported one."""
+        return [epoch for epoch in self.epochs if epoch.step <= int(self.arrays["step"])]
+
+
+class LSTMClassifier(ClassifierMixin, BaseEstimator):
+    """An LSTM text classifier with scikit-learn's manners.
+
+    It trains as the command does, and gives the same numbers on the same data. `X` is a list of
+    texts: a list, a tuple, a NumPy array or a pandas Series of strings. All arguments must be given
+    by name.
+
+    Example:
+      >>> from flax_imdb import LSTMClassifier
+      >>> texts = ["a good film", "a bad film"] * 20
+      >>> classifier = LSTMClassifier(features=8, epochs=4, batch_size=8, learning_rate=0.05)
+      >>> classifier = classifier.fit(texts, ["yes", "no"] * 20)
+      >>> classifier.predict(["good", "a bad one"]).tolist()
+      ['yes', 'no']
+
+    Args:
+      arch: the architecture, as in `flax_imdb.ModelConfig`, like the next seven.
+      embedding_features: width of the embedding.
+      features: width of the LSTM's state, per direction.
+      layers: LSTM layers, one on the outputs of another.
+      dropout: rate of the architecture's dropout; None: its own.
+      recurrent_dropout: rate of dropout of the LSTM's state; None: the architecture's own.
+      precision: float32 or bfloat16.
+      implementation: how the LSTM is computed.
+      text: which words a text has: unicode or keras, as in `flax_imdb.DataConfig`, like the next
+        three.
+      vocab_size: number of token ids.
+      max_length: longer texts keep their last tokens.
+      padding: masked or keras.
+      epochs: passes over the training texts, as in `flax_imdb.TrainConfig`, like the next four.
+      batch_size: texts per step.
+      learning_rate: that of Adam.
+      clip_norm: the highest global norm of a gradient; None: no clipping.
+      averaging: exponent of the weights in the average of the parameters; None: no average.
+      class_weight: None, ``"balanced"``, or the weight of each class.
+      validation_fraction: the part of the texts to hold out; the epoch with the best accuracy on
+        them is kept. 0: none, and the last epoch is kept.
+      random_state: the seed, or where it comes from. None: another one for each fit.
+      device: train and predict on all devices of this kind.
+      verbose: above 0: show the progress.
+
+    Attributes:
+      classes_: the labels, sorted.
+      n_iter_: number of epochs.
+      history_: the metrics of each epoch, as in ``metrics.jsonl``.
+    """
+
+    def __init__(
+        self,
+        *,
+        arch: str = "lstm",
+        embedding_features: int = 32,
+        features: int = 100,
+        layers: int = 1,
+        dropout: float | None = None,
+        recurrent_dropout: float | None = None,
+        precision: str = "float32",
+        implementation: str = "auto",
+        text: str = "unicode",
+        vocab_size: int = 5000,
+        max_length: int = 500,
+        padding: str = "masked",
+        epochs: int = 3,
+        batch_size: int = 64,
+        learning_rate: float = 1e-3,
+        clip_norm: float | None = 1.0,
+        averaging: float | None = 3.0,
+        class_weight: str | Mapping[Any, float] | None = None,
+        validation_fraction: float = 0.0,
+        random_state: int | np.random.RandomState | None = 7,
+        device: DeviceName = "auto",
+        verbose: int = 0,
+    ):
+        self.arch = arch
+        self.embedding_features = embedding_features
+        self.features = features
+        self.layers = layers
+        self.dropout = dropout
+        self.recurrent_dropout = recurrent_dropout
+        self.precision = precision
+        self.implementation = implementation
+        self.text = text
+        self.vocab_size = vocab_size
+        self.max_length = max_length
+        self.padding = padding
+        self.epochs = epochs
+        self.batch_size = batch_size
+        self.learning_rate = learning_rate
+        self.clip_norm = clip_norm
+        self.averaging = averaging
+        self.class_weight = class_weight
+        self.validation_fraction = validation_fraction
+        self.random_state = random_state
+        self.device = device
+        self.verbose = verbose
+
+    def __sklearn_tags__(self) -> Tags:
+        tags = super().__sklearn_tags__()
+        tags.input_tags.string = True
+        tags.input_tags.one_d_array = True
+        tags.input_tags.two_d_array = False
+        return tags
+
+    @fixed_settings()
+    def fit(self, X: Any, y: Any, sample_weight: Any = None) -> Self:  # noqa: N803
+        """Train on texts and their labels.
+
+        Args:
+          X: the texts.
+          y: a label for each: strings, integers or booleans.
+          sample_weight: the weight of each text in the training loss (default: 1).
+
+        Raises:
+          InputError: texts, labels or parameters make no sense.
+        """
+        texts = _listed(X)
+        classes, labels = _labels(y)
+        check_consistent_length(texts, labels)
+        names = order_labels(map(str, classes))  # As the command orders them.
+        codes = np.array([names.index(str(label)) for label in classes], np.int32)[labels]
+        weights = compute_sample_weight(self.class_weight, classes[labels])
+        if sample_weight is not None:
+            weights = weights * _weights(sample_weight, len(texts))
+        config = self._config(len(texts))
+        check_texts(texts, config.data.text)
+        source = ArraySource(texts, codes, names)
+        dataset = make_dataset(source, encode(source, config.data.text), config.data)
+        train = dataset.train
+        train = dataclasses.replace(train, weights=weights[train.ids].astype(np.float32))
+        self._train(config, dataclasses.replace(dataset, train=train))
+        self.classes_ = classes
+        self._loaded()
+        return self
+
+    def _train(self, config: ExperimentConfig, dataset: Dataset) -> None:
+        report = Report(Console(quiet=not self.verbose))
+        trainer, create = self._compiled(config, dataset.info)
+        history = History()
+        with report.epochs(config.training.epochs):
+            epochs = trainer.train_epochs(
+                trainer.place(create(config.training.seed)),
+                dataset,
+                history,
+                config.training,
+                on_step=report.step,
+            )
+            for state, _ in epochs:
+                report.epoch(history.epochs[-1])
+                if history.best() is history.epochs[-1]:
+                    arrays = saved_arrays(state)
+        self._keep(_Fitted(config, dataset.info, history.epochs, arrays))
+
+    def _keep(self, fitted: _Fitted) -> None:
+        self._fitted = fitted
+        self._model: TrainedModel | None = None
+        self.n_iter_ = len(fitted.epochs)
+        self.history_ = [dataclasses.asdict(epoch) for epoch in fitted.epochs]
+
+    def _loaded(self) -> TrainedModel:
+        """The model, which is not pickled with the rest."""
+        if self._model is None:
+            fitted = self._fitted
+            trainer, create = self._compiled(fitted.config, fitted.info)
+            state = averaged(create(0).replace(**fitted.arrays))
+            self._model = TrainedModel(fitted.config, fitted.info, trainer.place(state), trainer)
+        return self._model
+
+    def __getstate__(self) -> dict[str, Any]:
+        state: dict[str, Any] = super().__getstate__()
+        return state | ({"_model": None} if "_model" in state else {})
+
+    def _compiled(self, config: ExperimentConfig, info: DatasetInfo) -> Compiled:
+        """The trainer, and what creates its states; those of an earlier `fit` if they fit."""
+        training = dataclasses.replace(config.training, seed=0, epochs=1)
+        data = dataclasses.replace(config.data, validation_examples=0)
+        config = dataclasses.replace(config, training=training, data=data)
+        return _compiled(config, len(info.classes), self.device)
+
+    def _config(self, texts: int) -> ExperimentConfig:
+        if not 0 <= self.validation_fraction < 1:
+            raise InputError(
+                f"`validation_fraction` {self.validation_fraction} makes no sense: a number from 0 "
+                "to below 1 is needed"
+            )
+        seed = self.random_state
+        if not isinstance(seed, int | np.integer):
+            seed = check_random_state(seed).randint(2**31)
+        own = self.get_params()
+        parts = {
+            part: {
+                field.name: own[field.name]
+                for field in dataclasses.fields(part)
+                if field.name in own
+            }
+            for part in (ModelConfig, DataConfig, TrainConfig)
+        }
+        return ExperimentConfig(
+            model=ModelConfig(**parts[ModelConfig]),
+            data=DataConfig(
+                **parts[DataConfig],
+                dataset="python",
+                validation_examples=round(self.validation_fraction * texts),
+            ),
+            training=TrainConfig(**parts[TrainConfig], seed=int(seed)),
+        )
+
+    def predict(self, X: Any) -> np.ndarray:  # noqa: N803
+        """The likeliest label of each text.
+
+        Raises:
+          InputError: `X` is no list of texts.
+        """
+        probabilities = self.predict_proba(X)
+        return self.classes_[np.argmax(probabilities, axis=1)]
+
+    @fixed_settings()
+    def predict_proba(self, X: Any) -> np.ndarray:  # noqa: N803
+        """The probability of each class, in the order of `classes_`: float32 [texts, classes].
+
+        Raises:
+          InputError: `X` is no list of texts.
+        """
+        check_is_fitted(self)
+        model = self._loaded()
+        columns = [model.info.classes.index(str(label)) for label in self.classes_]
+        return model.predict_probabilities(_listed(X))[:, columns]
+
+    @fixed_settings()
+    def save(self, path: str | os.PathLike[str], *, overwrite: bool = False) -> None:
+        """Save as the directory of a run, which the commands know, too. Nothing is pickled.
+
+        Args:
+          path: the directory.
+          overwrite: delete the run that is there.
+
+        Raises:
+          InputError: there is a run, or the directory cannot be written.
+        """
+        check_is_fitted(self)
+        fitted, workdir = self._fitted, Workdir(path)
+        workdir.check_own() if overwrite else workdir.check_free()
+        devices = self._loaded().trainer.mesh.devices.ravel().tolist()
+        run = Identity(
+            identity(fitted.config),
+            fitted.info.fingerprint,
+            fitted.info.vocabulary.words,
+            describe(devices),
+        )
+        epochs = fitted.until_reported()
+        with workdir.hold():
+            workdir.clear()
+            workdir.write("config.json", dump_config(fitted.config))
+            workdir.write("vocabulary.json", fitted.info.dump())
+            workdir.write("estimator.json", self._dump())
+            with Checkpoints(workdir.checkpoints, run) as checkpoints:
+                checkpoints.save(fitted.state(), History(epochs))
+            workdir.write_records(epochs)
+
+    def _dump(self) -> str:
+        """What `load` needs beside the files of a run, as JSON."""
+        weights: Any = self.class_weight
+        if isinstance(weights, Mapping):
+            weights = list(weights.items())  # JSON's names are strings.
+        content = {
+            "classes": self.classes_.tolist(),
+            "class_weight": weights,
+            "validation_fraction": self.validation_fraction,
+            "verbose": self.verbose,
+        }
+        return json.dumps(content, indent=2, default=lambda scalar: scalar.item()) + "\n"
+
+    @classmethod
+    @fixed_settings()
+    def load(cls, path: str | os.PathLike[str], device: DeviceName = "auto") -> Self:
+        """Load what `save` has saved, or a run of the command, whose labels are strings.
+
+        Args:
+          path: the directory.
+          device: predict on all devices of this kind.
+
+        Raises:
+          InputError: there is no such directory, or it is damaged.
+        """
+        workdir, model = Workdir(path), load(path, device)
+        config = model.config
+        saved = {"classes": model.info.classes, "class_weight": config.training.class_weights}
+        if (text := workdir.read("estimator.json")) is not None:
+            saved = _parse(text, workdir)
+        classes = np.array(saved.pop("classes"))
+        if isinstance(saved["class_weight"], list):
+            saved["class_weight"] = dict(saved["class_weight"])
+        by_name = settings(config) | {"random_state": config.training.seed, "device": device}
+        own = {name: by_name[name] for name in cls().get_params() if name in by_name}
+        estimator = cls(**own | saved)
+        estimator.classes_ = classes
+        estimator._keep(_Fitted(config, model.info, workdir.records(), saved_arrays(model.state)))
+        return estimator
+
+
+# Compilation takes longer than training on a few thousand texts, and a grid search fits often.
+@functools.lru_cache(maxsize=8)
+def _compiled(config: ExperimentConfig, classes: int, device: DeviceName) -> Compiled:
+    devices = select_devices(device, config.training.batch_size)
+    trainer = Trainer(make_mesh(devices), config.batching(len(devices)))
+    return trainer, config.state_creator(classes)
+
+
+def _parse(text: str, workdir: Workdir) -> dict[str, Any]:
+    try:
+        content: dict[str, Any] = json.loads(text)
+        names = {"classes", "class_weight", "validation_fraction", "verbose"}
+        if content.keys() != names or not isinstance(content["classes"], list):
+            raise ValueError("it has other names")
+    except (ValueError, AttributeError, RecursionError) as error:
+        raise InputError(f"{workdir.path / 'estimator.json'} is damaged: {error}") from error
+    return content
+
+
+def _listed(texts: Any) -> list[str]:
+    if isinstance(texts, Iterator):
+        raise InputError(
+            "a list of texts is needed, and this can be read only once: list(...) makes one of it"
+        )
+    return as_texts(texts)
+
+
+def _labels(y: Any) -> tuple[np.ndarray, np.ndarray]:
+    """The classes, sorted, and the index of each label in them."""
+    if y is None:
+        raise ValueError("LSTMClassifier requires y to be passed, but the target y is None")
+    # Before NumPy makes strings of all of them.
+    y = y if isinstance(y, list | tuple) else np.asarray(y)
+    for number, label in enumerate(y, start=1):
+        if label is None or label != label:
+            raise InputError(f"label {number} is {label}: each text needs a label")
+    if len({isinstance(label, str) for label in y}) == 2:
+        raise InputError("some labels are strings and others are not: make them all alike")
+    y = column_or_1d(y)
+    check_classification_targets(y)
+    classes, labels = np.unique(y, return_inverse=True)
+    if len(classes) < 2:
+        raise InputError(
+            f"there is one class alone, {classes.tolist()}: two or more are needed to tell apart"
+        )
+    return classes, labels
+
+
+def _weights(sample_weight: Any, texts: int) -> np.ndarray:
+    weights = np.asarray(sample_weight, np.float64)
+    if weights.shape != (texts,):
+        raise InputError(
+            f"sample_weight has the shape {weights.shape}: a number for each of the {texts} texts "
+            "is needed"
+        )
+    if not np.all(np.isfinite(weights)) or np.any(weights < 0) or not np.any(weights):
+        raise InputError("sample_weight must be finite, not negative and not all zero")
+    return weights

@@ -1,0 +1,293 @@
+"""The estimator: scikit-learn's manners, and the numbers of the command."""
+
+import pickle
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from sklearn.base import clone
+from sklearn.exceptions import NotFittedError
+from sklearn.model_selection import GridSearchCV, cross_val_score
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import FunctionTransformer
+from sklearn.utils import get_tags
+from sklearn.utils.estimator_checks import check_estimator
+from sklearn.utils.validation import check_is_fitted, validate_data
+
+import flax_imdb
+from flax_imdb import LSTMClassifier
+from flax_imdb.cli import main
+from flax_imdb.errors import InputError
+
+TEXTS = ["a good film", "a bad film", "good story it was", "the bad story"] * 12
+LABELS = ["yes", "no"] * 24
+
+
+def small(**parameters: Any) -> LSTMClassifier:
+    settings = {"features": 8, "embedding_features": 8, "epochs": 4, "batch_size": 8}
+    return LSTMClassifier(**settings | {"max_length": 10, "learning_rate": 0.05} | parameters)
+
+
+@pytest.fixture(scope="module")
+def fitted() -> LSTMClassifier:
+    return small().fit(TEXTS, LABELS)
+
+
+class TestFit:
+    def test_it_learns(self, fitted: LSTMClassifier) -> None:
+        assert fitted.predict(["good", "bad"]).tolist() == ["yes", "no"]
+        assert fitted.score(TEXTS, LABELS) == 1
+        assert fitted.classes_.tolist() == ["no", "yes"]
+        assert fitted.n_iter_ == len(fitted.history_) == 4
+
+    @pytest.mark.parametrize(
+        "classes", [[1, 10], [2, 10, 9], [False, True], [1.0, 2.0], ["b", "a", "C"]]
+    )
+    def test_labels_keep_their_type_and_are_sorted(self, classes: list[Any]) -> None:
+        labels = [classes[i % len(classes)] for i in range(48)]
+        texts = [f"word{i % len(classes)} here" for i in range(48)]
+        classifier = small(epochs=15).fit(texts, labels)
+        assert classifier.classes_.tolist() == sorted(classes)
+        assert classifier.predict(texts).tolist() == labels
+        probabilities = classifier.predict_proba(texts)
+        np.testing.assert_allclose(probabilities.sum(axis=1), 1, rtol=1e-5)
+        np.testing.assert_array_equal(
+            classifier.classes_[probabilities.argmax(axis=1)], classifier.predict(texts)
+        )
+
+    def test_it_has_the_numbers_of_the_command(
+        self, fitted: LSTMClassifier, tmp_path: Path
+    ) -> None:
+        for name, texts, labels in (("a", TEXTS, LABELS), ("b", ["good"], ["yes"])):
+            lines = "\n".join(f"{text},{label}" for text, label in zip(texts, labels, strict=True))
+            (tmp_path / f"{name}.csv").write_text(f"text,label\n{lines}\n")
+        size = ["--features", "8", "--embedding-features", "8", "--max-length", "10"]
+        how = ["--epochs", "4", "--batch-size", "8", "--learning-rate", "0.05", "--no-baseline"]
+        data = ["--dataset", f"{tmp_path}/a.csv", "--test-dataset", f"{tmp_path}/b.csv"]
+        run = tmp_path / "run"
+        assert main(["train", *data, *size, *how, "--workdir", str(run)]) == 0
+        ours = fitted.predict_proba(TEXTS)
+        theirs = flax_imdb.load(run).predict_probabilities(TEXTS)
+        np.testing.assert_array_equal(ours, theirs)
+        np.testing.assert_array_equal(LSTMClassifier.load(run).predict_proba(TEXTS), ours)
+
+    def test_weights_decide_between_labels_that_contradict(self) -> None:
+        texts, labels = ["a film"] * 40, ["yes", "no"] * 20
+        weights = np.where(np.array(labels) == "yes", 3.0, 1.0)
+        by_sample = small().fit(texts, labels, sample_weight=weights)
+        by_class = small(class_weight={"yes": 3, "no": 1}).fit(texts, labels)
+        assert by_sample.predict(["a film"]).tolist() == ["yes"]
+        np.testing.assert_array_equal(*(c.predict_proba(texts) for c in (by_sample, by_class)))
+
+    def test_balanced_weights_are_those_of_the_command(self) -> None:
+        texts, labels = ["a film"] * 40, ["yes"] * 30 + ["no"] * 10
+        assert small().fit(texts, labels).predict_proba(["a film"])[0, 1] > 0.6
+        balanced = small(class_weight="balanced").fit(texts, labels).predict_proba(["a film"])
+        np.testing.assert_allclose(balanced, 0.5, atol=0.1)
+
+    def test_the_best_epoch_on_the_validation_part_is_kept(self) -> None:
+        classifier = small(validation_fraction=0.25, epochs=6).fit(TEXTS, LABELS)
+        accuracies = [epoch["eval_accuracy"] for epoch in classifier.history_]
+        assert [epoch["eval_split"] for epoch in classifier.history_] == ["validation"] * 6
+        assert (
+            classifier._fitted.arrays["step"]
+            == classifier.history_[accuracies.index(max(accuracies))]["step"]
+        )
+
+    def test_the_seed_decides(self) -> None:
+        one, same, other = (
+            small(random_state=seed).fit(TEXTS, LABELS).predict_proba(["good"])
+            for seed in (1, 1, 2)
+        )
+        np.testing.assert_array_equal(one, same)
+        assert not np.array_equal(one, other)
+
+
+class TestInput:
+    @pytest.mark.parametrize(
+        "texts",
+        [tuple(TEXTS), np.array(TEXTS), np.array(TEXTS, object)],
+        ids=["tuple", "array", "array of objects"],
+    )
+    def test_any_list_of_texts(self, fitted: LSTMClassifier, texts: Any) -> None:
+        again = small().fit(texts, np.array(LABELS))
+        np.testing.assert_array_equal(again.predict_proba(texts), fitted.predict_proba(TEXTS))
+
+    @pytest.mark.parametrize(
+        ("texts", "message"),
+        [
+            ("a good film", "this is one text: put it in brackets"),
+            (b"a good film", "this is one text: put it in brackets"),
+            ((text for text in TEXTS), "can be read only once"),
+            ({"a": 1}, "this is a dict"),
+            (3, "this is a int"),
+            (np.array([["a", "b"]]), "this is a ndarray"),
+            (["good", None], "text 2 cannot be read: None is not a text"),
+            (["good", float("nan")], "text 2 cannot be read: nan is not a text"),
+            (["good", b"bad"], "text 2 cannot be read: b'bad' is not a text"),
+            (["good", "..."], "text 2 cannot be read: no words in '...'"),
+        ],
+    )
+    def test_what_is_no_list_of_texts_is_refused(
+        self, fitted: LSTMClassifier, texts: Any, message: str
+    ) -> None:
+        with pytest.raises(InputError, match=message):
+            fitted.predict(texts)
+
+    @pytest.mark.parametrize(
+        ("labels", "message"),
+        [
+            (["yes"] * 48, "one class alone"),
+            ([None, *LABELS[1:]], "label 1 is None"),
+            ([*LABELS[:-1], float("nan")], "label 48 is nan"),
+            (LABELS[1:], "inconsistent numbers of samples"),
+            (np.linspace(0, 1, 48), "continuous"),
+            ([1, *LABELS[1:]], "some labels are strings and others are not"),
+        ],
+    )
+    def test_labels_that_make_no_sense_are_refused(self, labels: Any, message: str) -> None:
+        with pytest.raises((InputError, ValueError, TypeError), match=message):
+            small().fit(TEXTS, labels)
+
+    @pytest.mark.parametrize(
+        ("parameters", "message"),
+        [
+            ({"arch": "gru"}, "`arch` gru is unknown"),
+            ({"epochs": 0}, "`epochs` 0 is too small"),
+            ({"validation_fraction": 1.0}, r"`validation_fraction` 1\.0 makes no sense"),
+            ({"text": "runes"}, "`text` runes is unknown"),
+        ],
+    )
+    def test_parameters_are_checked_by_fit(self, parameters: dict[str, Any], message: str) -> None:
+        with pytest.raises(InputError, match=message):
+            small(**parameters).fit(TEXTS, LABELS)
+
+    @pytest.mark.parametrize("weight", [[1.0], [-1.0] * 48, [np.nan] * 48, [0.0] * 48])
+    def test_weights_that_make_no_sense_are_refused(self, weight: list[float]) -> None:
+        with pytest.raises(InputError, match="sample_weight"):
+            small().fit(TEXTS, LABELS, sample_weight=weight)
+
+    def test_texts_of_unknown_words_are_answered_with_a_warning(
+        self, fitted: LSTMClassifier, capsys: pytest.CaptureFixture[str]
+    ) -> None:
+        assert len(fitted.predict(["good", "xyzzy"])) == 2
+        assert capsys.readouterr().err == (
+            "warning: no word is known to the model in 1 of 2 texts (2): their predictions mean "
+            "nothing\n"
+        )
+
+
+class TestScikitLearn:
+    def test_parameters_are_read_set_and_cloned(self) -> None:
+        classifier = small(arch="bilstm")
+        assert clone(classifier).get_params() == classifier.get_params()
+        assert classifier.set_params(arch="lstm").arch == "lstm"
+        with pytest.raises(NotFittedError):
+            classifier.predict(TEXTS)
+
+    def test_its_input_is_text(self) -> None:
+        tags = get_tags(small())
+        assert tags.input_tags.string
+        assert not tags.input_tags.two_d_array
+        assert tags.estimator_type == "classifier"
+
+    def test_it_is_a_step_of_a_pipeline(self) -> None:
+        lower = FunctionTransformer(lambda texts: [text.lower() for text in texts])
+        pipeline = make_pipeline(lower, small()).fit(TEXTS, LABELS)
+        assert pipeline.score(["GOOD", "BAD"], ["yes", "no"]) == 1
+
+    def test_a_search_in_two_processes_is_that_in_one(self) -> None:
+        found = [
+            GridSearchCV(small(), {"epochs": [1, 2]}, cv=2, n_jobs=jobs, scoring="neg_log_loss")
+            .fit(TEXTS, LABELS)
+            .cv_results_["mean_test_score"]
+            for jobs in (1, 2)
+        ]
+        np.testing.assert_array_equal(*found)
+        assert cross_val_score(small(), TEXTS, LABELS, cv=2).mean() == 1
+
+    def test_it_is_pickled_after_a_fit(self, fitted: LSTMClassifier) -> None:
+        again = pickle.loads(pickle.dumps(fitted))
+        np.testing.assert_array_equal(again.predict_proba(TEXTS), fitted.predict_proba(TEXTS))
+
+
+class TestSave:
+    @pytest.mark.parametrize("labels", [LABELS, [3, 20] * 24, [True, False] * 24])
+    def test_what_is_saved_is_loaded_as_it_was(self, tmp_path: Path, labels: list[Any]) -> None:
+        weights = {labels[0]: 2.0, labels[1]: 1.0}
+        saved = small(class_weight=weights, validation_fraction=0.1).fit(TEXTS, labels)
+        saved.save(tmp_path / "model")
+        loaded = LSTMClassifier.load(tmp_path / "model")
+        assert loaded.get_params() == saved.get_params()
+        assert loaded.predict(TEXTS).tolist() == saved.predict(TEXTS).tolist()
+        assert loaded.classes_.dtype == saved.classes_.dtype
+        np.testing.assert_array_equal(loaded.predict_proba(TEXTS), saved.predict_proba(TEXTS))
+        loaded.save(tmp_path / "again")
+        again = LSTMClassifier.load(tmp_path / "again")
+        np.testing.assert_array_equal(again.predict_proba(TEXTS), saved.predict_proba(TEXTS))
+
+    def test_it_is_the_directory_of_a_run(
+        self, fitted: LSTMClassifier, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    ) -> None:
+        fitted.save(tmp_path / "model")
+        assert main(["predict", "--workdir", str(tmp_path / "model"), "good"]) == 0
+        probability = fitted.predict_proba(["good"])[0, 1]
+        assert capsys.readouterr().out == f"{probability:.4f}\tyes\n"
+        for command in (["evaluate"], ["train", "--resume"]):
+            assert main([*command, "--workdir", str(tmp_path / "model")]) == 2
+            assert "texts were given in Python and are not kept" in capsys.readouterr().err
+
+    def test_another_run_is_not_overwritten(self, fitted: LSTMClassifier, tmp_path: Path) -> None:
+        fitted.save(tmp_path)
+        with pytest.raises(InputError, match="already holds a run"):
+            fitted.save(tmp_path)
+        fitted.save(tmp_path, overwrite=True)
+        (tmp_path / "estimator.json").write_text("{")
+        with pytest.raises(InputError, match=r"estimator\.json is damaged"):
+            LSTMClassifier.load(tmp_path)
+
+
+class OfRows(LSTMClassifier):
+    """Reads rows of numbers as texts, since scikit-learn's checks make no others."""
+
+    def __sklearn_tags__(self) -> Any:
+        tags = super().__sklearn_tags__()
+        tags.input_tags.two_d_array, tags.input_tags.one_d_array = True, False
+        tags.input_tags.string = False
+        return tags
+
+    def fit(self, X: Any, y: Any, sample_weight: Any = None) -> Any:
+        return super().fit(self._texts(X, y), y, sample_weight)
+
+    def predict_proba(self, X: Any) -> Any:
+        check_is_fitted(self)
+        return super().predict_proba(self._texts(X, reset=False))
+
+    def _texts(self, X: Any, *y: Any, reset: bool = True) -> list[str]:
+        if reset:
+            X, _ = validate_data(self, X, *y, multi_output=False)
+        else:
+            X = validate_data(self, X, reset=False)
+        return [" ".join(f"x{i}is{round(v)}" for i, v in enumerate(row)) for row in X]
+
+
+# Checks that cannot pass, and why.
+CANNOT = {
+    "check_sample_weight_equivalence_on_dense_data": (
+        "a text of weight 2 is one text in one batch, and not two in two"
+    ),
+}
+
+
+def test_scikit_learns_own_checks() -> None:
+    checks = check_estimator(
+        OfRows(**small(epochs=3).get_params()), expected_failed_checks=CANNOT, on_skip=None
+    )
+    by_status: dict[str, set[str]] = {}
+    for check in checks:
+        by_status.setdefault(check["status"], set()).add(check["check_name"])
+    assert by_status.keys() == {"passed", "xfail", "skipped"}
+    assert by_status["xfail"] == CANNOT.keys()
+    assert by_status["skipped"] == {"check_array_api_input"}  # It is for arrays of other libraries.
+    assert len(by_status["passed"]) > 45
