@@ -104,8 +104,8 @@ def train(args: list[str], prog: str) -> int:
 
 # The settings of `DataConfig` that say where texts are and how they are read.
 _READING = (
-    *("dataset", "text_columns", "label_column", "columns", "delimiter", "encoding"),
-    "skip_bad_rows",
+    *("dataset", "text_columns", "label_column", "columns", "delimiter"),
+    *("encoding", "skip_bad_rows"),
 )
 
 
@@ -152,15 +152,14 @@ def evaluate(args: list[str], prog: str) -> int:
     model = load(options.workdir, options.device)
     _warn_of_synthetic(model.config)
     report = Report(ProgramConsole())
+    given = {name: getattr(options, name) for name in _READING if getattr(options, name)}
     if options.dataset is None:
+        if given:
+            raise InputError(f"`{next(iter(given))}` is of other texts: give them as `dataset`")
         examples = model.test_examples(options.data_dir)
     else:
-        given = {
-            name: value
-            for name in (*_READING, "data_dir")
-            if (value := getattr(options, name)) is not None
-        }
-        data = dataclasses.replace(model.config.data, **given)
+        data_dir = options.data_dir or model.config.data.data_dir
+        data = dataclasses.replace(model.config.data, **given, data_dir=data_dir)
         examples, remarks = load_examples(data, model.info)
         for remark in remarks:
             report.say(remark)

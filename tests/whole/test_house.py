@@ -15,11 +15,13 @@ ROOMS = (
     *(
         "__main__",
         "cli",
+        "estimator",
         "predict",
         "experiment",
         "report",
         "workdir",
         "results",
+        "scores",
         "config",
         "training",
         "tuning",
@@ -36,7 +38,7 @@ ROOMS = (
 # Of what the package needs, the libraries that take long to import or are not everywhere.
 HEAVY = {
     *("tensorflow", "tensorflow_datasets", "array_record", "matplotlib", "orbax", "tyro", "rich"),
-    *("keras", "pyarrow", "torch"),
+    *("keras", "pyarrow", "regex", "sklearn", "torch"),
 }
 
 
@@ -58,6 +60,7 @@ def imported(statement: str) -> set[str]:
         ("flax_imdb.training", {"rich"}),
         ("flax_imdb.experiment", {"rich"}),
         ("flax_imdb.predict", {"rich"}),
+        ("flax_imdb.estimator", {"rich", "sklearn"}),
         ("flax_imdb.cli", {"rich", "tyro"}),
     ],
 )
