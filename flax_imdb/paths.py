@@ -34,7 +34,7 @@ def local_path(setting: str, path: str | os.PathLike[str]) -> Path:
 
 
 def cache_dir() -> Path:
-    """The directory of encoded reviews and compiled programs.
+    """The directory of encoded texts and compiled programs.
 
     Raises:
       InputError: there is no home directory and no variable is set, or a variable is not a valid
@@ -47,7 +47,7 @@ def cache_dir() -> Path:
         return Path.home() / ".cache" / "flax_imdb"
     except RuntimeError:
         raise InputError(
-            "there is no home directory to keep encoded reviews in: FLAX_IMDB_CACHE must name one"
+            "there is no home directory to keep encoded texts in: FLAX_IMDB_CACHE must name one"
         ) from None
 
 

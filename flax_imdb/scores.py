@@ -5,6 +5,7 @@ import dataclasses
 import numpy as np
 
 from flax_imdb.data import MAX_CHARACTERS, MAX_VOCAB_SIZE, DataConfig, Examples, load_dataset
+from flax_imdb.data.tokenizer import SPECIAL_TOKENS
 from flax_imdb.training import Evaluation
 
 # A larger matrix cannot be read; of 10,000 classes it would fill the memory.
@@ -156,4 +157,4 @@ def _counts(examples: Examples, words: int):  # type: ignore[no-untyped-def]
         shape=(len(examples), words),
     )
     counts.sum_duplicates()
-    return counts
+    return counts[:, len(SPECIAL_TOKENS) :]

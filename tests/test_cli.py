@@ -86,7 +86,8 @@ class TestCommands:
         result = json.loads((workdir / "result.json").read_text())
         done = flax_imdb("evaluate", "--workdir", workdir)
         assert done.returncode == 0, done.stderr
-        assert done.stdout == (
+        assert f"macro F1 {result['macro_f1']:.2%}" in done.stdout
+        assert done.stdout.endswith(
             f"Loss: {result['test_loss']:.4f}\nAccuracy: {result['test_accuracy']:.2%}\n"
         )
 
@@ -94,7 +95,8 @@ class TestCommands:
         """What is not given means what the run was started with."""
         done = train("--workdir", workdir, "--resume")
         assert done.returncode == 0, done.stderr
-        assert done.stdout.startswith("Accuracy: ")
+        assert "epoch" not in done.stdout
+        assert done.stdout.splitlines()[-1].startswith("Accuracy: ")
 
     def test_predict_labels_each_argument(self, workdir: Path) -> None:
         done = flax_imdb("predict", "--workdir", workdir, "a good film", "a bad film")
@@ -113,7 +115,7 @@ class TestCommands:
         assert done.stderr.splitlines() == [
             "error: text 2: no words in ''",
             "error: text 3: not UTF-8",
-            "error: text 4: 1,000,001 characters are too many for a review: 1,000,000 at most",
+            "error: text 4: 1,000,001 characters are too many: 1,000,000 at most",
         ]
         assert done.returncode == 2
 
@@ -346,7 +348,8 @@ class TestSurroundings:
             HOME=str(tmp_path),
             MPLBACKEND="module://not_installed.backend",
         )
-        assert (done.returncode, done.stderr) == (0, "")
+        assert done.returncode == 0
+        assert all("most frequent class" in line for line in done.stderr.splitlines())
         assert (tmp_path / "run" / "curves.png").read_bytes().startswith(b"\x89PNG")
         assert (tmp_path / "run" / "result.json").exists()
 
@@ -404,7 +407,10 @@ class TestBadInput:
             ("--runs 0", "--runs 0 is too small: 1 or more is needed"),
             ("--seed 4294967295 --runs 2", "--runs 2 with --seed 4294967295 needs seeds"),
             ("--max-length 1000000000000", "--max-length 1000000000000 is too large: 1000000"),
-            ("--dataset mnist", "--dataset mnist is unknown: one of auto, imdb_reviews, synthetic"),
+            (
+                "--dataset mnist",
+                "--dataset mnist is no file or folder, nor auto, imdb_reviews or synthetic",
+            ),
             ("--precision float16", "'float16'"),
             ("--remat-steps 0", "--remat-steps 0 is too small: 1 or more is needed"),
             ("--implementation gru", "--implementation gru is unknown: one of auto, scan, fused"),

@@ -1,13 +1,12 @@
 """The words of a text, by named rules."""
 
+import functools
 import html
 import re
 import unicodedata
 from collections.abc import Callable
 from html.entities import html5
-from typing import Literal
-
-import regex
+from typing import Any, Literal
 
 TextRules = Literal["keras", "unicode"]
 """A run keeps the name of its rules with its vocabulary. Rules never change under a name."""
@@ -44,7 +43,7 @@ def _unicode(text: str) -> list[str]:
     if text.isascii():
         # The same words as below, found several times as fast.
         return _QUOTE.sub(" ", text.lower()).translate(_SEPARATORS).split()
-    return _WORD.findall(_normalized(text))
+    return _compiled(_WORD).findall(_normalized(text))
 
 
 # Many texts were escaped twice, as in "&amp;quot;", or more often.
@@ -99,14 +98,14 @@ _TYPOGRAPHIC = re.compile(f"[{''.join(_TYPOGRAPHY)}]")
 # Soft hyphens, zero-width characters, byte-order marks, directions, variants and keycaps of emoji.
 # Joiners are among them, as in NFKC_Casefold: writers of Persian or Hindi often leave them out, and
 # a word without them is still one word.
-_INVISIBLE = regex.compile(r"[\p{Default_Ignorable_Code_Point}\p{Cf}\p{Me}]+")
+_INVISIBLE = r"[\p{Default_Ignorable_Code_Point}\p{Cf}\p{Me}]+"
 
 # No language needs more on a letter, and normalizing takes the square of their number: the limit of
 # Unicode's Stream-Safe Text Format.
-_PILED = regex.compile(r"([\p{M}ﾞﾟ]{30})[\p{M}ﾞﾟ]+")
+_PILED = r"([\p{M}ﾞﾟ]{30})[\p{M}ﾞﾟ]+"
 
 # NFKC would make "31/2" of "3½", and "alien3" of "Alien³".
-_NUMBER = regex.compile(r"\p{No}")
+_NUMBER = r"\p{No}"
 
 # The Turkish "İ" in lower case. The "i" of others has that dot already.
 _DOTTED_I = re.compile("i\u0307+")
@@ -118,8 +117,9 @@ def _normalized(text: str) -> str:
     This is Unicode's NFKC_Casefold (Unicode Standard, 3.13), but for the above.
     """
     text = _TYPOGRAPHIC.sub(lambda sign: _TYPOGRAPHY[sign[0]], text)
-    text = _INVISIBLE.sub("", text)
-    text = _NUMBER.sub(r" \g<0> ", _PILED.sub(r"\1", text))
+    text = _compiled(_INVISIBLE).sub("", text)
+    text = _compiled(_PILED).sub(r"\1", text)
+    text = _compiled(_NUMBER).sub(r" \g<0> ", text)
     text = unicodedata.normalize("NFKC", text).casefold()
     return unicodedata.normalize("NFKC", _DOTTED_I.sub("i", text))
 
@@ -131,16 +131,22 @@ _SEPARATORS = _FILTERS | dict.fromkeys([*range(0x20), 0x7F], " ")
 # Letters of scripts without spaces between words.
 _ALONE = r"[\p{L}&&[\p{Han}\p{Hiragana}\p{Katakana}ー\p{Thai}\p{Lao}\p{Khmer}\p{Myanmar}]]"
 _LETTER = rf"[[\p{{L}}\p{{N}}]--{_ALONE}]"
-_WORD = regex.compile(
-    rf"""
+_WORD = rf"""
     [a-z0-9]++ (?! [^\x00-\x7F] | ' )  # Most words, the fast way.
     | {_LETTER} [{_LETTER}\p{{M}}]*+ (?: ' {_LETTER} [{_LETTER}\p{{M}}]*+ )*+
     | {_ALONE} [\p{{M}}ー]*+
     | \p{{Regional_Indicator}}{{2}}  # A flag.
     # Emoji, stars and the like, but no bullets, lines, Braille or signs of lost characters.
     | [\p{{So}}--[\x00-\u25FF\u2800-\u28FF\uFFFC\uFFFD]]
-    """,
-    regex.VERSION1 | regex.VERBOSE,
-)
+"""
+
+
+@functools.cache
+def _compiled(pattern: str) -> Any:
+    """A pattern with properties of Unicode, which `re` lacks. To import `regex` takes a while."""
+    import regex
+
+    return regex.compile(pattern, regex.VERSION1 | regex.VERBOSE)
+
 
 _RULES: dict[TextRules, Callable[[str], list[str]]] = {"keras": _keras, "unicode": _unicode}

@@ -38,7 +38,7 @@ class ModelConfig:
       precision: Precision of the encoder's matrix products and their inputs. Parameters, optimizer
         state, the LSTM's carry, embedding, head and loss are always float32.
       remat_steps: Keep only every `remat_steps`-th state of the LSTM and recompute the others for
-        the gradient: less memory for long reviews, more time (default: keep all).
+        the gradient: less memory for long texts, more time (default: keep all).
       implementation: How the LSTM is computed: auto, scan, fused, or, on an NVIDIA GPU, cudnn or
         pallas. Results differ by rounding.
     """

@@ -47,7 +47,7 @@ class Identity(NamedTuple):
 
     Attributes:
       settings: by name.
-      fingerprint: of the reviews.
+      fingerprint: of the texts.
       words: of the vocabulary, in order of id.
       environment: that of the training (see `flax_imdb.environment.describe`). It may differ, as
         long as the random numbers are the same. An empty one matches any.
@@ -69,7 +69,7 @@ class Identity(NamedTuple):
             if theirs.get(name) != value:
                 return f"`{name}` is {theirs.get(name)} in it and {value} here"
         if other.fingerprint != self.fingerprint:
-            return "it was trained on other reviews"
+            return "it was trained on other texts"
         if list(other.words) != list(self.words):
             return "it has another vocabulary"
         return None

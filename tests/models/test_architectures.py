@@ -257,6 +257,69 @@ class TestArchitectures:
             assert sum(leaf.size for leaf in jax.tree.leaves(params)) == expected
 
 
+class TestAdjusted:
+    """Every architecture of the tutorial takes layers and rates of dropout."""
+
+    @pytest.mark.parametrize("arch", ARCHITECTURES)
+    def test_layers_read_the_outputs_of_one_another(self, arch: str) -> None:
+        model = models.build(models.ModelConfig(arch, 8, 6, layers=3), keras_peers.VOCAB_SIZE)
+        one = models.build(models.ModelConfig(arch, 8, 6), keras_peers.VOCAB_SIZE)
+        batch = random_batch([20, 7, 1], 20)
+        params, of_one = init(model), init(one)
+        assert len(params) == len(of_one) + 2
+        logits, gradients = logits_and_gradients(model, params, batch)
+        assert logits.shape == (3, 1)
+        assert all(bool(jnp.any(leaf != 0)) for leaf in jax.tree.leaves(gradients))
+
+    def test_stacked_reversed_layers_all_read_backwards(self) -> None:
+        """The same as forward ones that read the text reversed."""
+        forward, backward = (
+            models.build(models.ModelConfig(arch, 8, 6, layers=2), keras_peers.VOCAB_SIZE)
+            for arch in ("lstm", "reversed_lstm")
+        )
+        params = {"params": init(forward)}
+        tokens = jnp.array([[3, 4, 5, 6, 7]])
+        np.testing.assert_allclose(
+            forward.apply(params, tokens), backward.apply(params, tokens[:, ::-1]), rtol=1e-5
+        )
+
+    @pytest.mark.parametrize("arch", ARCHITECTURES)
+    @pytest.mark.parametrize("rate", ["dropout", "recurrent_dropout"])
+    def test_a_rate_replaces_the_architectures_own(self, arch: str, rate: str) -> None:
+        both = {"dropout": 0.0, "recurrent_dropout": 0.0}
+        batch = random_batch([20] * 4, 20)
+
+        def drops(**rates: float) -> bool:
+            config = models.ModelConfig(arch, 8, 6, **rates)  # type: ignore[arg-type]
+            model = models.build(config, keras_peers.VOCAB_SIZE)
+            params = {"params": init(model)}
+            first, second = (
+                model.apply(
+                    params,
+                    batch["tokens"],
+                    deterministic=False,
+                    rngs={"dropout": jax.random.key(seed)},
+                )
+                for seed in (0, 1)
+            )
+            return bool((first != second).any())
+
+        assert not drops(**both)
+        assert drops(**both | {rate: 0.5})
+
+    @pytest.mark.parametrize(
+        ("setting", "message"),
+        [
+            ({"layers": 0}, "`layers` 0 is too small: 1 or more"),
+            ({"dropout": 1.0}, r"`dropout` 1\.0 makes no sense"),
+            ({"recurrent_dropout": -0.1}, r"`recurrent_dropout` -0\.1 makes no sense"),
+        ],
+    )
+    def test_what_makes_no_sense_is_refused(self, setting: dict, message: str) -> None:
+        with pytest.raises(InputError, match=message):
+            models.ModelConfig(**setting)
+
+
 class TestPrecision:
     @pytest.mark.parametrize("arch", EVERY_LAYER)
     def test_bfloat16_computes_near_float32(self, arch: str) -> None:

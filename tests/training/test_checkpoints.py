@@ -84,7 +84,7 @@ class TestReading:
         ("change", "message"),
         [
             ({"settings": {"arch": "lstm", "seed": 8}}, "`seed` is 7 in it and 8 here"),
-            ({"fingerprint": "abd"}, "it was trained on other reviews"),
+            ({"fingerprint": "abd"}, "it was trained on other texts"),
             ({"words": ["<pad>", "<start>", "<unk>", "b"]}, "it has another vocabulary"),
         ],
     )

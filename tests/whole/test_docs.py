@@ -68,6 +68,15 @@ def test_the_example_of_training_from_python_trains_what_it_says(
     assert (config.model.features, config.data.max_length, config.training.seed) == (64, 400, 1)
 
 
+def test_the_example_of_the_estimator_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    _, example = code("docs/own_data.md")
+    namespace: dict = {"__name__": "example"}
+    exec(example, namespace)
+    assert namespace["again"].predict(["broken"]).tolist() == ["bad"]
+    assert namespace["search"].best_score_ == 1
+
+
 def test_every_attribute_of_a_configuration_is_named() -> None:
     page = (ROOT / "docs" / "training.md").read_text()
     for part in (ModelConfig, DataConfig, TrainConfig):

@@ -65,7 +65,10 @@ def imported(statement: str) -> set[str]:
     ],
 )
 def test_heavy_libraries_are_imported_where_they_are_used(module: str, allowed: set[str]) -> None:
-    assert imported(f"import {module}") & HEAVY == allowed
+    loaded = imported(f"import {module}")
+    if "pandas" in loaded:  # scikit-learn imports it if it is there, and it pyarrow.
+        loaded.discard("pyarrow")
+    assert loaded & HEAVY == allowed
 
 
 @pytest.mark.parametrize("room", ["layers", "ops"])

@@ -178,7 +178,10 @@ class TestFailures:
                 ("--learning-rate", 0.5),
                 "the processes disagree: --learning-rate is 0.02 in process 0 and 0.5 in process 1",
             ),
-            (("--data-dir", "{others}"), "the processes disagree: the reviews' fingerprint is "),
+            (
+                ("--data-dir", "{others}"),
+                "the processes disagree: the fingerprint of the texts is ",
+            ),
             (("--data-dir", "/nowhere"), "--data-dir /nowhere "),
         ],
     )

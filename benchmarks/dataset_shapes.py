@@ -129,7 +129,7 @@ def write_tfds(
     """A dataset as tfds prepares it, written without TensorFlow."""
     import tensorflow_datasets as tfds
 
-    class Prepared(tfds.core.GeneratorBasedBuilder, skip_registration=True):
+    class Prepared(tfds.core.GeneratorBasedBuilder, skip_registration=True):  # type: ignore[call-arg]
         VERSION = tfds.core.Version("1.0.0")
         BUILDER_CONFIGS = [tfds.core.BuilderConfig(name=config)] if config else []
 

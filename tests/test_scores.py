@@ -1,0 +1,115 @@
+"""Scores by class and over all, against scikit-learn and against cases worked by hand."""
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from sklearn.feature_extraction.text import TfidfVectorizer
+from sklearn.linear_model import LogisticRegression
+from sklearn.metrics import classification_report, roc_auc_score
+
+from flax_imdb.data import DataConfig, load_dataset
+from flax_imdb.data.sources import find_source
+from flax_imdb.scores import MAX_MATRIX_CLASSES, Scores, baseline_accuracy, score
+from flax_imdb.training import Evaluation
+
+
+def scores(labels: list[int], predicted: list[int], probability: list[float], k: int) -> Scores:
+    accuracy = float(np.mean(np.array(labels) == predicted))
+    evaluation = Evaluation(
+        0.5, accuracy, np.array(predicted, np.int32), np.array(probability, np.float32)
+    )
+    return score(evaluation, np.array(labels, np.int32), tuple(f"class {i}" for i in range(k)))
+
+
+class TestScore:
+    def test_two_classes_by_hand(self) -> None:
+        found = scores([0, 0, 1, 1], [0, 1, 1, 1], [0.1, 0.6, 0.9, 0.8], k=2)
+        assert found.per_class == {
+            "class 0": {"precision": 1.0, "recall": 0.5, "f1": pytest.approx(2 / 3), "count": 2},
+            "class 1": {
+                "precision": pytest.approx(2 / 3),
+                "recall": 1.0,
+                "f1": pytest.approx(0.8),
+                "count": 2,
+            },
+        }
+        assert found.confusion_matrix == [[1, 1], [0, 2]]
+        assert found.macro_f1 == pytest.approx((2 / 3 + 0.8) / 2)
+        assert found.majority_accuracy == 0.5
+        assert found.roc_auc == found.average_precision == 1
+        # Confidences 0.9, 0.6, 0.9, 0.8, each alone in its bin but for the two of 0.9.
+        expected = (2 * abs(0.9 - 1) + abs(0.6 - 0) + abs(0.8 - 1)) / 4
+        assert found.calibration_error == pytest.approx(expected)
+        assert sum(count for *_, count in found.reliability) == 4
+
+    @given(
+        st.lists(
+            st.tuples(st.integers(0, 4), st.integers(0, 4), st.integers(20, 100)),
+            min_size=1,
+            max_size=40,
+        )
+    )
+    def test_five_classes_are_those_of_scikit_learns_report(
+        self, rows: list[tuple[int, int, int]]
+    ) -> None:
+        labels, predicted, percent = (list(column) for column in zip(*rows, strict=True))
+        found = scores(labels, predicted, [number / 100 for number in percent], k=5)
+        report = classification_report(
+            labels, predicted, labels=range(5), output_dict=True, zero_division=0.0
+        )
+        for i in range(5):
+            theirs = report[str(i)]
+            assert found.per_class[f"class {i}"] == {
+                "precision": theirs["precision"],
+                "recall": theirs["recall"],
+                "f1": theirs["f1-score"],
+                "count": theirs["support"],
+            }
+        assert found.macro_f1 == pytest.approx(report["macro avg"]["f1-score"])
+        assert np.sum(found.confusion_matrix) == len(rows)
+        assert found.roc_auc is None
+        assert 0 <= found.calibration_error <= 1
+
+    def test_a_model_that_is_right_as_often_as_it_says_is_calibrated(self) -> None:
+        rng = np.random.default_rng(0)
+        probability = rng.uniform(0, 1, 100_000)
+        labels = rng.uniform(0, 1, len(probability)) < probability
+        found = scores(labels.astype(int), probability > 0.5, probability, k=2)
+        assert found.calibration_error < 0.01
+        assert found.roc_auc == pytest.approx(roc_auc_score(labels, probability))
+
+    def test_one_class_in_the_split_has_no_ranking(self) -> None:
+        found = scores([1, 1], [1, 0], [0.9, 0.2], k=2)
+        assert (found.roc_auc, found.average_precision) == (None, None)
+        assert found.per_class["class 0"]["recall"] == 0
+
+    def test_of_many_classes_the_matrix_has_the_most_frequent(self) -> None:
+        labels = [*range(60), *range(20, 60)]
+        found = scores(labels, labels, [0.9] * 100, k=60)
+        assert found.confusion_classes[10:] == [f"class {i}" for i in range(20, 60)]
+        assert np.shape(found.confusion_matrix) == (MAX_MATRIX_CLASSES, MAX_MATRIX_CLASSES)
+        assert len(found.per_class) == 60
+
+
+class TestBaseline:
+    CONFIG = DataConfig(dataset="synthetic", train_examples=400, test_examples=300, text="keras")
+
+    def test_it_is_scikit_learns(self) -> None:
+        """On the same texts, by its own tokenizer with the same words."""
+        splits = []
+        source, dataset = find_source(self.CONFIG), load_dataset(self.CONFIG)
+        for split, examples in (("train", dataset.train), ("test", dataset.test)):
+            texts, labels = source.read(split)  # type: ignore[arg-type]
+            kept = [texts[i].replace("<br />", " ") for i in examples.ids]
+            splits.append((kept, labels[examples.ids]))
+        (train, train_labels), (test, test_labels) = splits
+        words = TfidfVectorizer(token_pattern=r"[^\s!-&(-/:-@[-`{-~]+")
+        model = LogisticRegression(max_iter=1000).fit(words.fit_transform(train), train_labels)
+        expected = model.score(words.transform(test), test_labels)
+        found = baseline_accuracy(self.CONFIG, np.ones(len(train), np.float32))
+        assert found == pytest.approx(expected, abs=0.01)  # A fit ends near its optimum.
+
+    def test_there_is_none_of_one_class(self) -> None:
+        config = DataConfig(dataset="synthetic", train_examples=1, test_examples=10)
+        assert baseline_accuracy(config, np.ones(1, np.float32)) is None
