@@ -62,7 +62,7 @@ def main() -> None:
     parser.add_argument("--seeds", type=int, default=2, help="how many, from 1 on")
     options = parser.parse_args()
     tune_process()
-    data = DataConfig(dataset="imdb_reviews", validation_examples=VALIDATION_EXAMPLES)
+    data = DataConfig(dataset="imdb_reviews", text="keras", validation_examples=VALIDATION_EXAMPLES)
     dataset = load_dataset(data)
     rows = []
     for arch in options.arch:

@@ -1,32 +1,35 @@
 """The tutorial's seven systems on the real reviews, over several seeds, here and in Keras.
 
-    python benchmarks/tutorial.py             # flax_imdb, as the command trains by default
+    python benchmarks/tutorial.py             # flax_imdb, on the tutorial's words
+    python benchmarks/tutorial.py --text unicode          # on the words of the command's default
     KERAS_BACKEND=tensorflow python benchmarks/tutorial.py --keras --seeds 3
 
 What is finished is not trained again, and a run that was stopped goes on. flax_imdb's seven systems
 with five seeds take about an hour on two cores; Keras needs the extra `peers` and three to eleven
 minutes a seed. The results are kept in benchmarks/results/tutorial, flax_imdb's by the version of
-jax; docs/results.md shows them.
+jax, or in the folder unicode; docs/results.md shows them.
 """
 
 import dataclasses
 import json
 import time
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import jax
 import numpy as np
 import runner
 from peers import ARCHITECTURES
 
+from flax_imdb.data.words import TextRules
+
 ROOT = Path(__file__).parents[1]
 RESULTS = ROOT / "benchmarks" / "results" / "tutorial"
 EPOCHS = 3
 
 
-def train(arch: str, seeds: list[int], workdir: Path) -> None:
-    """Train with each seed as `train.py --arch ARCH` does, and keep the summary."""
+def train(arch: str, text: TextRules, seeds: list[int], workdir: Path) -> None:
+    """Train with each seed as `train.py --arch ARCH --text TEXT` does, and keep the summary."""
     import flax_imdb
     from flax_imdb.data import DataConfig
     from flax_imdb.models import ModelConfig
@@ -34,13 +37,14 @@ def train(arch: str, seeds: list[int], workdir: Path) -> None:
 
     config = flax_imdb.ExperimentConfig(
         model=ModelConfig(arch=arch),
-        data=DataConfig(dataset="imdb_reviews"),
+        data=DataConfig(dataset="imdb_reviews", text=text),
         training=TrainConfig(epochs=EPOCHS, seed=seeds[0]),
         runs=len(seeds),
     )
     release = ".".join(jax.__version__.split(".")[:2])
-    summary = flax_imdb.train(config, workdir / f"jax-{release}" / arch, resume=True)
-    runner.write(RESULTS / f"jax-{release}" / f"{arch}.json", dataclasses.asdict(summary))
+    folder = f"jax-{release}" if text == "keras" else text
+    summary = flax_imdb.train(config, workdir / folder / arch, resume=True)
+    runner.write(RESULTS / folder / f"{arch}.json", dataclasses.asdict(summary))
 
 
 def train_keras(arch: str, seeds: list[int]) -> None:
@@ -53,7 +57,10 @@ def train_keras(arch: str, seeds: list[int]) -> None:
 
     task = Task(arch, "cpu")
     config = DataConfig(
-        dataset="imdb_reviews", vocab_size=task.vocab_size, max_length=task.max_length
+        dataset="imdb_reviews",
+        text="keras",
+        vocab_size=task.vocab_size,
+        max_length=task.max_length,
     )
     dataset = load_dataset(config)
 
@@ -93,6 +100,7 @@ def main() -> None:
     archs = runner.names(*ARCHITECTURES)
     parser.add_argument("--arch", type=archs, default=",".join(ARCHITECTURES))
     parser.add_argument("--seeds", type=runner.at_least(1), default=5, help="how many, from 1 on")
+    parser.add_argument("--text", choices=get_args(TextRules), default="keras")
     parser.add_argument("--keras", action="store_true", help="train Keras's models instead")
     parser.add_argument("--workdir", type=Path, default=ROOT / "runs" / "tutorial")
     options = parser.parse_args()
@@ -101,7 +109,7 @@ def main() -> None:
         if options.keras:
             train_keras(arch, seeds)
         else:
-            train(arch, seeds, options.workdir)
+            train(arch, options.text, seeds, options.workdir)
 
 
 if __name__ == "__main__":

@@ -5,7 +5,6 @@ import functools
 import os
 import statistics
 from collections.abc import Callable, Iterator
-from functools import partial
 
 import jax
 from rich.console import Console
@@ -81,7 +80,7 @@ def train(
     config = _settle(config, files, report, resume=resume, overwrite=overwrite)
     if resume and (finished := _finished(files, config)) is not None:
         report.result(finished)
-        if isinstance(finished, Result) and not files.has("curves.png"):
+        if isinstance(finished, Result) and not _drawn(files):
             with files.hold():
                 _draw(files, finished)
         return finished
@@ -96,15 +95,18 @@ def train(
     config = _found(config, dataset)
     if baseline is None:
         baseline = len(dataset.train) <= MAX_BASELINE_EXAMPLES
-    measure = distributed.on_main(partial(baseline_accuracy, config.data, dataset.train.weights))
-    once = functools.cache(lambda: measure() if baseline else None)
+
+    @functools.cache  # The same for all seeds.
+    def compare() -> float | None:
+        return _baseline(config, dataset) if baseline else None
+
     with files.hold():
         if overwrite:
             files.clear()
         elif not resume:
             files.check_free()  # Again: another run may have come and gone meanwhile.
         train_it = _train_once if config.runs == 1 else _train_several
-        result = train_it(config, dataset, devices, files, checkpoints, report, once)
+        result = train_it(config, dataset, devices, files, checkpoints, report, compare)
         report.result(result)
         if isinstance(result, Result):
             _draw(files, result)
@@ -222,7 +224,7 @@ def _train_several(
     for once, directory in _seeds(config, workdir):
         with directory.hold():
             result = _finished(directory, once)
-            drawn = result is not None and directory.has("curves.png")
+            drawn = result is not None and _drawn(directory)
             if result is None:
                 report.seed(once.training.seed)
                 result = _train_once(
@@ -251,6 +253,10 @@ def _train_several(
     )
     workdir.write("summary.json", summary.dump())
     return summary
+
+
+def _drawn(workdir: Workdir) -> bool:
+    return workdir.has("curves.png") and workdir.has("scores.png")
 
 
 def _seeds(
@@ -414,6 +420,16 @@ def _result(
         step_ms_median=statistics.median(record.step_ms_median for record in epochs),
         versions=environment.versions(),
     )
+
+
+@distributed.on_main
+def _baseline(config: ExperimentConfig, dataset: Dataset) -> float | None:
+    """The word-count baseline, or a warning: the result does not depend on it."""
+    try:
+        return baseline_accuracy(config.data, dataset.train.weights)
+    except Exception as error:  # Any of scikit-learn's, or too little memory.
+        warn(f"no comparison with word counts: {type(error).__name__}: {error}")
+        return None
 
 
 @distributed.on_main

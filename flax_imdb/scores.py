@@ -1,6 +1,7 @@
 """Scores of a classifier on a split, by class and over all, and the word-count baseline."""
 
 import dataclasses
+import warnings
 
 import numpy as np
 
@@ -124,6 +125,7 @@ def baseline_accuracy(config: DataConfig, weights: np.ndarray) -> float | None:
     Returns:
       The accuracy on the test split; None if the training split has one class only.
     """
+    from sklearn.exceptions import ConvergenceWarning
     from sklearn.feature_extraction.text import TfidfTransformer
     from sklearn.linear_model import LogisticRegression
     from sklearn.pipeline import make_pipeline
@@ -135,11 +137,13 @@ def baseline_accuracy(config: DataConfig, weights: np.ndarray) -> float | None:
         return None
     words = len(dataset.info.vocabulary)
     model = make_pipeline(TfidfTransformer(), LogisticRegression(max_iter=1000))
-    model.fit(
-        _counts(dataset.train, words),
-        dataset.train.labels,
-        logisticregression__sample_weight=weights,
-    )
+    with warnings.catch_warnings():  # A rule of thumb need not converge to the last digit.
+        warnings.simplefilter("ignore", ConvergenceWarning)
+        model.fit(
+            _counts(dataset.train, words),
+            dataset.train.labels,
+            logisticregression__sample_weight=weights,
+        )
     return float(model.score(_counts(dataset.test, words), dataset.test.labels))
 
 

@@ -289,5 +289,10 @@ def test_scikit_learns_own_checks() -> None:
         by_status.setdefault(check["status"], set()).add(check["check_name"])
     assert by_status.keys() == {"passed", "xfail", "skipped"}
     assert by_status["xfail"] == CANNOT.keys()
-    assert by_status["skipped"] == {"check_array_api_input"}  # It is for arrays of other libraries.
+    # They are for arrays of other libraries.
+    assert by_status["skipped"] <= {
+        "check_array_api_input",
+        "check_classifier_data_not_an_array",
+        "check_sample_weights_pandas_series",
+    }
     assert len(by_status["passed"]) > 45

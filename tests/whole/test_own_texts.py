@@ -72,6 +72,18 @@ class TestTrain:
             json.loads((tmp_path / "run" / "result.json").read_text())["baseline_accuracy"] is None
         )
 
+    def test_a_result_does_not_depend_on_the_baseline(
+        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    ) -> None:
+        def fail(*args: object) -> None:
+            raise MemoryError("too many words")
+
+        monkeypatch.setattr("flax_imdb.experiment.baseline_accuracy", fail)
+        file = write(tmp_path / "stars.csv")
+        assert train(file, tmp_path / "run", "--epochs", "1") == 0
+        assert "no comparison with word counts: MemoryError: too many" in capsys.readouterr().err
+        assert (tmp_path / "run" / "result.json").exists()
+
     def test_balanced_weights_find_the_rare_class(self, tmp_path: Path) -> None:
         """In labels that contradict each other, nine to one."""
         lines = [f"a film,{'rare' if i % 10 == 0 else 'usual'}" for i in range(100)]
