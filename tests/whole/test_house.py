@@ -153,14 +153,14 @@ restricted["signal"].Signals = enum.IntEnum("Signals", members)
 hidden = {"fcntl", "pwd", "grp", "resource", "termios", "tty", "pty", "syslog", "posix"}
 import_ = builtins.__import__
 
-def import_for_windows(name, globals=None, *args):
+def import_for_windows(name, globals=None, *args, **options):
     # For this package alone: other libraries have their own ways.
     if ((globals or {}).get("__name__") or "").partition(".")[0] == "flax_imdb":
         if name in hidden:
             raise ModuleNotFoundError(f"No module named {name!r}", name=name)
         if name in restricted:
             return restricted[name]
-    return import_(name, globals, *args)
+    return import_(name, globals, *args, **options)
 
 builtins.__import__ = import_for_windows
 import flax_imdb
