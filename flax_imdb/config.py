@@ -58,13 +58,27 @@ class ExperimentConfig:
         )
 
     def state_creator(self, classes: int = 2) -> Callable[[int], TrainState]:
-        """What creates the training state at step 0 from a seed; with two classes of one logit."""
-        return state_creator(
+        """What creates the training state at step 0 from a seed; with two classes of one logit.
+
+        It raises InputError if the implementation does not support this model on this device.
+        """
+        create = state_creator(
             models.build(self.model, self.data.vocab_size, 1 if classes == 2 else classes),
             learning_rate=self.training.learning_rate,
             clip_norm=self.training.clip_norm,
             averaging=self.training.averaging,
         )
+
+        def create_or_refuse(seed: int) -> TrainState:
+            try:
+                return create(seed)
+            except UnsupportedError as problem:
+                raise InputError(
+                    f"`implementation` {problem.implementation!r} {problem.reason}: "
+                    "'auto' takes another"
+                ) from problem
+
+        return create_or_refuse
 
     def create_state(self, classes: int = 2) -> TrainState:
         """The training state at step 0.
@@ -72,13 +86,7 @@ class ExperimentConfig:
         Raises:
           InputError: the implementation does not support this model on this device.
         """
-        try:
-            return self.state_creator(classes)(self.training.seed)
-        except UnsupportedError as problem:
-            raise InputError(
-                f"`implementation` {problem.implementation!r} {problem.reason}: "
-                "'auto' takes another"
-            ) from problem
+        return self.state_creator(classes)(self.training.seed)
 
 
 def dump_config(config: ExperimentConfig) -> str:

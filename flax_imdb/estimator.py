@@ -22,7 +22,7 @@ from flax_imdb.devices import DeviceName, make_mesh, select_devices
 from flax_imdb.environment import describe, fixed_settings
 from flax_imdb.errors import InputError
 from flax_imdb.models import ModelConfig
-from flax_imdb.predict import TrainedModel, as_texts, check_texts, load
+from flax_imdb.predict import TrainedModel, as_texts, load, read_texts
 from flax_imdb.report import Report
 from flax_imdb.training import (
     EpochRecord,
@@ -188,7 +188,7 @@ class LSTMClassifier(ClassifierMixin, BaseEstimator):
         if sample_weight is not None:
             weights = weights * _weights(sample_weight, len(texts))
         config = self._config(len(texts))
-        check_texts(texts, config.data.text)
+        read_texts(texts, config.data.text)  # Names the text that cannot be read.
         source = ArraySource(texts, codes, names)
         dataset = make_dataset(source, encode(source, config.data.text), config.data)
         train = dataset.train

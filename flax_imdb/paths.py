@@ -51,6 +51,43 @@ def cache_dir() -> Path:
         ) from None
 
 
+def tfds_data_dir(data_dir: str | os.PathLike[str] | None = None) -> Path:
+    """The tfds data directory: `data_dir`, ``$TFDS_DATA_DIR`` or ``~/tensorflow_datasets``.
+
+    Raises:
+      InputError: it is not a valid path, or neither is given and there is no home directory.
+    """
+    if data_dir is not None:
+        return local_path("`data_dir`", data_dir)
+    if (variable := os.environ.get("TFDS_DATA_DIR")) is not None:
+        return local_path("TFDS_DATA_DIR", variable)
+    try:
+        return Path.home() / "tensorflow_datasets"  # As in tfds.
+    except RuntimeError:
+        raise InputError(
+            "there is no home directory to keep datasets in: TFDS_DATA_DIR or `data_dir` must "
+            "name one"
+        ) from None
+
+
+def absolute_path(setting: str, path: Path) -> str:
+    """The path from the root.
+
+    Args:
+      setting: name of the setting, for the error message.
+      path: the path.
+
+    Raises:
+      InputError: it is relative, and the current directory cannot be read.
+    """
+    try:
+        return os.path.abspath(path)
+    except OSError as error:
+        raise InputError(
+            f"{setting} {path}: the current directory cannot be read: {error.strerror}"
+        ) from None
+
+
 def check_utf8(setting: str, path: Path) -> None:
     """Raise InputError if `path` is not UTF-8 in this locale, as C++ libraries expect it to be.
 
@@ -58,12 +95,7 @@ def check_utf8(setting: str, path: Path) -> None:
       setting: name of the setting, for the error message.
       path: the path to check.
     """
-    try:
-        absolute = os.path.abspath(path)
-    except OSError as error:
-        raise InputError(
-            f"{setting} {path}: the current directory cannot be read: {error.strerror}"
-        ) from None
+    absolute = absolute_path(setting, path)
     with contextlib.suppress(UnicodeEncodeError):
         if os.fsencode(absolute) == absolute.encode():
             return

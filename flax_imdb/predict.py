@@ -58,17 +58,27 @@ def unreadable(text: str, rules: TextRules) -> str | None:
       text: the text.
       rules: which words it has.
     """
+    try:
+        _words_of(text, rules)
+    except InputError as reason:
+        return str(reason)
+    return None
+
+
+def _words_of(text: str, rules: TextRules) -> list[str]:
+    """The words of a text; an InputError is the reason why it cannot be classified."""
     if not isinstance(text, str):
-        return f"{text!r:.40} is not a text"
+        raise InputError(f"{text!r:.40} is not a text")
     if len(text) > MAX_CHARACTERS:
-        return f"{len(text):,} characters are too many: {MAX_CHARACTERS:,} at most"
+        raise InputError(f"{len(text):,} characters are too many: {MAX_CHARACTERS:,} at most")
     try:
         text.encode()
     except UnicodeEncodeError:
-        return "not UTF-8"
-    if not split_words(text, rules):
-        return f"no words in {text[:20]!r}"
-    return None
+        raise InputError("not UTF-8") from None
+    words = split_words(text, rules)
+    if not words:
+        raise InputError(f"no words in {text[:20]!r}")
+    return words
 
 
 @dataclasses.dataclass(frozen=True)
@@ -113,15 +123,13 @@ class TrainedModel:
     @fixed_settings()
     def predict_probabilities(self, texts: Iterable[str]) -> np.ndarray:
         """The classes' probabilities, float32 [texts, classes]. See `predict`."""
-        texts = as_texts(texts)
-        rules = self.vocabulary.rules
-        check_texts(texts, rules)
-        if not texts:
+        words = read_texts(as_texts(texts), self.vocabulary.rules)
+        if not words:
             return np.empty((0, len(self.info.classes)), np.float32)
-        encoded = [self.vocabulary.encode(split_words(text, rules)) for text in texts]
+        encoded = [self.vocabulary.encode(of_text) for of_text in words]
         _warn_of_unknown(encoded)
         data = self.config.data
-        examples = Examples.build(encoded, np.zeros(len(texts))).limited(
+        examples = Examples.build(encoded, np.zeros(len(encoded))).limited(
             data.vocab_size, data.max_length
         )
         probabilities = self.trainer.predict(self.state, examples)
@@ -171,11 +179,19 @@ def as_texts(texts: Iterable[str]) -> list[str]:
     return list(texts)
 
 
-def check_texts(texts: Sequence[str], rules: TextRules) -> None:
-    """Raise InputError if a text cannot be classified."""
+def read_texts(texts: Sequence[str], rules: TextRules) -> list[list[str]]:
+    """The words of each text.
+
+    Raises:
+      InputError: a text cannot be classified.
+    """
+    words = []
     for number, text in enumerate(texts, start=1):
-        if (reason := unreadable(text, rules)) is not None:
-            raise InputError(f"text {number} cannot be read: {reason}")
+        try:
+            words.append(_words_of(text, rules))
+        except InputError as reason:
+            raise InputError(f"text {number} cannot be read: {reason}") from None
+    return words
 
 
 def _warn_of_unknown(encoded: Sequence[np.ndarray]) -> None:

@@ -59,12 +59,10 @@ class Examples:
         )
 
     def balanced(self) -> "Examples":
-        """The examples, weighted by ``examples / (classes * examples of the class)``.
+        """The examples, weighted by ``examples / (classes * examples of the class)``."""
+        from sklearn.utils.class_weight import compute_sample_weight
 
-        Source: scikit-learn's ``class_weight="balanced"`` (King and Zeng 2001).
-        """
-        counts = np.bincount(self.labels)
-        weights = len(self) / (np.count_nonzero(counts) * counts[self.labels])
+        weights = compute_sample_weight("balanced", self.labels)
         return dataclasses.replace(self, weights=weights.astype(np.float32))
 
     def limited(self, vocab_size: int, max_length: int) -> "Examples":

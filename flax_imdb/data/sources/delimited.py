@@ -7,9 +7,9 @@ from collections.abc import Generator, Iterable, Iterator, Sequence
 from pathlib import Path
 
 from flax_imdb.data.config import MAX_CHARACTERS, DataConfig, column_names
-from flax_imdb.data.sources.table import Bad, Record, Table, shown
+from flax_imdb.data.sources.table import Bad, Record, shown
 from flax_imdb.data.sources.text_files import (
-    codec_of,
+    TextFile,
     decoding_problem,
     encoding_hint,
     format_of,
@@ -21,7 +21,7 @@ from flax_imdb.errors import InputError
 _FIELD_LIMIT = 16 * MAX_CHARACTERS
 
 
-class Delimited(Table):
+class Delimited(TextFile):
     """A file with a row on each line, or on several where fields have line breaks.
 
     A field is text, whatever it looks like, and an empty one is missing. Fields may be in double
@@ -29,15 +29,13 @@ class Delimited(Table):
     quoting, as most programs write them.
     """
 
+    kind = "table"
     takes = ("columns", "delimiter", "encoding")
 
     def __init__(self, path: Path, config: DataConfig) -> None:
-        self.place = str(path)
-        self.encoding = config.encoding
-        form, compression = format_of(path)
-        self.files = [(f"table{compression}", path)]
-        self._path = path
-        self._delimiter = _delimiter(config.delimiter, "\t" if form == ".tsv" else ",")
+        super().__init__(path, config)
+        usual = "\t" if format_of(path)[0] == ".tsv" else ","
+        self._delimiter = _delimiter(config.delimiter, usual)
         given = column_names(config.columns)
         if given is not None:
             given = [name.strip() for name in given]
@@ -47,7 +45,7 @@ class Delimited(Table):
                     "label,title,text"
                 )
         self._header = given is None
-        self.settings = (self._delimiter, codec_of(config.encoding), *(given or ()))
+        self.settings = (self._delimiter, *self.settings, *(given or ()))
         if self._header:
             self.hint = "; if its first line has no names, give those of all columns in `columns`"
         self._columns, self._first = self._read_head(given)
@@ -113,7 +111,7 @@ class Delimited(Table):
         csv.field_size_limit(max(csv.field_size_limit(), _FIELD_LIMIT))
         quoted = self._delimiter != "\t"
         of_row: list[str] = []
-        with open_text(self._path, self.encoding, newline="") as lines:
+        with open_text(self.path, self.encoding, newline="") as lines:
             reader = csv.reader(
                 _remembered(lines, of_row),
                 delimiter=self._delimiter,

@@ -2,11 +2,9 @@
 
 import re
 from collections.abc import Iterator, Sequence
-from pathlib import Path
 
-from flax_imdb.data.config import DataConfig
-from flax_imdb.data.sources.table import Bad, Record, Table
-from flax_imdb.data.sources.text_files import codec_of, format_of, open_text
+from flax_imdb.data.sources.table import Bad, Record
+from flax_imdb.data.sources.text_files import TextFile, open_text
 from flax_imdb.errors import InputError
 
 _LABEL = "__label__"
@@ -14,21 +12,15 @@ _LABEL = "__label__"
 _LINE = re.compile(rf"[ \t]*{_LABEL}([^ \t\r\n\v\f]*)[ \t]*(.*)", re.DOTALL)
 
 
-class FastText(Table):
+class FastText(TextFile):
     """A file with a label and a text on each line."""
 
+    kind = "fasttext"
     has_columns = False
-
-    def __init__(self, path: Path, config: DataConfig) -> None:
-        self.place = str(path)
-        self.encoding = config.encoding
-        self.files = [(f"fasttext{format_of(path)[1]}", path)]
-        self.settings = (codec_of(config.encoding),)
-        self._path = path
 
     def head(self) -> list[tuple[str, str]]:
         """A label and a text."""
-        with open_text(self._path, self.encoding) as lines:
+        with open_text(self.path, self.encoding) as lines:
             for line in lines:
                 if found := _LINE.match(line):
                     return [("label", found[1]), ("text", found[2].strip())]
@@ -36,7 +28,7 @@ class FastText(Table):
 
     def records(self, columns: Sequence[str]) -> Iterator[Record]:
         """The label and text of each line."""
-        with open_text(self._path, self.encoding) as lines:
+        with open_text(self.path, self.encoding) as lines:
             for number, line in enumerate(lines, 1):
                 if line.isspace():
                     continue

@@ -12,7 +12,7 @@ from flax_imdb.data.sources.own import OwnSource
 from flax_imdb.data.sources.source import Reviews, Source
 from flax_imdb.data.sources.synthetic import SyntheticReviews
 from flax_imdb.errors import InputError
-from flax_imdb.paths import local_path
+from flax_imdb.paths import tfds_data_dir
 
 REVIEWS = ("auto", "imdb_reviews", "synthetic")
 """The datasets that have a name; others are files, folders or ``tfds:NAME``."""
@@ -21,7 +21,6 @@ _RIGHT_DATA_DIR = (
     f"a tfds data directory with {imdb_tfds.NAME}/{imdb_tfds.VERSION} in it or an extracted "
     "aclImdb folder"
 )
-
 
 # The settings that are for datasets of the user's own alone.
 _OF_OWN = (
@@ -72,13 +71,7 @@ def find_reviews(dataset: str = "auto", data_dir: str | os.PathLike[str] | None 
         if data_dir is not None:
             raise InputError(f"`data_dir` {data_dir} has no effect with `dataset` synthetic")
         return SyntheticReviews("they were asked for")
-    variable = os.environ.get("TFDS_DATA_DIR")
-    if data_dir is not None:
-        directory = local_path("`data_dir`", data_dir)
-    elif variable is not None:
-        directory = local_path("TFDS_DATA_DIR", variable)
-    else:
-        directory = _default_data_dir()
+    directory = tfds_data_dir(data_dir)
     if reviews := _reviews_in(directory):
         return reviews
     if data_dir is not None:
@@ -87,7 +80,7 @@ def find_reviews(dataset: str = "auto", data_dir: str | os.PathLike[str] | None 
     if problem is None:
         return TfdsReviews(directory)
     missing = f"imdb_reviews is not in {directory} and cannot be fetched ({problem})"
-    if variable is not None:
+    if "TFDS_DATA_DIR" in os.environ:
         missing = (
             f"TFDS_DATA_DIR {directory} {_what_is_in(directory)}, and imdb_reviews cannot be "
             f"fetched to it ({problem})"
@@ -98,16 +91,6 @@ def find_reviews(dataset: str = "auto", data_dir: str | os.PathLike[str] | None 
         f"{missing}; connect to the internet, give {_RIGHT_DATA_DIR} as `data_dir`, "
         "or use `dataset` synthetic"
     )
-
-
-def _default_data_dir() -> Path:
-    try:
-        return Path.home() / "tensorflow_datasets"  # As in tfds.
-    except RuntimeError:
-        raise InputError(
-            "there is no home directory to keep the reviews in: TFDS_DATA_DIR or `data_dir` must "
-            "name one"
-        ) from None
 
 
 def _reviews_in(directory: Path) -> Reviews | None:

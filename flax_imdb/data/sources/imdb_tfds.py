@@ -1,6 +1,5 @@
 """IMDB reviews from tensorflow-datasets, prepared and read without TensorFlow."""
 
-import contextlib
 import functools
 import http.client
 import importlib.util
@@ -15,8 +14,9 @@ from typing import IO
 import numpy as np
 
 from flax_imdb.data.sources.source import SPLITS, Reviews, Split, fingerprint_of
+from flax_imdb.data.sources.tfds_any import denied_in, open_split
 from flax_imdb.errors import InputError, one_line
-from flax_imdb.paths import check_utf8, exists, unreadable
+from flax_imdb.paths import check_utf8, exists
 
 ARCHIVE_URL = "http://ai.stanford.edu/~amaas/data/sentiment/aclImdb_v1.tar.gz"
 PROBE_SECONDS = 6.0
@@ -51,23 +51,13 @@ class TfdsReviews(Reviews):
         if _NO_ARRAY_RECORD:
             raise InputError(f"{data_dir}: {_NO_ARRAY_RECORD}; use an extracted aclImdb folder")
         import tensorflow_datasets as tfds
-        from array_record.python.array_record_data_source import ArrayRecordDataSource
 
         check_utf8("the data directory", data_dir)
         self.location = str(data_dir)
         self._directory = data_dir / NAME / VERSION
         try:
             builder = tfds.builder_from_directory(self._directory)
-            self._sources = {split: builder.as_data_source(split) for split in SPLITS}
-            self._files = {
-                split: [Path(path) for path in builder.info.splits[split].filepaths]
-                for split in SPLITS
-            }
-            # tfds trusts dataset_info.json; array_record counts the records in the files.
-            for split, files in self._files.items():
-                found = len(ArrayRecordDataSource([str(file) for file in files]))
-                if found != (expected := len(self._sources[split])):
-                    raise ValueError(f"{found} {split} reviews instead of {expected}")
+            self._splits = {split: open_split(builder, split, "reviews") for split in SPLITS}
         except NotImplementedError as error:
             raise InputError(
                 f"{self._directory} is not in the array_record format, which can be read "
@@ -80,11 +70,12 @@ class TfdsReviews(Reviews):
     @functools.cached_property
     def fingerprint(self) -> str:
         """SHA-256 of the names and contents of the files."""
-        return fingerprint_of(self._directory, (file for s in SPLITS for file in self._files[s]))
+        files = (file for _, files in self._splits.values() for file in files)
+        return fingerprint_of(self._directory, files)
 
     def read(self, split: Split) -> tuple[list[str], np.ndarray]:
         """Read one split, in the order of the files."""
-        source = self._sources[split]
+        source, _ = self._splits[split]
         try:
             # Reading all at once takes less than half the time of one by one.
             examples = source.__getitems__(range(len(source)))
@@ -94,17 +85,7 @@ class TfdsReviews(Reviews):
         return texts, np.array([example["label"] for example in examples], np.int32)
 
     def _damaged(self, error: Exception) -> InputError:
-        # Damage shows as errors of many classes, and so does a lack of permission, which says
-        # nothing about the data. Tell them apart by opening the files.
-        try:
-            for path in self._directory.iterdir():
-                with contextlib.suppress(IsADirectoryError):
-                    path.open("rb").close()
-        except PermissionError as denied:
-            return unreadable(denied.filename, denied)
-        except OSError:
-            pass  # It is damaged.
-        return InputError(
+        return denied_in(self._directory) or InputError(
             f"{self._directory} is damaged ({one_line(error)}); delete it and prepare it again, "
             "or use another data directory"
         )

@@ -4,12 +4,10 @@ import itertools
 import json
 import re
 from collections.abc import Generator, Iterator, Sequence
-from pathlib import Path
 from typing import Any, NoReturn
 
-from flax_imdb.data.config import DataConfig
-from flax_imdb.data.sources.table import Bad, Record, Table, as_text, first_bad
-from flax_imdb.data.sources.text_files import codec_of, format_of, open_text
+from flax_imdb.data.sources.table import Bad, Record, as_text, first_bad
+from flax_imdb.data.sources.text_files import TextFile, open_text
 from flax_imdb.errors import InputError
 
 HEAD_ROWS = 1_000
@@ -27,18 +25,13 @@ def _refuse_constant(constant: str) -> NoReturn:
 _DECODER = json.JSONDecoder(parse_int=str, parse_float=str, parse_constant=_refuse_constant)
 
 
-class JsonRows(Table):
+class JsonRows(TextFile):
     """A file with a JSON object on each line, or an array of objects.
 
     A column is a key; a key of an object in an object is ``outer.inner``.
     """
 
-    def __init__(self, path: Path, config: DataConfig) -> None:
-        self.place = str(path)
-        self.encoding = config.encoding
-        self.files = [(f"json{format_of(path)[1]}", path)]
-        self.settings = (codec_of(config.encoding),)
-        self._path = path
+    kind = "json"
 
     def head(self) -> list[tuple[str, str]]:
         """The keys of the first objects, and a first value of each."""
@@ -72,7 +65,7 @@ class JsonRows(Table):
 
     def _objects(self) -> Generator[tuple[int, dict[str, Any] | Bad]]:
         """The objects, and the lines on which they are."""
-        with open_text(self._path, self.encoding) as lines:
+        with open_text(self.path, self.encoding) as lines:
             rows = ((number, line) for number, line in enumerate(lines, 1) if not line.isspace())
             for number, line in itertools.islice(rows, 1):
                 if line.lstrip().startswith("["):

@@ -125,7 +125,6 @@ def split_rows(labels: np.ndarray, fraction: float) -> tuple[np.ndarray, np.ndar
     """
     sizes = np.bincount(labels)
     tested = np.clip(np.rint(sizes * fraction).astype(np.int64), 1, np.maximum(sizes - 1, 0))
-    tested = np.minimum(tested, np.maximum(sizes - 1, 0))
     # In random order within each class.
     order = np.lexsort((_random_keys(len(labels)), labels))
     rank = np.arange(len(labels)) - (np.cumsum(sizes) - sizes)[labels[order]]

@@ -26,7 +26,7 @@ from flax_imdb.data.sources.source import Source, Split
 from flax_imdb.data.sources.table import Table, listed, shown
 from flax_imdb.data.sources.text_files import COMPRESSIONS, check_file, format_of
 from flax_imdb.errors import InputError
-from flax_imdb.paths import exists, local_path
+from flax_imdb.paths import absolute_path, exists, local_path, tfds_data_dir
 
 FORMATS: Mapping[str, Callable[[Path, DataConfig], Table]] = {
     ".csv": Delimited,
@@ -79,14 +79,14 @@ def open_place(setting: str, place: str, config: DataConfig) -> Place:
       InputError: there is none, or it cannot be read.
     """
     if place.startswith(tfds_any.PREFIX):
-        data_dir = tfds_any.data_dir_of(config)
+        data_dir = tfds_data_dir(config.data_dir)
         dataset, directory = tfds_any.find_prepared(setting, place, data_dir)
         return Place(
             place,
-            _absolute(setting, directory),
+            absolute_path(setting, directory),
             dataset,
             *tfds_any.splits_of(directory),
-            data_dir=_absolute("`data_dir`", data_dir),
+            data_dir=absolute_path("`data_dir`", data_dir),
         )
     path = local_path(setting, place)
     if not exists(path):
@@ -94,7 +94,7 @@ def open_place(setting: str, place: str, config: DataConfig) -> Place:
             f"{setting} {place} is no file or folder, nor auto, imdb_reviews or synthetic; a "
             f"dataset that tfds has prepared is {tfds_any.PREFIX}NAME"
         )
-    location = _absolute(setting, path)
+    location = absolute_path(setting, path)
     name = os.path.basename(location)
     if os.path.isdir(path):
         return Place(name, location, location, *folder.splits_of(path, config))
@@ -284,15 +284,6 @@ def _setting(names: Sequence[str]) -> str:
     line = io.StringIO()
     csv.writer(line, lineterminator="").writerow(names)
     return line.getvalue()
-
-
-def _absolute(setting: str, path: Path) -> str:
-    try:
-        return os.path.abspath(path)
-    except OSError as error:
-        raise InputError(
-            f"{setting} {path}: the current directory cannot be read: {error.strerror}"
-        ) from None
 
 
 def _split(rows: Rows, place: str, fraction: float) -> _Content:

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from flax_imdb.data.config import DataConfig
-from flax_imdb.data.sources.table import Bad, Record, Table, as_text, first_bad
+from flax_imdb.data.sources.table import Record, Table, as_text, class_name, first_bad
 from flax_imdb.data.sources.text_files import check_file, damaged, reading
 from flax_imdb.errors import InputError
 
@@ -93,10 +93,8 @@ class Parquet(Table):
             raise damaged(self._path, error)
 
     def _as_texts(self, column: str, values: list[object]) -> list[str | None]:
-        names = self._class_names.get(column)
-        if names is None:
-            return [as_text(value) for value in values]
-        return [_name_of(value, names) for value in values]
+        names = self.class_names(column)
+        return [class_name(value, names) for value in values]
 
 
 def _problem_of(of: "pyarrow.DataType") -> str:
@@ -120,17 +118,6 @@ def _values(column: "pyarrow.Array") -> list[object]:
     except UnicodeDecodeError:
         # Of the type string, but not UTF-8: `as_text` marks the bytes that are not.
         return column.cast(pyarrow.large_binary()).to_pylist()
-
-
-def _name_of(value: object, names: Sequence[str]) -> str | None:
-    """The name of a class; None if there is no class, for which -1 stands."""
-    if not isinstance(value, int) or isinstance(value, bool):
-        return as_text(value)
-    if value == -1:
-        return None
-    if not 0 <= value < len(names):
-        return Bad(f"has label {value}, and there are {len(names)} classes")
-    return names[value]
 
 
 def _class_names(metadata: dict[bytes, bytes]) -> dict[str, tuple[str, ...]]:

@@ -100,6 +100,20 @@ def as_text(value: object) -> str | Bad | None:
     return Bad(f"has a {type(value).__name__} where a text or a label should be")
 
 
+def class_name(value: object, names: Sequence[str] | None) -> str | None:
+    """The class for which a number stands; of other values and other columns, the text.
+
+    As Hugging Face and tfds have it, -1 is a missing label.
+    """
+    if names is None or not isinstance(value, int) or isinstance(value, bool):
+        return as_text(value)
+    if value == -1:
+        return None
+    if not 0 <= value < len(names):
+        return Bad(f"has label {value}, and there are {len(names)} classes")
+    return names[value]
+
+
 def first_bad(values: Iterable[object]) -> Bad | None:
     """The first of `values` that is not as it should be."""
     return next((value for value in values if isinstance(value, Bad)), None)

@@ -12,6 +12,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, BinaryIO, TextIO
 
+from flax_imdb.data.config import DataConfig
+from flax_imdb.data.sources.table import Table
 from flax_imdb.errors import InputError, one_line
 from flax_imdb.paths import unreadable
 
@@ -20,6 +22,24 @@ COMPRESSIONS = (".gz", ".bz2", ".xz", ".zst")
 
 _UTF16_MARKS = (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)
 _BUFFER = 1 << 16
+
+
+class TextFile(Table):
+    """A text file with a row on each line, or on several.
+
+    Attributes:
+      kind: what the file is in the fingerprint.
+      path: the file.
+    """
+
+    kind: str
+
+    def __init__(self, path: Path, config: DataConfig) -> None:
+        self.place = str(path)
+        self.encoding = config.encoding
+        self.files = [(f"{self.kind}{format_of(path)[1]}", path)]
+        self.settings = (codec_of(config.encoding),)
+        self.path = path
 
 
 def format_of(path: Path) -> tuple[str, str]:

@@ -1,5 +1,6 @@
 """Any dataset that tensorflow-datasets has prepared, read without TensorFlow."""
 
+import contextlib
 import importlib.util
 import os
 import re
@@ -9,10 +10,9 @@ from typing import Any
 
 import numpy as np
 
-from flax_imdb.data.config import DataConfig
-from flax_imdb.data.sources.table import Bad, Record, Table, as_text, first_bad
+from flax_imdb.data.sources.table import Record, Table, as_text, class_name, first_bad
 from flax_imdb.errors import InputError, one_line
-from flax_imdb.paths import check_utf8, exists, local_path, names_in, unreadable
+from flax_imdb.paths import check_utf8, exists, names_in, unreadable
 
 PREFIX = "tfds:"
 """With what the name of such a dataset begins, where a file or folder could be named."""
@@ -29,18 +29,11 @@ class TfdsSplit(Table):
     takes = ("data_dir",)
 
     def __init__(self, directory: Path, builder: Any, split: str) -> None:
-        from array_record.python.array_record_data_source import ArrayRecordDataSource
-
         self.place = f"{directory} ({split})"
         self._directory = directory
         self._features = _flat(builder.info.features)
         try:
-            self._source = builder.as_data_source(split)
-            files = [Path(path) for path in builder.info.splits[split].filepaths]
-            # tfds trusts dataset_info.json; array_record counts the records in the files.
-            found = len(ArrayRecordDataSource([str(file) for file in files]))
-            if found != len(self._source):
-                raise ValueError(f"{found} {split} examples instead of {len(self._source)}")
+            self._source, files = open_split(builder, split, "examples")
         except NotImplementedError:
             raise InputError(
                 f"{directory} is not in the array_record format, which can be read without "
@@ -65,7 +58,7 @@ class TfdsSplit(Table):
         names = [self.class_names(column) for column in columns]
         for number, example in enumerate(self._examples(_EXAMPLES_AT_ONCE)):
             values = [
-                _written(_value(example, column), of)
+                class_name(_value(example, column), of)
                 for column, of in zip(columns, names, strict=True)
             ]
             yield number, first_bad(values) or values
@@ -100,6 +93,46 @@ class TfdsSplit(Table):
             except Exception as error:
                 raise _damaged(self._directory, error) from error
             yield from examples
+
+
+def open_split(builder: Any, split: str, unit: str) -> tuple[Any, list[Path]]:
+    """The examples of a split, and its files.
+
+    Args:
+      builder: of a prepared dataset.
+      split: its name.
+      unit: what its examples are, for messages.
+
+    Raises:
+      Exception: of many classes, if it is damaged; NotImplementedError if it is not in the
+        array_record format.
+    """
+    from array_record.python.array_record_data_source import ArrayRecordDataSource
+
+    source = builder.as_data_source(split)
+    files = [Path(path) for path in builder.info.splits[split].filepaths]
+    # tfds trusts dataset_info.json; array_record counts the records in the files.
+    found = len(ArrayRecordDataSource([str(file) for file in files]))
+    if found != len(source):
+        raise ValueError(f"{found} {split} {unit} instead of {len(source)}")
+    return source, files
+
+
+def denied_in(directory: Path) -> InputError | None:
+    """The error for a file in a prepared dataset that may not be read; None if all may be.
+
+    Damage shows as errors of many classes, and so does a lack of permission, which says nothing
+    about the data. Opening the files tells them apart.
+    """
+    try:
+        for path in directory.iterdir():
+            with contextlib.suppress(IsADirectoryError):
+                path.open("rb").close()
+    except PermissionError as denied:
+        return unreadable(denied.filename, denied)
+    except OSError:
+        pass  # It is damaged.
+    return None
 
 
 def find_prepared(setting: str, dataset: str, data_dir: Path) -> tuple[str, Path]:
@@ -163,15 +196,6 @@ def splits_of(directory: Path) -> tuple[Table, list[Table]]:
     return TfdsSplit(directory, builder, "train"), tests
 
 
-def data_dir_of(config: DataConfig) -> Path:
-    """The tfds data directory: `data_dir`, ``$TFDS_DATA_DIR`` or ``~/tensorflow_datasets``."""
-    if config.data_dir is not None:
-        return local_path("`data_dir`", config.data_dir)
-    if (variable := os.environ.get("TFDS_DATA_DIR")) is not None:
-        return local_path("TFDS_DATA_DIR", variable)
-    return local_path("`data_dir`", "~/tensorflow_datasets")
-
-
 def _versions_in(directory: Path) -> list[str]:
     """The prepared versions, the latest last."""
     if not os.path.isdir(directory):
@@ -199,22 +223,7 @@ def _value(example: Any, column: str) -> object:
     return example.item() if isinstance(example, np.generic) else example
 
 
-def _written(value: object, names: Sequence[str] | None) -> str | None:
-    if names is None or not isinstance(value, int):
-        return as_text(value)
-    if value == -1:  # As tfds marks what has no label.
-        return None
-    return names[value] if 0 <= value < len(names) else Bad(f"has label {value} of {len(names)}")
-
-
 def _damaged(directory: Path, error: Exception) -> InputError:
-    # Damage shows as errors of many classes, and so does a lack of permission, which says nothing
-    # about the data. Tell them apart by opening the files.
-    for name in names_in(directory):
-        try:
-            (directory / name).open("rb").close()
-        except IsADirectoryError:
-            pass
-        except OSError as denied:
-            return unreadable(directory / name, denied)
-    return InputError(f"{directory} is damaged ({one_line(error)}); prepare it again")
+    return denied_in(directory) or InputError(
+        f"{directory} is damaged ({one_line(error)}); prepare it again"
+    )

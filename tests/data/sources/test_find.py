@@ -11,7 +11,8 @@ import pytest
 import tensorflow_datasets as tfds
 from imdb_archive import DATASET, one_line_error, served
 
-from flax_imdb.data.sources import Split, find, find_reviews, imdb_tfds
+from flax_imdb.data.sources import Split, find_reviews, imdb_tfds
+from flax_imdb.paths import tfds_data_dir
 
 
 @pytest.mark.usefixtures("online")
@@ -57,7 +58,7 @@ class TestDataDirVariable:
 
     @pytest.mark.usefixtures("default_dir")
     def test_names_the_directory(self, prepared: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-        assert str(tfds.core.constants.get_default_data_dir()) == str(find._default_data_dir())
+        assert str(tfds.core.constants.get_default_data_dir()) == str(tfds_data_dir())
         monkeypatch.setenv("TFDS_DATA_DIR", str(prepared))
         assert find_reviews().location == str(prepared)
         monkeypatch.setenv("HOME", str(prepared.parent))
