@@ -45,7 +45,8 @@ class TrainOptions:
       imports: Import this module first, such as one that registers an architecture.
       device: Train on all devices of this kind (default: what JAX prefers).
       checkpoints: when to save, and what to keep.
-      baseline: Compare with logistic regression on word counts (default: up to 200,000 texts).
+      baseline: Compare with logistic regression on word counts; without this and the next flag, up
+        to 200,000 texts are.
       no_baseline: Do not compare with it.
       workdir: Where the run's files go (default: runs/ARCH-DATE-TIME).
       resume: Continue the run in workdir after its newest checkpoint.
@@ -152,7 +153,8 @@ def evaluate(args: list[str], prog: str) -> int:
     model = load(options.workdir, options.device)
     _warn_of_synthetic(model.config)
     report = Report(ProgramConsole())
-    given = {name: getattr(options, name) for name in _READING if getattr(options, name)}
+    of_reading = {name: getattr(options, name) for name in _READING}
+    given = {name: value for name, value in of_reading.items() if value not in (None, False)}
     if options.dataset is None:
         if given:
             raise InputError(f"`{next(iter(given))}` is of other texts: give them as `dataset`")
@@ -160,7 +162,7 @@ def evaluate(args: list[str], prog: str) -> int:
     else:
         data_dir = options.data_dir or model.config.data.data_dir
         data = dataclasses.replace(model.config.data, **given, data_dir=data_dir)
-        examples, remarks = load_examples(data, model.info)
+        examples, remarks = load_examples(data, model.info, given)
         for remark in remarks:
             report.say(remark)
     scores = model.score(examples)
@@ -202,8 +204,8 @@ def predict(args: list[str], prog: str) -> int:
     ]
     rules = model.vocabulary.rules
     reasons = [unreadable(text, rules) for text in texts]
-    readable = [text for text, reason in zip(texts, reasons, strict=True) if reason is None]
-    predictions = iter(model.predict(readable))
+    numbers = [number for number, reason in enumerate(reasons, start=1) if reason is None]
+    predictions = iter(model.predict([texts[number - 1] for number in numbers], numbers=numbers))
     for number, reason in enumerate(reasons, start=1):
         if reason is None:
             prediction = next(predictions)
@@ -212,7 +214,7 @@ def predict(args: list[str], prog: str) -> int:
         else:
             print("nan\tunreadable")
             _say(f"error: text {number}: {reason}")
-    return 0 if len(readable) == len(texts) else 2
+    return 0 if len(numbers) == len(texts) else 2
 
 
 def _warn_of_synthetic(config: ExperimentConfig) -> None:
@@ -377,7 +379,9 @@ def _parse(
         text = itertools.takewhile(
             lambda line: not is_rule(line), itertools.dropwhile(is_rule, lines)
         )
-        raise InputError(" ".join(" ".join(text).split()).rstrip(".")) from None
+        message = " ".join(" ".join(text).split()).rstrip(".")
+        # What a configuration says of its settings needs no more introduction.
+        raise InputError(re.sub(r"^Error parsing [a-z][a-z_.]*: ", "", message)) from None
 
 
 def _first(args: list[str]) -> argparse.Namespace:

@@ -1,6 +1,7 @@
 """User errors, preemption and warnings."""
 
 import contextlib
+import numbers
 import re
 import signal
 import sys
@@ -68,10 +69,15 @@ def one_line(error: Exception) -> str:
     return f"{type(error).__name__}: {text}"
 
 
+def is_number(value: object) -> bool:
+    """Whether `value` is a real number, and not a boolean."""
+    return isinstance(value, numbers.Real) and not isinstance(value, bool)
+
+
 def check_between(setting: str, value: int, least: int, most: int | None = None) -> None:
     """Raise InputError unless `value` is an integer from `least` to `most`."""
     if not isinstance(value, int) or isinstance(value, bool):
-        raise InputError(f"`{setting}` {value} is not an integer")
+        raise InputError(f"`{setting}` {value!r} is not an integer")
     if value < least:
         raise InputError(f"`{setting}` {value} is too small: {least} or more is needed")
     if most is not None and value > most:

@@ -4,7 +4,7 @@ import dataclasses
 import functools
 import json
 import os
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Set
 from typing import Any, Self
 
 import numpy as np
@@ -17,10 +17,10 @@ from sklearn.utils.validation import check_is_fitted
 
 from flax_imdb.config import ExperimentConfig, dump_config, identity, settings
 from flax_imdb.data import DataConfig, Dataset, DatasetInfo, encode, make_dataset
-from flax_imdb.data.sources import ArraySource, order_labels
+from flax_imdb.data.sources import ArraySource, order_labels, problem_of_label
 from flax_imdb.devices import DeviceName, make_mesh, select_devices
 from flax_imdb.environment import describe, fixed_settings
-from flax_imdb.errors import InputError
+from flax_imdb.errors import InputError, check_between, is_number, one_line
 from flax_imdb.models import ModelConfig
 from flax_imdb.predict import TrainedModel, as_texts, load, read_texts
 from flax_imdb.report import Report
@@ -184,16 +184,13 @@ class LSTMClassifier(ClassifierMixin, BaseEstimator):
         check_consistent_length(texts, labels)
         names = order_labels(map(str, classes))  # As the command orders them.
         codes = np.array([names.index(str(label)) for label in classes], np.int32)[labels]
-        weights = compute_sample_weight(self.class_weight, classes[labels])
-        if sample_weight is not None:
-            weights = weights * _weights(sample_weight, len(texts))
         config = self._config(len(texts))
-        read_texts(texts, config.data.text)  # Names the text that cannot be read.
+        read_texts(texts, config.data.text, wordless=True)  # Names the text that cannot be read.
         source = ArraySource(texts, codes, names)
         dataset = make_dataset(source, encode(source, config.data.text), config.data)
-        train = dataset.train
-        train = dataclasses.replace(train, weights=weights[train.ids].astype(np.float32))
-        self._train(config, dataclasses.replace(dataset, train=train))
+        rows = dataset.train.ids
+        weights = _weights(self.class_weight, sample_weight, classes[labels], rows)
+        self._train(config, dataclasses.replace(dataset, train=dataset.train.weighted(weights)))
         self.classes_ = classes
         self._loaded()
         return self
@@ -243,15 +240,27 @@ class LSTMClassifier(ClassifierMixin, BaseEstimator):
         return _compiled(config, len(info.classes), self.device)
 
     def _config(self, texts: int) -> ExperimentConfig:
-        if not 0 <= self.validation_fraction < 1:
+        fraction = self.validation_fraction
+        if not is_number(fraction) or not 0 <= fraction < 1:
             raise InputError(
-                f"`validation_fraction` {self.validation_fraction} makes no sense: a number from 0 "
-                "to below 1 is needed"
+                f"`validation_fraction` {fraction} makes no sense: a number from 0 to below 1 is "
+                "needed"
+            )
+        held_out = round(fraction * texts)
+        if fraction > 0 and not 0 < held_out < texts:
+            raise InputError(
+                f"`validation_fraction` {fraction} makes no sense: of {texts} texts it holds out "
+                f"{held_out}"
             )
         seed = self.random_state
         if not isinstance(seed, int | np.integer):
             seed = check_random_state(seed).randint(2**31)
-        own = self.get_params()
+        check_between("random_state", int(seed), 0, 2**32 - 1)
+        # A grid is often an array, whose numbers are NumPy's.
+        own = {
+            name: value.item() if isinstance(value, np.generic) else value
+            for name, value in self.get_params().items()
+        }
         parts = {
             part: {
                 field.name: own[field.name]
@@ -265,7 +274,7 @@ class LSTMClassifier(ClassifierMixin, BaseEstimator):
             data=DataConfig(
                 **parts[DataConfig],
                 dataset="python",
-                validation_examples=round(self.validation_fraction * texts),
+                validation_examples=held_out,
             ),
             training=TrainConfig(**parts[TrainConfig], seed=int(seed)),
         )
@@ -289,7 +298,7 @@ class LSTMClassifier(ClassifierMixin, BaseEstimator):
         check_is_fitted(self)
         model = self._loaded()
         columns = [model.info.classes.index(str(label)) for label in self.classes_]
-        return model.predict_probabilities(_listed(X))[:, columns]
+        return model.predict_probabilities(_listed(X), wordless=True)[:, columns]
 
     @fixed_settings()
     def save(self, path: str | os.PathLike[str], *, overwrite: bool = False) -> None:
@@ -312,14 +321,18 @@ class LSTMClassifier(ClassifierMixin, BaseEstimator):
             fitted.info.vocabulary.words,
             describe(devices),
         )
-        epochs = fitted.until_reported()
+        epochs, state = fitted.until_reported(), fitted.state()
+        files = {
+            "config.json": dump_config(fitted.config),
+            "vocabulary.json": fitted.info.dump(),
+            "estimator.json": self._dump(),
+        }
         with workdir.hold():
             workdir.clear()
-            workdir.write("config.json", dump_config(fitted.config))
-            workdir.write("vocabulary.json", fitted.info.dump())
-            workdir.write("estimator.json", self._dump())
+            for name, content in files.items():
+                workdir.write(name, content)
             with Checkpoints(workdir.checkpoints, run) as checkpoints:
-                checkpoints.save(fitted.state(), History(epochs))
+                checkpoints.save(state, History(epochs))
             workdir.write_records(epochs)
 
     def _dump(self) -> str:
@@ -394,15 +407,25 @@ def _labels(y: Any) -> tuple[np.ndarray, np.ndarray]:
     """The classes, sorted, and the index of each label in them."""
     if y is None:
         raise ValueError("LSTMClassifier requires y to be passed, but the target y is None")
+    if isinstance(y, str | bytes | Mapping | Set | Iterator) or (
+        not isinstance(y, list | tuple) and np.asarray(y).ndim == 0
+    ):
+        raise InputError(f"a list of labels is needed, and this is a {type(y).__name__}")
     # Before NumPy makes strings of all of them.
-    y = y if isinstance(y, list | tuple) else np.asarray(y)
+    y = y if isinstance(y, list | tuple) else column_or_1d(np.asarray(y))
     for number, label in enumerate(y, start=1):
-        if label is None or label != label:
+        if _is_missing(label):
             raise InputError(f"label {number} is {label}: each text needs a label")
+        if isinstance(label, str) and (problem := problem_of_label(label)):
+            raise InputError(f"label {number} {problem}")
     if len({isinstance(label, str) for label in y}) == 2:
         raise InputError("some labels are strings and others are not: make them all alike")
     y = column_or_1d(y)
     check_classification_targets(y)
+    if y.dtype.kind not in "biufUO":
+        raise InputError(
+            f"the labels are of type {y.dtype}: strings, integers or booleans are needed"
+        )
     classes, labels = np.unique(y, return_inverse=True)
     if len(classes) < 2:
         raise InputError(
@@ -411,13 +434,35 @@ def _labels(y: Any) -> tuple[np.ndarray, np.ndarray]:
     return classes, labels
 
 
-def _weights(sample_weight: Any, texts: int) -> np.ndarray:
-    weights = np.asarray(sample_weight, np.float64)
-    if weights.shape != (texts,):
+def _is_missing(label: Any) -> bool:
+    try:
+        return label is None or bool(label != label)
+    except TypeError:  # Of pandas' NA nobody knows whether it equals itself.
+        return True
+    except ValueError:  # An array, which is no label.
+        return False
+
+
+def _weights(
+    class_weight: Any, sample_weight: Any, labels: np.ndarray, rows: np.ndarray
+) -> np.ndarray:
+    """The weights of the texts that are trained on, whose indices are `rows`."""
+    try:
+        weights = compute_sample_weight(class_weight, labels[rows])
+    except ValueError as error:
         raise InputError(
-            f"sample_weight has the shape {weights.shape}: a number for each of the {texts} texts "
-            "is needed"
-        )
+            f"class_weight {class_weight!r} makes no sense: None, 'balanced' or the weight of each "
+            f"class is needed ({one_line(error)})"
+        ) from None
+    if sample_weight is not None:
+        of_samples = np.asarray(sample_weight, np.float64)
+        if of_samples.shape != labels.shape:
+            raise InputError(
+                f"sample_weight has the shape {of_samples.shape}: a number for each of the "
+                f"{len(labels)} texts is needed"
+            )
+        weights = weights * of_samples[rows]
     if not np.all(np.isfinite(weights)) or np.any(weights < 0) or not np.any(weights):
-        raise InputError("sample_weight must be finite, not negative and not all zero")
+        given = "class_weight" if sample_weight is None else "sample_weight"
+        raise InputError(f"{given} must be finite, not negative and not all zero")
     return weights

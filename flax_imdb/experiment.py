@@ -79,6 +79,7 @@ def train(
     _check_agreement(config, resume=resume, overwrite=overwrite)
     config = _settle(config, files, report, resume=resume, overwrite=overwrite)
     if resume and (finished := _finished(files, config)) is not None:
+        _check_moved(files, config)
         report.result(finished)
         if isinstance(finished, Result) and not _drawn(files):
             with files.hold():
@@ -344,6 +345,19 @@ def _found(config: ExperimentConfig, dataset: Dataset) -> ExperimentConfig:
     """The experiment with the place of its texts, so that `resume` uses the same anywhere."""
     data = dataclasses.replace(config.data, **dataset.found)  # type: ignore[arg-type]
     return dataclasses.replace(config, data=data)
+
+
+def _check_moved(workdir: Workdir, config: ExperimentConfig) -> None:
+    """Raise InputError if `config` has another place of the texts, with other texts."""
+    saved = workdir.config()
+    moved = saved is None or any(
+        getattr(saved.data, place) != getattr(config.data, place)
+        for place in ("dataset", "test_dataset", "data_dir")
+    )
+    if any(distributed.all_gather(moved)):
+        dataset = distributed.everywhere(load_dataset, config.data)
+        for _, directory in _seeds(config, workdir) if config.runs > 1 else [(config, workdir)]:
+            _check_same(directory, dataset)
 
 
 def _check_same(workdir: Workdir, dataset: Dataset) -> None:

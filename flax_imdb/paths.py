@@ -8,7 +8,7 @@ from pathlib import Path
 from flax_imdb.errors import InputError
 
 
-def local_path(setting: str, path: str | os.PathLike[str]) -> Path:
+def local_path(setting: str, path: str | os.PathLike[str], what: str = "directory") -> Path:
     """Check `path` and expand a leading ``~`` or ``~user``.
 
     Shells do not expand it in ``--workdir=~/x`` or in a variable that another program sets.
@@ -16,15 +16,16 @@ def local_path(setting: str, path: str | os.PathLike[str]) -> Path:
     Args:
       setting: name of the setting (in backticks) or variable, for the error message.
       path: its value.
+      what: what it must name.
 
     Raises:
       InputError: it cannot be a path on this machine.
     """
     text = os.fspath(path)
     if not text:
-        raise InputError(f"{setting} is empty: name a directory")
+        raise InputError(f"{setting} is empty: name a {what}")
     if "://" in text:
-        raise InputError(f"{setting} {text} is an address: name a directory of this machine")
+        raise InputError(f"{setting} {text} is an address: name a {what} of this machine")
     if "\0" in text:
         raise InputError(f"{setting} {text!r} has a null character, which no path can have")
     expanded = os.path.expanduser(text)  # Not of `Path(text)`, which turns "./~" into "~".

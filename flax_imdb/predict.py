@@ -2,7 +2,7 @@
 
 import dataclasses
 import os
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence, Set
 
 import numpy as np
 
@@ -65,7 +65,7 @@ def unreadable(text: str, rules: TextRules) -> str | None:
     return None
 
 
-def _words_of(text: str, rules: TextRules) -> list[str]:
+def _words_of(text: str, rules: TextRules, wordless: bool = False) -> list[str]:
     """The words of a text; an InputError is the reason why it cannot be classified."""
     if not isinstance(text, str):
         raise InputError(f"{text!r:.40} is not a text")
@@ -76,7 +76,7 @@ def _words_of(text: str, rules: TextRules) -> list[str]:
     except UnicodeEncodeError:
         raise InputError("not UTF-8") from None
     words = split_words(text, rules)
-    if not words:
+    if not words and (not wordless or not text.strip()):
         raise InputError(f"no words in {text[:20]!r}")
     return words
 
@@ -102,10 +102,16 @@ class TrainedModel:
         """Words to ids."""
         return self.info.vocabulary
 
-    def predict(self, texts: Iterable[str]) -> list[Prediction]:
+    def predict(
+        self, texts: Iterable[str], *, numbers: Sequence[int] | None = None
+    ) -> list[Prediction]:
         """Classify texts: a list, a tuple, a NumPy array, a pandas Series, or an iterator.
 
         A text without a single known word is classified, with a warning.
+
+        Args:
+          texts: the texts.
+          numbers: those of the texts in messages (default: from 1 on).
 
         Raises:
           InputError: `texts` is a single text, or one of them cannot be classified; check with
@@ -117,17 +123,26 @@ class TrainedModel:
                 label=classes[int(np.argmax(row))],
                 probabilities=dict(zip(classes, row.tolist(), strict=True)),
             )
-            for row in self.predict_probabilities(texts)
+            for row in self.predict_probabilities(texts, numbers=numbers)
         ]
 
     @fixed_settings()
-    def predict_probabilities(self, texts: Iterable[str]) -> np.ndarray:
-        """The classes' probabilities, float32 [texts, classes]. See `predict`."""
-        words = read_texts(as_texts(texts), self.vocabulary.rules)
+    def predict_probabilities(
+        self,
+        texts: Iterable[str],
+        *,
+        numbers: Sequence[int] | None = None,
+        wordless: bool = False,
+    ) -> np.ndarray:
+        """The classes' probabilities, float32 [texts, classes]. See `predict`.
+
+        With `wordless`, texts of punctuation alone are classified, too, as in training and `score`.
+        """
+        words = read_texts(as_texts(texts), self.vocabulary.rules, wordless)
         if not words:
             return np.empty((0, len(self.info.classes)), np.float32)
         encoded = [self.vocabulary.encode(of_text) for of_text in words]
-        _warn_of_unknown(encoded)
+        _warn_of_unknown(encoded, numbers or range(1, len(encoded) + 1))
         data = self.config.data
         examples = Examples.build(encoded, np.zeros(len(encoded))).limited(
             data.vocab_size, data.max_length
@@ -173,14 +188,14 @@ def as_texts(texts: Iterable[str]) -> list[str]:
     """
     if isinstance(texts, str | bytes):
         raise InputError("a list of texts is needed, and this is one text: put it in brackets")
-    listed = isinstance(texts, Iterable) and not isinstance(texts, Mapping)
+    listed = isinstance(texts, Iterable) and not isinstance(texts, Mapping | Set)
     if not listed or getattr(texts, "ndim", 1) != 1:
         raise InputError(f"a list of texts is needed, and this is a {type(texts).__name__}")
     return list(texts)
 
 
-def read_texts(texts: Sequence[str], rules: TextRules) -> list[list[str]]:
-    """The words of each text.
+def read_texts(texts: Sequence[str], rules: TextRules, wordless: bool = False) -> list[list[str]]:
+    """The words of each text; with `wordless` there may be none.
 
     Raises:
       InputError: a text cannot be classified.
@@ -188,14 +203,15 @@ def read_texts(texts: Sequence[str], rules: TextRules) -> list[list[str]]:
     words = []
     for number, text in enumerate(texts, start=1):
         try:
-            words.append(_words_of(text, rules))
+            words.append(_words_of(text, rules, wordless))
         except InputError as reason:
             raise InputError(f"text {number} cannot be read: {reason}") from None
     return words
 
 
-def _warn_of_unknown(encoded: Sequence[np.ndarray]) -> None:
-    unknown = [n for n, ids in enumerate(encoded, start=1) if np.all(ids[1:] == UNKNOWN)]
+def _warn_of_unknown(encoded: Sequence[np.ndarray], numbers: Sequence[int]) -> None:
+    each = zip(numbers, encoded, strict=True)
+    unknown = [number for number, ids in each if np.all(ids[1:] == UNKNOWN)]
     if unknown:
         listed = ", ".join(map(str, unknown[:3])) + (", ..." if len(unknown) > 3 else "")
         warn(

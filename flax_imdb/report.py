@@ -4,6 +4,7 @@ import contextlib
 import io
 import math
 import time
+import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -347,7 +348,9 @@ def _png(plot: Callable[["Figure"], None], title: str, height: float) -> bytes:
     from matplotlib.figure import Figure
 
     png = io.BytesIO()
-    with matplotlib.rc_context():
+    with matplotlib.rc_context(), warnings.catch_warnings():
+        # Of letters of a class's name that the font lacks: boxes stand for them.
+        warnings.filterwarnings("ignore", message="Glyph")
         matplotlib.rcdefaults()
         figure = Figure(figsize=(9, height), layout="constrained")
         canvas = FigureCanvasAgg(figure)

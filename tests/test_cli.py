@@ -409,7 +409,7 @@ class TestBadInput:
             ("--max-length 1000000000000", "--max-length 1000000000000 is too large: 1000000"),
             (
                 "--dataset mnist",
-                "--dataset mnist is no file or folder, nor auto, imdb_reviews or synthetic",
+                "--dataset mnist is none of auto, imdb_reviews, synthetic, nor a file or folder",
             ),
             ("--precision float16", "'float16'"),
             ("--remat-steps 0", "--remat-steps 0 is too small: 1 or more is needed"),

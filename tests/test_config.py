@@ -39,7 +39,7 @@ class TestConfig:
         ({"training": {"epochs": 1.5}}, "`epochs` 1.5 is not an integer"),
         ({"training": {"epochs": True}}, "`epochs` True is not an integer"),
         ({"data": {"padding": "left"}}, "`padding` left is unknown: one of masked, keras"),
-        ({"data": {"data_dir": 3}}, "`data_dir` 3 is not the name of a directory"),
+        ({"data": {"data_dir": 3}}, "`data_dir` 3 is not a path"),
     ],
 )
 def test_a_configuration_of_values_that_make_no_sense_is_refused(

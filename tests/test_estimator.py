@@ -80,6 +80,22 @@ class TestFit:
         assert by_sample.predict(["a film"]).tolist() == ["yes"]
         np.testing.assert_array_equal(*(c.predict_proba(texts) for c in (by_sample, by_class)))
 
+    @pytest.mark.parametrize("batch_size", [1, 16])
+    def test_the_scale_of_weights_does_not_matter_and_their_proportions_do(
+        self, batch_size: int
+    ) -> None:
+        """In batches of one text, too, where nothing else has weight."""
+        texts, labels = ["a film"] * 40, ["yes", "no"] * 20
+        weights = np.where(np.array(labels) == "yes", 4.0, 1.0)
+        ours, small_ones, none = (
+            small(batch_size=batch_size, learning_rate=0.01)
+            .fit(texts, labels, sample_weight=shown)
+            .predict_proba(["a film"])
+            for shown in (weights, weights / weights.sum(), None)
+        )
+        np.testing.assert_allclose(small_ones, ours, atol=1e-5)
+        assert ours[0, 1] > none[0, 1] + 0.1
+
     def test_balanced_weights_are_those_of_the_command(self) -> None:
         texts, labels = ["a film"] * 40, ["yes"] * 30 + ["no"] * 10
         assert small().fit(texts, labels).predict_proba(["a film"])[0, 1] > 0.6
@@ -104,6 +120,19 @@ class TestFit:
         assert not np.array_equal(one, other)
 
 
+class NotAvailable:
+    """As pandas' NA, of which nobody knows whether it equals itself."""
+
+    def __ne__(self, other: object) -> Any:
+        return self
+
+    def __bool__(self) -> bool:
+        raise TypeError("boolean value of NA is ambiguous")
+
+    def __repr__(self) -> str:
+        return "<NA>"
+
+
 class TestInput:
     @pytest.mark.parametrize(
         "texts",
@@ -126,7 +155,8 @@ class TestInput:
             (["good", None], "text 2 cannot be read: None is not a text"),
             (["good", float("nan")], "text 2 cannot be read: nan is not a text"),
             (["good", b"bad"], "text 2 cannot be read: b'bad' is not a text"),
-            (["good", "..."], "text 2 cannot be read: no words in '...'"),
+            (["good", " "], "text 2 cannot be read: no words in ' '"),
+            ({"a good film"}, "this is a set"),
         ],
     )
     def test_what_is_no_list_of_texts_is_refused(
@@ -142,6 +172,14 @@ class TestInput:
             ([None, *LABELS[1:]], "label 1 is None"),
             ([*LABELS[:-1], float("nan")], "label 48 is nan"),
             (LABELS[1:], "inconsistent numbers of samples"),
+            ([NotAvailable(), *LABELS[1:]], "label 1 is <NA>"),
+            (np.array([LABELS, LABELS]), "y should be a 1d array"),
+            ("yn" * 24, "a list of labels is needed, and this is a str"),
+            (iter(LABELS), "a list of labels is needed, and this is a list_iterator"),
+            (5, "a list of labels is needed, and this is a int"),
+            (["a\0", *LABELS[1:]], "label 1 has a control character in its label, 'a\\\\x00'"),
+            (["\ud800", *LABELS[1:]], "label 1 has half a character"),
+            (np.array(["2020-01-01", "2020-01-02"] * 24, "M8[D]"), "datetime64"),
             (np.linspace(0, 1, 48), "continuous"),
             ([1, *LABELS[1:]], "some labels are strings and others are not"),
         ],
@@ -156,6 +194,10 @@ class TestInput:
             ({"arch": "gru"}, "`arch` gru is unknown"),
             ({"epochs": 0}, "`epochs` 0 is too small"),
             ({"validation_fraction": 1.0}, r"`validation_fraction` 1\.0 makes no sense"),
+            ({"validation_fraction": "1"}, r"`validation_fraction` 1 makes no sense"),
+            ({"validation_fraction": 0.01}, r"0\.01 makes no sense: of 48 texts it holds out 0"),
+            ({"random_state": -1}, "`random_state` -1 is too small"),
+            ({"learning_rate": "0.1"}, r"`learning_rate` 0\.1 makes no sense"),
             ({"text": "runes"}, "`text` runes is unknown"),
         ],
     )
@@ -167,6 +209,27 @@ class TestInput:
     def test_weights_that_make_no_sense_are_refused(self, weight: list[float]) -> None:
         with pytest.raises(InputError, match="sample_weight"):
             small().fit(TEXTS, LABELS, sample_weight=weight)
+
+    @pytest.mark.parametrize("weights", [(0, 0), (-1, -1), (1, -1), (1, np.nan), (np.inf, 1)])
+    def test_class_weights_that_make_no_sense_are_refused(
+        self, weights: tuple[float, float]
+    ) -> None:
+        with pytest.raises(InputError, match="class_weight must be finite, not negative"):
+            small(class_weight=dict(zip(("yes", "no"), weights, strict=True))).fit(TEXTS, LABELS)
+
+    def test_numbers_may_be_numpys(self, fitted: LSTMClassifier) -> None:
+        numbers = {
+            "features": np.int64(8),
+            "epochs": np.int32(4),
+            "learning_rate": np.float64(0.05),
+        }
+        again = small(**numbers).fit(TEXTS, LABELS)
+        np.testing.assert_array_equal(again.predict_proba(TEXTS), fitted.predict_proba(TEXTS))
+
+    def test_texts_of_punctuation_alone_are_texts(self) -> None:
+        """As in a file: some reviews are but an exclamation mark."""
+        classifier = small().fit([*TEXTS, "!!!"], [*LABELS, "yes"])
+        assert len(classifier.predict(["good", "!!!"])) == 2
 
     def test_texts_of_unknown_words_are_answered_with_a_warning(
         self, fitted: LSTMClassifier, capsys: pytest.CaptureFixture[str]
@@ -237,6 +300,18 @@ class TestSave:
         for command in (["evaluate"], ["train", "--resume"]):
             assert main([*command, "--workdir", str(tmp_path / "model")]) == 2
             assert "texts were given in Python and are not kept" in capsys.readouterr().err
+
+    def test_what_cannot_be_saved_leaves_what_was(
+        self, fitted: LSTMClassifier, tmp_path: Path
+    ) -> None:
+        fitted.save(tmp_path)
+        other = small().fit(TEXTS, LABELS)
+        other.verbose = object()  # type: ignore[assignment]
+        with pytest.raises((TypeError, AttributeError)):
+            other.save(tmp_path, overwrite=True)
+        np.testing.assert_array_equal(
+            LSTMClassifier.load(tmp_path).predict_proba(TEXTS), fitted.predict_proba(TEXTS)
+        )
 
     def test_another_run_is_not_overwritten(self, fitted: LSTMClassifier, tmp_path: Path) -> None:
         fitted.save(tmp_path)

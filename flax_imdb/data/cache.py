@@ -26,8 +26,10 @@ def load_corpus(source: Source, rules: TextRules) -> Corpus:
     texts. The directory is ``$FLAX_IMDB_CACHE``, by default ``$XDG_CACHE_HOME/flax_imdb`` or
     ``~/.cache/flax_imdb``.
     """
-    # The key covers everything that determines the ids: the texts and the code of this package.
-    key = hashlib.sha256(f"{source.name} {source.fingerprint} {rules}".encode())
+    # The key covers everything that determines the ids, the texts and the code of this package, and
+    # the place, which remarks and warnings name.
+    name = f"{source.name} {source.location} {source.fingerprint} {rules}"
+    key = hashlib.sha256(name.encode(errors="surrogateescape"))
     for module in sorted(_PACKAGE.rglob("*.py")):
         key.update(module.read_bytes())
     name = re.sub(r"\W+", "_", source.name)[:40]

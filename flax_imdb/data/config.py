@@ -2,11 +2,12 @@
 
 import csv
 import dataclasses
+import os
 from typing import Literal, get_args
 
 from flax_imdb.data.tokenizer import SPECIAL_TOKENS
 from flax_imdb.data.words import TextRules
-from flax_imdb.errors import InputError, check_between
+from flax_imdb.errors import InputError, check_between, is_number
 
 Padding = Literal["masked", "keras"]
 
@@ -72,9 +73,13 @@ class DataConfig:
                 raise InputError(f"`{setting}` {value} is unknown: one of {', '.join(choices)}")
         check_between("vocab_size", self.vocab_size, len(SPECIAL_TOKENS) + 1, MAX_VOCAB_SIZE)
         check_between("max_length", self.max_length, 1, MAX_CHARACTERS)
-        if not isinstance(self.data_dir, str | None):
-            raise InputError(f"`data_dir` {self.data_dir} is not the name of a directory")
-        if not 0 < self.test_fraction < 1:
+        for setting in ("dataset", "test_dataset", "data_dir"):
+            place = getattr(self, setting)
+            if isinstance(place, os.PathLike):
+                object.__setattr__(self, setting, place := os.fspath(place))
+            if not isinstance(place, str) and (place is not None or setting == "dataset"):
+                raise InputError(f"`{setting}` {place!r} is not a path")
+        if not is_number(self.test_fraction) or not 0 < self.test_fraction < 1:
             raise InputError(
                 f"`test_fraction` {self.test_fraction} makes no sense: a number between 0 and 1 is "
                 "needed"

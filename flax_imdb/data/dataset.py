@@ -1,6 +1,7 @@
 """Loading a dataset: from its name to the examples of an experiment."""
 
 import dataclasses
+from collections.abc import Collection
 
 import numpy as np
 
@@ -85,13 +86,16 @@ def make_dataset(source: Source, corpus: Corpus, config: DataConfig) -> Dataset:
     )
 
 
-def load_examples(config: DataConfig, info: DatasetInfo) -> tuple[Examples, tuple[str, ...]]:
+def load_examples(
+    config: DataConfig, info: DatasetInfo, given: Collection[str] = ()
+) -> tuple[Examples, tuple[str, ...]]:
     """Read other texts for a model, and encode them as it was trained.
 
     Args:
       config: that of the model, but with where the texts are and how they are read. Of a dataset
         that is split they are the test split; otherwise all rows.
       info: the model's classes and vocabulary.
+      given: settings that must have an effect: others may be those of the training texts.
 
     Returns:
       The examples, and what was chosen or left out while reading.
@@ -99,7 +103,7 @@ def load_examples(config: DataConfig, info: DatasetInfo) -> tuple[Examples, tupl
     Raises:
       InputError: they cannot be read, or have a label that is no class of the model.
     """
-    texts, labels, remarks = read_labelled(config, info.classes)
+    texts, labels, remarks = read_labelled(config, info.classes, given)
     words = info.vocabulary
     encoded = [words.encode(split_words(text, words.rules)) for text in texts]
     return Examples.build(encoded, labels).limited(config.vocab_size, config.max_length), remarks

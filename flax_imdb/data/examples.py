@@ -62,7 +62,13 @@ class Examples:
         """The examples, weighted by ``examples / (classes * examples of the class)``."""
         from sklearn.utils.class_weight import compute_sample_weight
 
-        weights = compute_sample_weight("balanced", self.labels)
+        return self.weighted(compute_sample_weight("balanced", self.labels))
+
+    def weighted(self, weights: np.ndarray) -> "Examples":
+        """The examples with weights in these proportions: 1 on average of those above 0."""
+        # By the largest first: the sum of finite numbers may not be finite.
+        weights = weights / weights.max()
+        weights = weights / weights[weights > 0].mean()
         return dataclasses.replace(self, weights=weights.astype(np.float32))
 
     def limited(self, vocab_size: int, max_length: int) -> "Examples":

@@ -50,8 +50,8 @@ def _unicode(text: str) -> list[str]:
 _ENTITY = re.compile("&(?:amp;)*(#[0-9]{1,7};|#[xX][0-9a-fA-F]{1,6};|[a-zA-Z][a-zA-Z0-9]{1,31};)")
 
 # Only elements of HTML, bare or with attributes that have values, so that "I <really> liked it" and
-# "a <b and c> d" keep their words. Nothing reads past the next bracket, so hostile texts take no
-# longer.
+# "a <b and c> d" keep their words. Nothing reads past the next bracket, and nothing that may be
+# long is read again, so hostile texts take no longer.
 _TAG = re.compile(
     r"""
     </?(?:
@@ -60,10 +60,10 @@ _TAG = re.compile(
         |iframe|img|input|ins|kbd|label|li|link|main|mark|meta|nav|ol|option|p|picture|pre|q|s|samp
         |script|section|select|small|source|span|strike|strong|style|sub|summary|sup|svg|table|tbody
         |td|textarea|tfoot|th|thead|time|title|tr|tt|u|ul|var|video|wbr
-    )(?:\s+[a-z:-]+\s*=[^<>]*)?\s*/?>
+    )(?:\s++[a-z:-]++\s*+=[^<>]*+|\s*+/?)>
     | <!--[^<>]*-->
     """,
-    re.VERBOSE | re.IGNORECASE,
+    re.VERBOSE | re.IGNORECASE | re.ASCII,
 )
 
 

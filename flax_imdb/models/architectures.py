@@ -8,7 +8,7 @@ import jax.numpy as jnp
 from flax import linen as nn
 from flax.typing import Dtype
 
-from flax_imdb.errors import InputError, check_between
+from flax_imdb.errors import InputError, check_between, is_number
 from flax_imdb.layers import LSTM, Bidirectional, Conv, MaxPool
 from flax_imdb.models.classifier import Classifier
 from flax_imdb.ops import IMPLEMENTATIONS
@@ -71,7 +71,7 @@ class ModelConfig:
             ("dropout", self.dropout),
             ("recurrent_dropout", self.recurrent_dropout),
         ):
-            if rate is not None and not 0 <= rate < 1:
+            if rate is not None and not (is_number(rate) and 0 <= rate < 1):
                 raise InputError(
                     f"`{name}` {rate} makes no sense: a number from 0 to below 1 is needed"
                 )

@@ -5,7 +5,7 @@ from typing import Literal, get_args
 
 import numpy as np
 
-from flax_imdb.errors import InputError, check_between
+from flax_imdb.errors import InputError, check_between, is_number
 
 ClassWeights = Literal["balanced"]
 
@@ -64,11 +64,13 @@ class TrainConfig:
             # Both become float32, and XLA flushes smaller values to 0.
             limits = np.finfo(np.float32)
             least, most = float(limits.tiny), float(limits.max)
-            if value is not None and not least <= value <= most:
+            if value is not None and not (is_number(value) and least <= value <= most):
                 raise InputError(
                     f"`{setting}` {value} makes no sense: a finite number above 0 is needed"
                 )
-        if self.averaging is not None and not 0 <= self.averaging <= MAX_AVERAGING:
+        if self.averaging is not None and not (
+            is_number(self.averaging) and 0 <= self.averaging <= MAX_AVERAGING
+        ):
             raise InputError(
                 f"`averaging` {self.averaging} makes no sense: a number from 0 to "
                 f"{MAX_AVERAGING} is needed, or None"

@@ -19,11 +19,13 @@ class Metrics(TypedDict):
       loss: summed cross-entropy, in nats.
       correct: number of examples with the right prediction.
       examples: number of examples.
+      rows: number of examples whose weight is not 0, each counted as 1.
     """
 
     loss: Float[Array, ""]
     correct: Float[Array, ""]
     examples: Float[Array, ""]
+    rows: Float[Array, ""]
 
 
 class StepMetrics(Metrics):
@@ -33,6 +35,7 @@ class StepMetrics(Metrics):
       loss: summed cross-entropy, in nats.
       correct: number of examples with the right prediction.
       examples: number of examples.
+      rows: number of examples whose weight is not 0, each counted as 1.
       gradient_norm: global norm of the gradient of the mean loss, before clipping.
     """
 
@@ -46,6 +49,7 @@ class EvalMetrics(Metrics):
       loss: summed cross-entropy, in nats.
       correct: number of examples with the right prediction.
       examples: number of examples.
+      rows: number of examples whose weight is not 0, each counted as 1.
       predicted: the most likely label, int32 [batch].
       probability: that of the predicted label; with one logit, that of label 1. float32 [batch].
     """
@@ -111,6 +115,7 @@ def compute_metrics(
         "loss": jnp.sum(losses * weights),
         "correct": jnp.sum((predict_labels(logits) == labels).astype(jnp.float32) * weights),
         "examples": jnp.sum(weights),
+        "rows": jnp.sum(jnp.asarray(weights) != 0, dtype=jnp.float32),
     }
 
 

@@ -88,9 +88,13 @@ def sum_gradients(state: TrainState, batch: Batch, microbatches: int = 1) -> tup
 def apply_gradients(
     state: TrainState, grads: Any, metrics: Metrics
 ) -> tuple[TrainState, StepMetrics]:
-    """The second half of a step: divide the summed gradients and update the state."""
-    examples = jnp.maximum(metrics["examples"], 1)
-    grads = jax.tree.map(lambda grad: (grad / examples).astype(grad.dtype), grads)
+    """The second half of a step: divide the summed gradients and update the state.
+
+    They are divided by the number of rows, and not by the sum of their weights: a batch that has
+    more weight than others must move the parameters more.
+    """
+    rows = jnp.maximum(metrics["rows"], 1)
+    grads = jax.tree.map(lambda grad: (grad / rows).astype(grad.dtype), grads)
     norm = optax.tree.norm(grads).astype(jnp.float32)
     finite = jnp.isfinite(norm) & jnp.isfinite(metrics["loss"])
     updated = state.apply_gradients(grads=grads)

@@ -114,8 +114,18 @@ class TestTrain:
         assert main([*resume, "--dataset", str(moved)]) == 0
         assert json.loads((run / "result.json").read_text())["epochs"] == 7
         other = write(tmp_path / "other.csv", rows=60)
-        assert main([*resume, "--epochs", "8", "--dataset", str(other)]) == 2
-        assert "holds other texts than the run was trained on" in capsys.readouterr().err
+        for epochs in ("7", "8"):  # Finished, or not.
+            assert main([*resume, "--epochs", epochs, "--dataset", str(other)]) == 2
+            assert "holds other texts than the run was trained on" in capsys.readouterr().err
+        assert main([*resume, "--dataset", str(tmp_path / "none.csv")]) == 2
+        assert "none.csv is no file or folder" in capsys.readouterr().err
+
+    def test_columns_may_have_any_name(self, tmp_path: Path) -> None:
+        file, run = tmp_path / "a.csv", tmp_path / "run"
+        file.write_text('"my\ntext",label\n' + "good,1\nbad,2\n" * 20)
+        assert train(file, run, "--epochs", "1", "--text-columns", '"my\ntext"') == 0
+        assert main(["evaluate", "--workdir", str(run)]) == 0
+        assert main(["train", "--resume", "--workdir", str(run), "--epochs", "2"]) == 0
 
 
 class TestAsk:
@@ -127,6 +137,15 @@ class TestAsk:
         lines = [line.split("\t") for line in capsys.readouterr().out.splitlines()]
         assert [label for _, label in lines] == ["10", "2"]
         assert all(float(probability) > 0.5 for probability, _ in lines)
+
+    def test_texts_are_counted_with_those_that_cannot_be_read(
+        self, trained: tuple[Path, Path], capsys: pytest.CaptureFixture[str]
+    ) -> None:
+        assert main(["predict", "--workdir", str(trained[1]), "", "zzz", "fine"]) == 2
+        said = capsys.readouterr()
+        assert [line.split("\t")[1] for line in said.out.splitlines()] == ["unreadable", "10", "10"]
+        assert "no word is known to the model in 1 of 2 texts (2)" in said.err
+        assert "error: text 1: no words in ''" in said.err
 
     def test_probabilities_are_by_class(self, trained: tuple[Path, Path]) -> None:
         (prediction,) = flax_imdb.load(trained[1]).predict(["it was fine"])
@@ -150,6 +169,12 @@ class TestAsk:
         assert "has labels that no training text has: '3'" in capsys.readouterr().err
         assert main([*evaluate, "--label-column", "stars"]) == 2
         assert "--label-column is of other texts: give them as --dataset" in capsys.readouterr().err
+        for flags, message in (
+            (["--dataset", ""], "--dataset is empty: name a file or folder"),
+            (["--dataset", str(other), "--delimiter", ";"], "--delimiter ; has no effect on"),
+        ):
+            assert main([*evaluate, *flags]) == 2
+            assert message in capsys.readouterr().err
         assert main(evaluate) == 0
 
 
@@ -161,7 +186,11 @@ class TestBadInput:
             ("a,b\ngood,1\nbad,2\n", (), "--text-columns"),
             ("text,label\ngood,\nbad,1\nso,2\nok,2\n", (), "line 2 has no label"),
             ("text,label\ngood,1\nbad,2\n", ("--label-column", "x"), "x is not a column of"),
-            ("text,label\n" + "a,1\nb,2\n" * 9, ("--test-fraction", "2"), "--test-fraction 2.0"),
+            (
+                "text,label\n" + "a,1\nb,2\n" * 9,
+                ("--test-fraction", "2"),
+                "error: --test-fraction 2.0 makes no sense",
+            ),
             ("text,label\n" + "a,1\nb,2\n" * 9, ("--encoding", "x"), "--encoding x is unknown"),
             (None, (), "no file or folder"),
         ],

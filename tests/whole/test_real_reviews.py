@@ -24,7 +24,11 @@ from flax_imdb.training import TrainConfig
 @pytest.mark.parametrize(
     ("text", "expected"),
     [
-        ("keras", "5d8afc11db671aabef4e5899fb09c47f4ad5f9b91c448bb48182bb2a74281a5f"),
+        pytest.param(
+            "keras",
+            "5d8afc11db671aabef4e5899fb09c47f4ad5f9b91c448bb48182bb2a74281a5f",
+            marks=pytest.mark.long,  # test_words.py compares these rules with Keras's.
+        ),
         ("unicode", "16874b9b1995f02a7734ea5967016e86fee8c37fd108cdbdece0dadbb4b5a5cb"),
     ],
 )
@@ -69,6 +73,14 @@ def test_a_file_of_the_reviews_gives_the_same_ids_and_batches(
     for split in ("train", "test"):
         for name, array in vars(getattr(ours, split)).items():
             np.testing.assert_array_equal(getattr(getattr(theirs, split), name), array)
+    batching = Batching(64, 500)
+    plans = [batching.plan_epoch(data.train, seed=7, epoch=1) for data in (ours, theirs)]
+    for mine, yours in zip(*plans, strict=True):
+        jax.tree.map(
+            np.testing.assert_array_equal,
+            batching.make(ours.train, mine),
+            batching.make(theirs.train, yours),
+        )
 
 
 def test_a_file_of_the_reviews_gives_the_same_accuracy(

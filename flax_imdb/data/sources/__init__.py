@@ -2,7 +2,7 @@
 
 from flax_imdb.data.sources.arrays import ArraySource
 from flax_imdb.data.sources.find import REVIEWS, find_reviews, find_source
-from flax_imdb.data.sources.labels import order_labels
+from flax_imdb.data.sources.labels import order_labels, problem_of_label
 from flax_imdb.data.sources.own import read_labelled
 from flax_imdb.data.sources.source import SPLITS, Reviews, Source, Split
 
@@ -16,5 +16,6 @@ __all__ = [
     "find_reviews",
     "find_source",
     "order_labels",
+    "problem_of_label",
     "read_labelled",
 ]

@@ -49,6 +49,11 @@ class Delimited(TextFile):
         if self._header:
             self.hint = "; if its first line has no names, give those of all columns in `columns`"
         self._columns, self._first = self._read_head(given)
+        if self._delimiter == "\t":
+            self.hint_on_rows = (
+                "; between tabs quotes are characters like others: a table with quoted fields "
+                "needs another delimiter"
+            )
         if len(self._columns) == 1:
             self.hint = f"; if there are more, `delimiter` is not {shown(self._delimiter)}"
 

@@ -4,7 +4,7 @@ import os
 from pathlib import Path
 
 from flax_imdb.data.config import DataConfig
-from flax_imdb.data.sources import imdb_tfds
+from flax_imdb.data.sources import imdb_tfds, tfds_any
 from flax_imdb.data.sources.arrays import ArraySource
 from flax_imdb.data.sources.imdb_folder import FolderReviews, folder_in
 from flax_imdb.data.sources.imdb_tfds import TfdsReviews
@@ -12,7 +12,7 @@ from flax_imdb.data.sources.own import OwnSource
 from flax_imdb.data.sources.source import Reviews, Source
 from flax_imdb.data.sources.synthetic import SyntheticReviews
 from flax_imdb.errors import InputError
-from flax_imdb.paths import tfds_data_dir
+from flax_imdb.paths import exists, tfds_data_dir
 
 REVIEWS = ("auto", "imdb_reviews", "synthetic")
 """The datasets that have a name; others are files, folders or ``tfds:NAME``."""
@@ -40,6 +40,11 @@ def find_source(config: DataConfig) -> Source:
             "the texts were given in Python and are not kept: give them as a file, as `dataset`"
         )
     if config.dataset not in REVIEWS:
+        if config.dataset.isidentifier() and not exists(Path(config.dataset)):
+            raise InputError(
+                f"`dataset` {config.dataset} is none of {', '.join(REVIEWS)}, nor a file or folder "
+                f"here; a dataset that tfds has prepared is {tfds_any.PREFIX}NAME"
+            )
         return OwnSource(config)
     for setting in _OF_OWN:
         if (value := getattr(config, setting)) != getattr(DataConfig, setting):

@@ -1,6 +1,7 @@
 """Labels as written: their order, what is strange about them, and splits that have all of them."""
 
 import re
+import unicodedata
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from decimal import Decimal
@@ -13,6 +14,9 @@ from flax_imdb.errors import InputError
 MAX_CLASSES = 10_000
 FEW_EXAMPLES = 10
 """Of a class with fewer texts a model learns little."""
+
+MAX_LABEL_CHARACTERS = 1_000
+"""A longer label is a text."""
 
 _NUMBER = re.compile(r"[+-]?[0-9]+(?:\.[0-9]+)?")
 _MIXING = (30, 0xBF58476D1CE4E5B9, 27, 0x94D049BB133111EB, 31)
@@ -38,6 +42,23 @@ def natural_key(label: str) -> tuple[object, ...]:
         digits = str(parts[i]).lstrip("0")
         parts[i] = (len(digits), digits)  # Unlike int(digits), of any length.
     return parts, label
+
+
+def problem_of_label(label: str) -> str:
+    """Why a string cannot be a label, as the end of a sentence; empty if it can."""
+    if not label:
+        return "has no label"
+    if len(label) > MAX_LABEL_CHARACTERS:
+        return (
+            f"has a label of {len(label):,} characters, of which {MAX_LABEL_CHARACTERS:,} are "
+            "allowed"
+        )
+    if not label.isprintable():
+        kinds = set(map(unicodedata.category, label))
+        for kind, what in (("Cc", "a control character"), ("Cs", "half a character")):
+            if kind in kinds:
+                return f"has {what} in its label, {shown(label)}"
+    return ""
 
 
 def check_labels(labels: Sequence[str], place: str, column: str) -> None:

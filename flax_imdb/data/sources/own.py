@@ -8,7 +8,7 @@ import io
 import itertools
 import json
 import os
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -88,11 +88,11 @@ def open_place(setting: str, place: str, config: DataConfig) -> Place:
             *tfds_any.splits_of(directory),
             data_dir=absolute_path("`data_dir`", data_dir),
         )
-    path = local_path(setting, place)
+    path = local_path(setting, place, "file or folder")
     if not exists(path):
         raise InputError(
-            f"{setting} {place} is no file or folder, nor auto, imdb_reviews or synthetic; a "
-            f"dataset that tfds has prepared is {tfds_any.PREFIX}NAME"
+            f"{setting} {place} is no file or folder; a dataset that tfds has prepared is "
+            f"{tfds_any.PREFIX}NAME"
         )
     location = absolute_path(setting, path)
     name = os.path.basename(location)
@@ -191,17 +191,17 @@ class OwnSource(Source):
         """Raise InputError if a setting has no effect."""
         tables = [self._train.table, *([self._test.table] if self._test else [])]
         config = self._config
-        given = {
-            "columns": config.columns is not None,
-            "delimiter": config.delimiter is not None,
-            "encoding": config.encoding != DataConfig.encoding,
-            "data_dir": config.data_dir is not None,
-        }
-        for setting, is_given in given.items():
-            if is_given and not any(setting in table.takes for table in tables):
-                raise InputError(
-                    f"`{setting}` {getattr(config, setting)} has no effect on {self.location}"
-                )
+        given = [
+            setting
+            for setting in ("columns", "delimiter", "encoding", "data_dir")
+            if getattr(config, setting) != getattr(DataConfig, setting)
+        ]
+        check_effect(given, tables, config, self.location)
+        if self._test is not None and config.test_fraction != DataConfig.test_fraction:
+            raise InputError(
+                f"`test_fraction` {config.test_fraction} has no effect: {self.location} has a test "
+                "split"
+            )
 
     def _digest(self) -> str:
         used: list[object] = [_VERSION, self._config.skip_bad_rows, *self._train.used()]
@@ -209,8 +209,18 @@ class OwnSource(Source):
         return hashlib.sha256(json.dumps(used).encode()).hexdigest()
 
 
+def check_effect(
+    given: Iterable[str], tables: Sequence[Table], config: DataConfig, location: str
+) -> None:
+    """Raise InputError if one of the settings that are given has no effect on any table."""
+    takes = {setting for table in tables for setting in table.takes}
+    for setting in given:
+        if setting not in takes:
+            raise InputError(f"`{setting}` {getattr(config, setting)} has no effect on {location}")
+
+
 def read_labelled(
-    config: DataConfig, classes: Sequence[str]
+    config: DataConfig, classes: Sequence[str], given: Collection[str] = ()
 ) -> tuple[list[str], np.ndarray, tuple[str, ...]]:
     """Read texts that a model of these classes is to be scored on.
 
@@ -218,6 +228,7 @@ def read_labelled(
       config: where they are, and how they are read. Of a dataset that is split it is the test
         split; otherwise it is all rows.
       classes: the names of the labels.
+      given: settings that must have an effect: others may be those of the training texts.
 
     Returns:
       The texts, their labels (int32 [examples], indices into `classes`), and what was chosen or
@@ -235,6 +246,8 @@ def read_labelled(
     part = next((part for part in parts if part.has_labels()), None)
     if part is None:
         raise InputError(f"{place.location} has no labels to score by")
+    of_reading = [name for name in given if name in ("columns", "delimiter", "encoding")]
+    check_effect(of_reading, [part.table], config, place.location)
     rows = part.read(config.skip_bad_rows)
     return rows.texts, _indices(rows.labels, classes, part.table.place), rows.remarks
 
@@ -282,8 +295,8 @@ def _table_in(path: Path, config: DataConfig) -> Table:
 def _setting(names: Sequence[str]) -> str:
     """The setting of which `column_names` makes these names."""
     line = io.StringIO()
-    csv.writer(line, lineterminator="").writerow(names)
-    return line.getvalue()
+    csv.writer(line).writerow(names)  # A name with a character of the line's end is quoted.
+    return line.getvalue().removesuffix("\r\n")
 
 
 def _split(rows: Rows, place: str, fraction: float) -> _Content:

@@ -32,7 +32,13 @@ class Parquet(Table):
             self._rows = file.metadata.num_rows
             self._names = list(schema.names)
             self._problems = {field.name: _problem_of(field.type) for field in schema}
-        self._class_names = _class_names(schema.metadata or {})
+        # Of numbers alone: what else a column holds are the names themselves.
+        integers = {field.name for field in schema if _is_integer(field.type)}
+        self._class_names = {
+            column: names
+            for column, names in _class_names(schema.metadata or {}).items()
+            if column in integers
+        }
 
     def head(self) -> list[tuple[str, str]]:
         """The columns, with the first row's value of those that may be texts or labels."""
@@ -108,6 +114,12 @@ def _problem_of(of: "pyarrow.DataType") -> str:
         *(types.is_integer, types.is_floating, types.is_decimal, types.is_null),
     )
     return "" if any(is_usable(values) for is_usable in usable) else f"holds {of} values"
+
+
+def _is_integer(of: "pyarrow.DataType") -> bool:
+    from pyarrow import types
+
+    return bool(types.is_integer(of.value_type if types.is_dictionary(of) else of))
 
 
 def _values(column: "pyarrow.Array") -> list[object]:

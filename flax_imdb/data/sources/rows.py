@@ -5,12 +5,10 @@ from collections.abc import Sequence
 
 from flax_imdb.data.config import MAX_CHARACTERS
 from flax_imdb.data.sources.columns import Columns
+from flax_imdb.data.sources.labels import problem_of_label
 from flax_imdb.data.sources.table import Bad, Table
 from flax_imdb.data.sources.text_files import decoding_problem, encoding_hint, not_in
 from flax_imdb.errors import InputError
-
-MAX_LABEL_CHARACTERS = 1_000
-"""A longer label is a text."""
 
 _SHOWN_ROWS = 3
 
@@ -57,7 +55,9 @@ def read_rows(table: Table, columns: Columns, skip_bad_rows: bool) -> Rows:
             text = (values[1] if single else _joined(values[1:])) or ""
             problem = _problem_of_text(text, table.encoding)
             if label not in seen:
-                problem = _problem_of_label(label, table.encoding) or problem
+                problem = (
+                    decoding_problem(label, table.encoding) or problem_of_label(label) or problem
+                )
         if not problem:
             texts.append(text)
             labels.append(seen.setdefault(label, label))
@@ -68,10 +68,11 @@ def read_rows(table: Table, columns: Columns, skip_bad_rows: bool) -> Rows:
     note = _note_on_bad_rows(bad, bad_rows, len(texts) + bad_rows)
     if bad_rows and not skip_bad_rows:
         undecoded = any(problem.endswith(not_in(table.encoding)) for problem in bad)
-        hint = f"; {encoding_hint(table.encoding)}" if undecoded else ""
+        may_hint = undecoded and "encoding" in table.takes
+        hint = f"; {encoding_hint(table.encoding)}" if may_hint else ""
         raise InputError(
             f"{table.place}: {note} cannot be used; correct them, or leave them out with "
-            f"`skip_bad_rows`{hint}"
+            f"`skip_bad_rows`{hint}{table.hint_on_rows}"
         )
     if not texts:
         raise InputError(f"{table.place} has no rows" + (f": {note} are bad" if bad_rows else ""))
@@ -95,19 +96,6 @@ def _problem_of_text(text: str, encoding: str) -> str:
     if "\0" in text:
         return "has a null character in its text"
     return decoding_problem(text, encoding)
-
-
-def _problem_of_label(label: str, encoding: str) -> str:
-    if not label:
-        return "has no label"
-    if len(label) > MAX_LABEL_CHARACTERS:
-        return (
-            f"has a label of {len(label):,} characters, of which {MAX_LABEL_CHARACTERS:,} are "
-            "allowed"
-        )
-    if "\0" in label:
-        return "has a null character in its label"
-    return decoding_problem(label, encoding)
 
 
 def _note_on_bad_rows(first: list[str], bad: int, rows: int) -> str:

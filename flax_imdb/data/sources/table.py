@@ -33,6 +33,7 @@ class Table(abc.ABC):
       note: what is left out besides rows; empty if nothing.
       takes: the settings that have an effect on how it is read.
       hint: what may be wrong if the columns make no sense, as the end of an error message.
+      hint_on_rows: what may be wrong if rows make no sense, likewise.
     """
 
     place: str
@@ -42,6 +43,7 @@ class Table(abc.ABC):
     settings: tuple[str, ...] = ()
     has_columns: bool = True
     hint: str = ""
+    hint_on_rows: str = ""
     note: str = ""
     takes: tuple[str, ...] = ("encoding",)
 

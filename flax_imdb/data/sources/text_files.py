@@ -183,8 +183,8 @@ def _check_text(path: Path, beginning: bytes, codec: str) -> None:
         return
     if beginning.startswith(_UTF16_MARKS):
         raise InputError(f"{path} is not {codec} but UTF-16: `encoding` utf-16 is needed")
-    if b"\0" in beginning:
+    if b"\0" in beginning.partition(b"\n")[0]:  # Later ones are in bad rows.
         raise InputError(
-            f"{path} has null bytes, so it is not text; or it is UTF-16, and `encoding` utf-16-le "
-            "or utf-16-be is needed"
+            f"{path} begins with null bytes, so it is not text; or it is UTF-16, and `encoding` "
+            "utf-16-le or utf-16-be is needed"
         )

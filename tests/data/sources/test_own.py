@@ -240,10 +240,9 @@ class TestFingerprint:
 
     def test_is_not_that_of_test_fraction_where_there_is_a_test_split(self, tmp_path: Path) -> None:
         path = table(tmp_path / "a.csv", two(10, "a", "b"))
-        settings = {"test_dataset": str(path)}
-        assert own(path, **settings).fingerprint == (
-            own(path, test_fraction=0.5, **settings).fingerprint
-        )
+        source = own(path, test_dataset=str(path))
+        source._config = dataclasses.replace(source._config, test_fraction=0.5)
+        assert source.fingerprint == own(path, test_dataset=str(path)).fingerprint
 
     @pytest.mark.parametrize("name", ["text", 'a, "text"', "a.b"])
     def test_is_the_same_with_the_columns_that_were_chosen(self, name: str, tmp_path: Path) -> None:
@@ -302,6 +301,11 @@ class TestSettings:
         (setting,) = settings
         with one_line_error(f"`{setting}` {settings[setting]} has no effect on {path}"):
             own(path, **settings)
+
+    def test_a_fraction_of_a_split_dataset_is_an_error(self, tmp_path: Path) -> None:
+        paths = [written(tmp_path / name, "text,label\na,1\nb,2\n") for name in ("a.csv", "b.csv")]
+        with one_line_error(f"`test_fraction` 0.5 has no effect: {paths[0]} has a test split"):
+            own(paths[0], test_dataset=str(paths[1]), test_fraction=0.5)
 
     def test_of_text_have_no_effect_on_parquet(self, tmp_path: Path) -> None:
         path = shapes.write_hugging_face(tmp_path, TEXTS, [0, 1] * 3, ["a", "b"])
