@@ -7,12 +7,15 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import jax
+
 from flax_imdb import models
 from flax_imdb.data import Batching, DataConfig
+from flax_imdb.devices import make_mesh
 from flax_imdb.errors import InputError, UnsupportedError, check_between
 from flax_imdb.models import ModelConfig
 from flax_imdb.paths import unreadable
-from flax_imdb.training import TrainConfig, TrainState, state_creator
+from flax_imdb.training import TrainConfig, Trainer, TrainState, state_creator
 
 # Settings that `--resume` may change. `skip_nonfinite` is one of them because it has made no
 # difference to a run without non-finite steps. Texts may move; a fingerprint tells whether they are
@@ -57,14 +60,25 @@ class ExperimentConfig:
             multiple_of=devices * self.training.microbatches,
         )
 
-    def state_creator(self, classes: int = 2) -> Callable[[int], TrainState]:
+    def trainer(self, devices: list[jax.Device]) -> Trainer:
+        """What trains and evaluates on these devices."""
+        return Trainer(
+            make_mesh(devices),
+            self.batching(len(devices)),
+            self.training.microbatches,
+            self.training.objective,
+        )
+
+    def state_creator(self, classes: int = 2, steps: int = 1) -> Callable[[int], TrainState]:
         """What creates the training state at step 0 from a seed; with two classes of one logit.
 
-        It raises InputError if the implementation does not support this model on this device.
+        The learning rate's schedule is for a training of this many `steps`. It raises InputError if
+        the implementation does not support this model on this device.
         """
         create = state_creator(
             models.build(self.model, self.data.vocab_size, 1 if classes == 2 else classes),
-            learning_rate=self.training.learning_rate,
+            learning_rate=self.training.rate(steps),
+            weight_decay=self.training.weight_decay,
             clip_norm=self.training.clip_norm,
             averaging=self.training.averaging,
         )
@@ -80,13 +94,13 @@ class ExperimentConfig:
 
         return create_or_refuse
 
-    def create_state(self, classes: int = 2) -> TrainState:
-        """The training state at step 0.
+    def create_state(self, classes: int = 2, steps: int = 1) -> TrainState:
+        """The training state at step 0, for a training of this many `steps`.
 
         Raises:
           InputError: the implementation does not support this model on this device.
         """
-        return self.state_creator(classes)(self.training.seed)
+        return self.state_creator(classes, steps)(self.training.seed)
 
 
 def dump_config(config: ExperimentConfig) -> str:

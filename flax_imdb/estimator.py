@@ -18,7 +18,7 @@ from sklearn.utils.validation import check_is_fitted
 from flax_imdb.config import ExperimentConfig, dump_config, identity, settings
 from flax_imdb.data import DataConfig, Dataset, DatasetInfo, encode, make_dataset
 from flax_imdb.data.sources import ArraySource, order_labels, problem_of_label
-from flax_imdb.devices import DeviceName, make_mesh, select_devices
+from flax_imdb.devices import DeviceName, select_devices
 from flax_imdb.environment import describe, fixed_settings
 from flax_imdb.errors import InputError, check_between, is_number, one_line
 from flax_imdb.models import ModelConfig
@@ -80,12 +80,17 @@ class LSTMClassifier(ClassifierMixin, BaseEstimator):
       ['yes', 'no']
 
     Args:
-      arch: the architecture, as in `flax_imdb.ModelConfig`, like the next seven.
+      arch: the architecture, as in `flax_imdb.ModelConfig`, like the next twelve.
       embedding_features: width of the embedding.
       features: width of the LSTM's state, per direction.
       layers: LSTM layers, one on the outputs of another.
+      pooling: what the head sees of the LSTM's outputs: last, max, mean or max_mean.
+      ngrams: length of the longest n-gram that has an embedding.
+      ngram_buckets: number of embeddings for the n-grams of each length.
       dropout: rate of the architecture's dropout; None: its own.
       recurrent_dropout: rate of dropout of the LSTM's state; None: the architecture's own.
+      word_dropout: rate at which whole tokens are dropped.
+      head_dropout: rate of dropout of the head's inputs; None: as `dropout` says.
       precision: float32 or bfloat16.
       implementation: how the LSTM is computed.
       text: which words a text has: unicode or keras, as in `flax_imdb.DataConfig`, like the next
@@ -93,11 +98,16 @@ class LSTMClassifier(ClassifierMixin, BaseEstimator):
       vocab_size: number of token ids.
       max_length: longer texts keep their last tokens.
       padding: masked or keras.
-      epochs: passes over the training texts, as in `flax_imdb.TrainConfig`, like the next four.
+      epochs: passes over the training texts, as in `flax_imdb.TrainConfig`, like the next nine.
       batch_size: texts per step.
-      learning_rate: that of Adam.
+      learning_rate: that of Adam, or the highest one of the schedule.
+      schedule: of the learning rate: constant, linear or cosine.
+      warmup_steps: steps over which the learning rate is raised first.
+      weight_decay: part of the weights, times the learning rate, that each step subtracts.
       clip_norm: the highest global norm of a gradient; None: no clipping.
       averaging: exponent of the weights in the average of the parameters; None: no average.
+      label_smoothing: part of a uniform distribution in the targets.
+      adversarial_norm: norm of the adversarial perturbation of the embedded texts; 0: none.
       class_weight: None, ``"balanced"``, or the weight of each class.
       validation_fraction: the part of the texts to hold out; the epoch with the best accuracy on
         them is kept. 0: none, and the last epoch is kept.
@@ -118,8 +128,13 @@ class LSTMClassifier(ClassifierMixin, BaseEstimator):
         embedding_features: int = 32,
         features: int = 100,
         layers: int = 1,
+        pooling: str = "last",
+        ngrams: int = 1,
+        ngram_buckets: int = 2**18,
         dropout: float | None = None,
         recurrent_dropout: float | None = None,
+        word_dropout: float = 0.0,
+        head_dropout: float | None = None,
         precision: str = "float32",
         implementation: str = "auto",
         text: str = "unicode",
@@ -129,8 +144,13 @@ class LSTMClassifier(ClassifierMixin, BaseEstimator):
         epochs: int = 3,
         batch_size: int = 64,
         learning_rate: float = 1e-3,
+        schedule: str = "constant",
+        warmup_steps: int = 0,
+        weight_decay: float = 0.0,
         clip_norm: float | None = 1.0,
         averaging: float | None = 3.0,
+        label_smoothing: float = 0.0,
+        adversarial_norm: float = 0.0,
         class_weight: str | Mapping[Any, float] | None = None,
         validation_fraction: float = 0.0,
         random_state: int | np.random.RandomState | None = 7,
@@ -141,8 +161,13 @@ class LSTMClassifier(ClassifierMixin, BaseEstimator):
         self.embedding_features = embedding_features
         self.features = features
         self.layers = layers
+        self.pooling = pooling
+        self.ngrams = ngrams
+        self.ngram_buckets = ngram_buckets
         self.dropout = dropout
         self.recurrent_dropout = recurrent_dropout
+        self.word_dropout = word_dropout
+        self.head_dropout = head_dropout
         self.precision = precision
         self.implementation = implementation
         self.text = text
@@ -152,8 +177,13 @@ class LSTMClassifier(ClassifierMixin, BaseEstimator):
         self.epochs = epochs
         self.batch_size = batch_size
         self.learning_rate = learning_rate
+        self.schedule = schedule
+        self.warmup_steps = warmup_steps
+        self.weight_decay = weight_decay
         self.clip_norm = clip_norm
         self.averaging = averaging
+        self.label_smoothing = label_smoothing
+        self.adversarial_norm = adversarial_norm
         self.class_weight = class_weight
         self.validation_fraction = validation_fraction
         self.random_state = random_state
@@ -197,7 +227,7 @@ class LSTMClassifier(ClassifierMixin, BaseEstimator):
 
     def _train(self, config: ExperimentConfig, dataset: Dataset) -> None:
         report = Report(Console(quiet=not self.verbose))
-        trainer, create = self._compiled(config, dataset.info)
+        trainer, create = self._compiled(config, dataset.info, len(dataset.train))
         history = History()
         with report.epochs(config.training.epochs):
             epochs = trainer.train_epochs(
@@ -232,12 +262,14 @@ class LSTMClassifier(ClassifierMixin, BaseEstimator):
         state: dict[str, Any] = super().__getstate__()
         return state | ({"_model": None} if "_model" in state else {})
 
-    def _compiled(self, config: ExperimentConfig, info: DatasetInfo) -> Compiled:
+    def _compiled(self, config: ExperimentConfig, info: DatasetInfo, examples: int = 1) -> Compiled:
         """The trainer, and what creates its states; those of an earlier `fit` if they fit."""
+        # The number of steps matters to a schedule alone.
+        steps = 1 if config.training.schedule == "constant" else config.training.steps(examples)
         training = dataclasses.replace(config.training, seed=0, epochs=1)
         data = dataclasses.replace(config.data, validation_examples=0)
         config = dataclasses.replace(config, training=training, data=data)
-        return _compiled(config, len(info.classes), self.device)
+        return _compiled(config, len(info.classes), steps, self.device)
 
     def _config(self, texts: int) -> ExperimentConfig:
         fraction = self.validation_fraction
@@ -378,10 +410,9 @@ class LSTMClassifier(ClassifierMixin, BaseEstimator):
 
 # Compilation takes longer than training on a few thousand texts, and a grid search fits often.
 @functools.lru_cache(maxsize=8)
-def _compiled(config: ExperimentConfig, classes: int, device: DeviceName) -> Compiled:
+def _compiled(config: ExperimentConfig, classes: int, steps: int, device: DeviceName) -> Compiled:
     devices = select_devices(device, config.training.batch_size)
-    trainer = Trainer(make_mesh(devices), config.batching(len(devices)))
-    return trainer, config.state_creator(classes)
+    return config.trainer(devices), config.state_creator(classes, steps)
 
 
 def _parse(text: str, workdir: Workdir) -> dict[str, Any]:

@@ -19,7 +19,7 @@ from flax_imdb.config import (
     settings,
 )
 from flax_imdb.data import DataConfig, Dataset, load_dataset
-from flax_imdb.devices import DeviceName, kind, make_mesh, select_devices
+from flax_imdb.devices import DeviceName, kind, select_devices
 from flax_imdb.errors import InputError, warn
 from flax_imdb.report import ProgramConsole, Report, count_parameters, draw_curves, draw_scores
 from flax_imdb.results import Result, Summary
@@ -28,7 +28,6 @@ from flax_imdb.training import (
     Evaluation,
     History,
     Preemption,
-    Trainer,
     TrainState,
     catch_signals,
 )
@@ -124,8 +123,8 @@ def _train_once(
     baseline: Callable[[], float | None],
 ) -> Result:
     training = config.training
-    trainer = Trainer(make_mesh(devices), config.batching(len(devices)), training.microbatches)
-    state = config.create_state(len(dataset.info.classes))
+    trainer = config.trainer(devices)
+    state = config.create_state(len(dataset.info.classes), training.steps(len(dataset.train)))
     report.start(config, dataset, devices, state, workdir)
     _begin(workdir, config, dataset)
     of_run = Identity(
@@ -310,6 +309,11 @@ def _continued(config: ExperimentConfig, saved: ExperimentConfig) -> ExperimentC
         raise InputError(
             f"`epochs` {config.training.epochs} is fewer than the run has: "
             f"{saved.training.epochs} or more is needed to `resume` it"
+        )
+    if config.training.epochs > saved.training.epochs and saved.training.schedule != "constant":
+        raise InputError(
+            f"`epochs` {config.training.epochs} is more than the run has, and its `schedule` "
+            f"{saved.training.schedule} ends with epoch {saved.training.epochs}: start a new run"
         )
     # What was not given was found when the run began, and is the same now.
     defaults = DataConfig()

@@ -17,7 +17,7 @@ from flax_imdb.data import (
 )
 from flax_imdb.data.tokenizer import UNKNOWN
 from flax_imdb.data.words import TextRules
-from flax_imdb.devices import DeviceName, make_mesh, select_devices
+from flax_imdb.devices import DeviceName, select_devices
 from flax_imdb.environment import fixed_settings
 from flax_imdb.errors import InputError, warn
 from flax_imdb.paths import exists
@@ -258,5 +258,5 @@ def load(workdir: str | os.PathLike[str], device: DeviceName = "auto") -> Traine
             )
     if info is None or state is None:
         raise InputError(f"`workdir` {files.path} has no finished epoch yet: `resume` the run")
-    trainer = Trainer(make_mesh(devices), config.batching(len(devices)))
+    trainer = config.trainer(devices)
     return TrainedModel(config, info, trainer.place(averaged(state)), trainer)

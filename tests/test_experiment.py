@@ -135,6 +135,44 @@ class TestSameBits:
         records = [json.loads(line) for line in (tmp_path / "metrics.jsonl").open()]
         assert [record["epoch"] for record in records] == [1, 2, 3]
 
+    def test_a_schedule_and_an_adversary_go_on_where_they_were(
+        self, reviews: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """The schedule is that of all epochs, wherever a run was stopped."""
+        plain = experiment(reviews, epochs=2)
+        config = dataclasses.replace(
+            plain,
+            model=dataclasses.replace(
+                plain.model, pooling="max_mean", ngrams=2, ngram_buckets=100, word_dropout=0.2
+            ),
+            training=dataclasses.replace(
+                plain.training,
+                **{"schedule": "cosine", "warmup_steps": 5, "weight_decay": 0.1},
+                **{"label_smoothing": 0.1, "adversarial_norm": 0.3},
+            ),
+        )
+        quiet_train(config, tmp_path / "whole")
+        step, count = TrainingReport.step, 0
+
+        def die(self: TrainingReport, progress: Progress) -> None:
+            nonlocal count
+            count += 1
+            if count == STEPS + 7:
+                raise ZeroDivisionError
+            step(self, progress)
+
+        monkeypatch.setattr(TrainingReport, "step", die)
+        saving = CheckpointConfig(checkpoint_steps=5)
+        with pytest.raises(ZeroDivisionError):
+            quiet_train(config, tmp_path / "again", checkpoints=saving)
+        monkeypatch.undo()
+        quiet_train(config, tmp_path / "again", resume=True)
+        assert_same_run(tmp_path / "again", tmp_path / "whole")
+        more = dataclasses.replace(config, training=dataclasses.replace(config.training, epochs=3))
+        message = "`epochs` 3 is more than the run has, and its `schedule` cosine ends with epoch 2"
+        with pytest.raises(InputError, match=message):
+            quiet_train(more, tmp_path / "again", resume=True)
+
     def test_another_implementation_goes_on_to_the_same_loss(
         self, reviews: Path, finished: tuple[Path, dict, str], tmp_path: Path
     ) -> None:

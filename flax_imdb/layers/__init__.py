@@ -11,6 +11,7 @@ from flax_imdb.layers.convolution import Conv, MaxPool
 from flax_imdb.layers.dropout import Dropout, dropout_mask
 from flax_imdb.layers.lstm import LSTM
 from flax_imdb.layers.lstm_cell import LSTMCell, unit_forget_bias
+from flax_imdb.layers.ngrams import hash_ngrams
 from flax_imdb.layers.recurrent import RNN
 from flax_imdb.layers.sequence import (
     PerExample,
@@ -32,6 +33,7 @@ __all__ = [
     "SequenceLayer",
     "dropout_mask",
     "global_pool",
+    "hash_ngrams",
     "normalize_lengths",
     "padding_mask",
     "unit_forget_bias",

@@ -1,5 +1,7 @@
 """Dropout with masks that do not depend on batching or padding."""
 
+from collections.abc import Sequence
+
 import jax
 import jax.numpy as jnp
 from flax import linen as nn
@@ -42,10 +44,13 @@ class Dropout(SequenceLayer):
     Attributes:
       rate: probability of dropping an element, in [0, 1). Other elements are scaled by
         1 / (1 - rate).
+      broadcast_dims: axes along which elements are dropped together, as in `flax.linen.Dropout`,
+        but not the batch axis.
       deterministic: if True, return the inputs unchanged.
     """
 
     rate: float
+    broadcast_dims: Sequence[int] = ()
     deterministic: bool = True
 
     @nn.compact
@@ -66,8 +71,11 @@ class Dropout(SequenceLayer):
         if deterministic or self.rate == 0:
             return inputs
         ids = ids_or_positions(example_ids, inputs.shape[0])
+        shape = list(inputs.shape)
+        for axis in self.broadcast_dims:
+            shape[axis] = 1
         key = self.make_rng("dropout")
-        return inputs * dropout_mask(key, ids, inputs.shape[1:], self.rate, inputs.dtype)
+        return inputs * dropout_mask(key, ids, tuple(shape[1:]), self.rate, inputs.dtype)
 
 
 def check_rate(name: str, rate: float) -> None:

@@ -87,19 +87,25 @@ def global_pool(
     inputs: Num[Array, "batch time features"],
     seq_lengths: PerExample | None = None,
     pooling: str = "max",
-) -> Num[Array, "batch features"]:
+) -> Num[Array, "batch pooled"]:
     """Pool over the valid steps of each example. The result is 0 for an empty example.
 
     Args:
       inputs: one vector per time step.
       seq_lengths: number of valid steps of each example. By default all steps are valid.
-      pooling: ``"max"`` or ``"mean"``.
+      pooling: ``"max"``, ``"mean"``, or ``"max_mean"``, which concatenates both.
+
+    Returns:
+      [batch, features], or twice as many features for ``"max_mean"``.
 
     Raises:
       ValueError: `pooling` is unknown.
     """
     batch, time, _ = inputs.shape
     lengths = normalize_lengths(seq_lengths, batch, time)
+    if pooling == "max_mean":
+        each = [global_pool(inputs, lengths, one) for one in ("max", "mean")]
+        return jnp.concatenate(each, axis=-1)
     mask = sequences.padding_mask(lengths, time)[..., None]
     is_float = jnp.issubdtype(inputs.dtype, jnp.floating)
     if pooling == "mean":
@@ -112,7 +118,7 @@ def global_pool(
         lowest = (jnp.finfo if is_float else jnp.iinfo)(inputs.dtype).min
         highest = jnp.max(jnp.where(mask, inputs, lowest), axis=1, initial=lowest)
         return jnp.where(lengths[:, None] > 0, highest, 0)
-    raise ValueError(f"pooling {pooling!r} is unknown: 'max' or 'mean'")
+    raise ValueError(f"pooling {pooling!r} is unknown: 'max', 'mean' or 'max_mean'")
 
 
 class SequenceLayer(nn.Module):

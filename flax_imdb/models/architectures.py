@@ -14,12 +14,15 @@ from flax_imdb.models.classifier import Classifier
 from flax_imdb.ops import IMPLEMENTATIONS
 
 Precision = Literal["float32", "bfloat16"]
+Pooling = Literal["last", "max", "mean", "max_mean"]
 
 # With more, an LSTM's parameters exceed the memory of any machine.
 MAX_FEATURES = 2**16
 
 # Far more than any text classifier gains from.
 MAX_LAYERS = 64
+MAX_NGRAMS = 16
+MAX_NGRAM_BUCKETS = 10**8
 
 
 @dataclasses.dataclass(frozen=True)
@@ -32,9 +35,17 @@ class ModelConfig:
       embedding_features: Width of the embedding.
       features: Width of the LSTM's state, per direction.
       layers: LSTM layers, one on the outputs of another.
+      pooling: What the head sees of the last LSTM's outputs: the last of them, or over all steps
+        their maximum, their mean, or both.
+      ngrams: Add to each token's embedding those of the n-grams of 2 to ngrams tokens that end with
+        it.
+      ngram_buckets: Number of embeddings for the n-grams of each length, which share them by
+        hashing.
       dropout: Rate of dropout of the LSTM's inputs (lstm_recurrent_dropout, bilstm), or of the
         embedded tokens and the head's inputs (default: the architecture's own).
       recurrent_dropout: Rate of dropout of the LSTM's state (default: the architecture's own).
+      word_dropout: Rate at which whole tokens are dropped.
+      head_dropout: Rate of dropout of the head's inputs (default: as dropout says).
       precision: Precision of the encoder's matrix products and their inputs. Parameters, optimizer
         state, the LSTM's carry, embedding, head and loss are always float32.
       remat_steps: Keep only every `remat_steps`-th state of the LSTM and recompute the others for
@@ -47,8 +58,13 @@ class ModelConfig:
     embedding_features: int = 32
     features: int = 100
     layers: int = 1
+    pooling: Pooling = "last"
+    ngrams: int = 1
+    ngram_buckets: int = 2**18
     dropout: float | None = None
     recurrent_dropout: float | None = None
+    word_dropout: float = 0.0
+    head_dropout: float | None = None
     precision: Precision = "float32"
     remat_steps: int | None = None
     implementation: str = "auto"
@@ -57,6 +73,7 @@ class ModelConfig:
         for setting, value, choices in (
             ("arch", self.arch, tuple(ARCHITECTURES)),
             ("precision", self.precision, get_args(Precision)),
+            ("pooling", self.pooling, get_args(Pooling)),
             ("implementation", self.implementation, IMPLEMENTATIONS),
         ):
             if value not in choices:
@@ -67,9 +84,13 @@ class ModelConfig:
         for name in ("embedding_features", "features"):
             check_between(name, getattr(self, name), 1, MAX_FEATURES)
         check_between("layers", self.layers, 1, MAX_LAYERS)
+        check_between("ngrams", self.ngrams, 1, MAX_NGRAMS)
+        check_between("ngram_buckets", self.ngram_buckets, 1, MAX_NGRAM_BUCKETS)
         for name, rate in (
             ("dropout", self.dropout),
             ("recurrent_dropout", self.recurrent_dropout),
+            ("word_dropout", self.word_dropout),
+            ("head_dropout", self.head_dropout),
         ):
             if rate is not None and not (is_number(rate) and 0 <= rate < 1):
                 raise InputError(
@@ -94,7 +115,8 @@ def register(name: str) -> Callable[[Architecture], Architecture]:
     """Decorator that registers an architecture.
 
     An architecture is a function from :class:`ModelConfig` to attributes of :class:`Classifier`:
-    ``encoder``, and optionally ``pooling``, ``dropout`` and so on.
+    ``encoder``, and optionally ``dropout`` and so on. They may override what `build` takes from the
+    configuration.
     """
 
     def add(architecture: Architecture) -> Architecture:
@@ -106,12 +128,22 @@ def register(name: str) -> Callable[[Architecture], Architecture]:
 
 def build(config: ModelConfig, vocab_size: int, num_classes: int = 1) -> Classifier:
     """Create the classifier of `config` for `vocab_size` token ids."""
-    return Classifier(
-        vocab_size=vocab_size,
-        embedding_features=config.embedding_features,
-        num_classes=num_classes,
-        **ARCHITECTURES[config.arch](config),
-    )
+    attributes: dict[str, Any] = {
+        "embedding_features": config.embedding_features,
+        "pooling": None if config.pooling == "last" else config.pooling,
+        "ngrams": config.ngrams,
+        "ngram_buckets": config.ngram_buckets,
+        "word_dropout": config.word_dropout,
+        "head_dropout": config.head_dropout,
+    }
+    own = ARCHITECTURES[config.arch](config)
+    if config.pooling != "last" and "pooling" in own:
+        raise InputError(
+            f"`pooling` {config.pooling} has no effect: `arch` {config.arch} has pooling "
+            f"{own['pooling']} of its own"
+        )
+    attributes |= own
+    return Classifier(vocab_size=vocab_size, num_classes=num_classes, **attributes)
 
 
 # The models of the Keras tutorial. The rates of dropout are its own, unless the configuration has
@@ -164,12 +196,12 @@ def _within(config: ModelConfig) -> dict[str, float]:
 
 
 def _lstms(config: ModelConfig, **options: Any) -> tuple[LSTM, ...]:
-    """The LSTM layers; the last returns its last output alone."""
+    """The LSTM layers; the last returns its last output alone, unless the outputs are pooled."""
     options = {"recurrent_dropout": _either(config.recurrent_dropout, 0.0)} | options
     return tuple(
         LSTM(
             config.features,
-            return_sequences=number < config.layers,
+            return_sequences=number < config.layers or config.pooling != "last",
             dtype=config.encoder_dtype,
             remat_steps=config.remat_steps,
             implementation=config.implementation,

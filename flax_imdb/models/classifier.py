@@ -14,6 +14,7 @@ from flax_imdb.layers import (
     PerExample,
     SequenceLayer,
     global_pool,
+    hash_ngrams,
     normalize_lengths,
 )
 
@@ -32,10 +33,16 @@ class Classifier(nn.Module):
       vocab_size: number of token ids.
       embedding_features: width of the embedding.
       encoder: the layers between embedding and pooling, in order.
-      pooling: ``"max"`` or ``"mean"`` over the valid time steps; None if the last encoder layer
-        returns one vector per row.
+      pooling: ``"max"``, ``"mean"`` or ``"max_mean"`` (both) over the valid time steps; None if the
+        last encoder layer returns one vector per row.
       num_classes: number of logits. 1 is a binary classifier whose logit is that of label 1.
       dropout: dropout rate of the embedded tokens and of the head's inputs.
+      head_dropout: that of the head's inputs, if it is another.
+      word_dropout: rate at which whole tokens are dropped: all of a step's embedding.
+      ngrams: to the embedding of each token, add those of the n-grams of 2 to `ngrams` tokens that
+        end with it. 1: none.
+      ngram_buckets: number of embeddings for the n-grams of each length (see
+        `flax_imdb.layers.hash_ngrams`).
       dtype: dtype of the computation of embedding and head (default: inferred from inputs and
         parameters; float32 even if the encoder computes in bfloat16).
       param_dtype: dtype of the parameters of embedding and head.
@@ -47,6 +54,10 @@ class Classifier(nn.Module):
     pooling: str | None = None
     num_classes: int = 1
     dropout: float = 0.0
+    head_dropout: float | None = None
+    word_dropout: float = 0.0
+    ngrams: int = 1
+    ngram_buckets: int = 2**18
     dtype: Dtype | None = None
     param_dtype: Dtype = jnp.float32
 
@@ -73,21 +84,24 @@ class Classifier(nn.Module):
         """
         drawn: dict[str, Any] = {"deterministic": deterministic, "example_ids": example_ids}
         lengths = normalize_lengths(lengths, *tokens.shape)
-        x = nn.Embed(
-            self.vocab_size,
-            self.embedding_features,
-            embedding_init=keras_uniform,
-            dtype=self.dtype,
-            param_dtype=self.param_dtype,
-            name="embedding",
-        )(tokens)
-        x = Dropout(self.dropout)(x, seq_lengths=lengths, **drawn)
+        x = self._embed("embedding", self.vocab_size)(tokens)
+        for n in range(2, self.ngrams + 1):
+            buckets = hash_ngrams(tokens, n, self.ngram_buckets)
+            x = x + self._embed(f"embedding_of_{n}_grams", self.ngram_buckets)(buckets)
+        if not self.is_initializing():  # It would make a variable of this shape.
+            # Adversarial training differentiates with respect to this, and adds to it.
+            x = self.perturb("embedded", x)
+        x = Dropout(self.word_dropout, broadcast_dims=(-1,), name="word_dropout")(
+            x, seq_lengths=lengths, **drawn
+        )
+        x = Dropout(self.dropout, name="Dropout_0")(x, seq_lengths=lengths, **drawn)
         for layer in self.encoder:
             x = layer(x, seq_lengths=lengths, **drawn)
             lengths = layer.output_lengths(lengths)
         if self.pooling is not None:
             x = global_pool(x, lengths, self.pooling)
-        x = Dropout(self.dropout)(x, **drawn)
+        rate = self.dropout if self.head_dropout is None else self.head_dropout
+        x = Dropout(rate, name="Dropout_1")(x, **drawn)
         return nn.Dense(
             self.num_classes,
             kernel_init=nn.initializers.glorot_uniform(),
@@ -95,3 +109,13 @@ class Classifier(nn.Module):
             param_dtype=self.param_dtype,
             name="head",
         )(x)
+
+    def _embed(self, name: str, rows: int) -> nn.Embed:
+        return nn.Embed(
+            rows,
+            self.embedding_features,
+            embedding_init=keras_uniform,
+            dtype=self.dtype,
+            param_dtype=self.param_dtype,
+            name=name,
+        )

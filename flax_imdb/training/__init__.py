@@ -8,8 +8,10 @@ from flax_imdb.training.metrics import (
     Metrics,
     StepMetrics,
     compute_metrics,
+    cross_entropy,
     predict_labels,
 )
+from flax_imdb.training.objectives import Objective
 from flax_imdb.training.preemption import Preemption, catch_signals
 from flax_imdb.training.state import (
     TrainState,
@@ -29,6 +31,7 @@ __all__ = [
     "History",
     "Hook",
     "Metrics",
+    "Objective",
     "Preemption",
     "Progress",
     "StepMetrics",
@@ -42,6 +45,7 @@ __all__ = [
     "catch_signals",
     "compute_metrics",
     "create_state",
+    "cross_entropy",
     "eval_step",
     "one_late",
     "predict_labels",

@@ -88,6 +88,26 @@ def predict_labels(logits: Float[Array, "batch classes"]) -> Int[Array, " batch"
     return jnp.argmax(logits, axis=-1).astype(jnp.int32)
 
 
+def cross_entropy(
+    logits: Float[Array, "batch classes"],
+    labels: Int[ArrayLike, " batch"],
+    label_smoothing: float = 0.0,
+) -> Float[Array, " batch"]:
+    """Sigmoid (one logit) or softmax cross-entropy of each example, in nats.
+
+    With `label_smoothing` a the target is 1 - a of the label, and a of all classes alike.
+    """
+    if label_smoothing == 0:
+        if logits.shape[-1] == 1:
+            return optax.sigmoid_binary_cross_entropy(logits[:, 0], labels)
+        return optax.softmax_cross_entropy_with_integer_labels(logits, labels)
+    if logits.shape[-1] == 1:
+        targets = jnp.asarray(labels) * (1 - label_smoothing) + label_smoothing / 2
+        return optax.sigmoid_binary_cross_entropy(logits[:, 0], targets)
+    targets = optax.smooth_labels(jax.nn.one_hot(labels, logits.shape[-1]), label_smoothing)
+    return optax.softmax_cross_entropy(logits, targets)
+
+
 def compute_metrics(
     logits: Float[Array, "batch classes"],
     labels: Int[ArrayLike, " batch"],
@@ -106,11 +126,7 @@ def compute_metrics(
     if not isinstance(valid, jax.core.Tracer) and not np.all(valid):
         wrong = np.asarray(labels)[~np.asarray(valid)][0]
         raise ValueError(f"label {wrong} is none of the {classes} classes, 0 to {classes - 1}")
-    if logits.shape[-1] == 1:
-        losses = optax.sigmoid_binary_cross_entropy(logits[:, 0], labels)
-    else:
-        losses = optax.softmax_cross_entropy_with_integer_labels(logits, labels)
-    losses = jnp.where(valid, losses, jnp.nan)
+    losses = jnp.where(valid, cross_entropy(logits, labels), jnp.nan)
     return {
         "loss": jnp.sum(losses * weights),
         "correct": jnp.sum((predict_labels(logits) == labels).astype(jnp.float32) * weights),

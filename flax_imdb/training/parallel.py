@@ -14,21 +14,24 @@ from jax.sharding import Mesh, NamedSharding, PartitionSpec
 from flax_imdb.data import Batch
 from flax_imdb.devices import by_row, first_of_each, on_cpus, replicated
 from flax_imdb.training.metrics import Metrics, StepMetrics
+from flax_imdb.training.objectives import Objective
 from flax_imdb.training.state import TrainState
 from flax_imdb.training.step import apply_gradients, sum_gradients, train_step
 
 Tree = TypeVar("Tree")
 
 
-def make_train_step(mesh: Mesh, microbatches: int = 1) -> "SplitTrainStep | ShardedTrainStep":
+def make_train_step(
+    mesh: Mesh, microbatches: int = 1, objective: Objective = Objective()
+) -> "SplitTrainStep | ShardedTrainStep":
     """Create the `train_step` for a mesh.
 
     The returned object is called with a state laid out by its `sharding` (see `place`) and this
     process's share of the batch's rows. It returns what `train_step` returns.
     """
     if on_cpus(mesh):
-        return SplitTrainStep(mesh, microbatches)
-    return ShardedTrainStep(mesh, microbatches)
+        return SplitTrainStep(mesh, microbatches, objective)
+    return ShardedTrainStep(mesh, microbatches, objective)
 
 
 class ShardedTrainStep:
@@ -39,13 +42,13 @@ class ShardedTrainStep:
       mapped: the step as a function of the state and the whole batch.
     """
 
-    def __init__(self, mesh: Mesh, microbatches: int):
+    def __init__(self, mesh: Mesh, microbatches: int, objective: Objective):
         self._mesh = mesh
         self.sharding = replicated(mesh)
         # With shard_map: XLA by itself cannot partition the recurrence, whose batch axis is not the
         # leading one, and would compute all of it on each device.
         self.mapped = jax.shard_map(
-            partial(train_step, axis_name="batch", microbatches=microbatches),
+            partial(train_step, axis_name="batch", microbatches=microbatches, objective=objective),
             mesh=mesh,
             in_specs=(PartitionSpec(), PartitionSpec("batch")),
             out_specs=PartitionSpec(),
@@ -75,11 +78,11 @@ class SplitTrainStep:
       sharding: the layout of the state.
     """
 
-    def __init__(self, mesh: Mesh, microbatches: int):
+    def __init__(self, mesh: Mesh, microbatches: int, objective: Objective):
         self._local = mesh.local_mesh
         self._firsts = first_of_each(mesh)
         self.sharding = replicated(self._firsts)
-        gradients = partial(sum_gradients, microbatches=microbatches)
+        gradients = partial(sum_gradients, microbatches=microbatches, objective=objective)
         self._gradients = Compiled(jax.jit(on_each_device(gradients, self._local)))
         self._update = Compiled(
             jax.jit(self._apply, donate_argnums=0, out_shardings=(self.sharding, self.sharding))

@@ -79,7 +79,8 @@ def saved_arrays(state: TrainState) -> dict[str, Any]:
 def state_creator(
     model: Classifier,
     *,
-    learning_rate: float,
+    learning_rate: optax.ScalarOrSchedule,
+    weight_decay: float = 0.0,
     clip_norm: float | None = None,
     averaging: float | None = None,
 ) -> Callable[[int], TrainState]:
@@ -88,7 +89,12 @@ def state_creator(
     It is compiled once, and its states run in the same compiled steps. For the other arguments see
     `create_state`.
     """
-    optimizer = optax.adam(learning_rate, eps=1e-7)
+    if weight_decay == 0:
+        optimizer = optax.adam(learning_rate, eps=1e-7)
+    else:
+        optimizer = optax.adamw(
+            learning_rate, eps=1e-7, weight_decay=weight_decay, mask=_without_biases
+        )
     if clip_norm is not None:
         optimizer = optax.chain(optax.clip_by_global_norm(clip_norm), optimizer)
     if averaging is not None:
@@ -108,22 +114,32 @@ def state_creator(
     return lambda seed: create(jax.random.key(seed, impl="threefry2x32"))
 
 
+def _without_biases(params: optax.Params) -> optax.Params:
+    return jax.tree.map(lambda leaf: jnp.ndim(leaf) > 1, params)
+
+
 def create_state(
     model: Classifier,
     *,
-    learning_rate: float,
+    learning_rate: optax.ScalarOrSchedule,
     seed: int,
+    weight_decay: float = 0.0,
     clip_norm: float | None = None,
     averaging: float | None = None,
 ) -> TrainState:
     """Create the state of a model at step 0, with Adam and parameters initialized from `seed`.
 
     With `clip_norm`, gradients are clipped to that global norm first (Pascanu et al. 2013). With
+    `weight_decay`, all parameters but biases decay (Loshchilov and Hutter 2019, algorithm 2). With
     `averaging`, the parameters are averaged (see `average_params`). Adam has Keras's constants
     (epsilon 1e-7). optax adds epsilon after the bias correction, as in algorithm 1 of Kingma and Ba
     2015; Keras adds it before.
     """
     create = state_creator(
-        model, learning_rate=learning_rate, clip_norm=clip_norm, averaging=averaging
+        model,
+        learning_rate=learning_rate,
+        weight_decay=weight_decay,
+        clip_norm=clip_norm,
+        averaging=averaging,
     )
     return create(seed)

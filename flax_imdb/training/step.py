@@ -17,13 +17,19 @@ from flax_imdb.training.metrics import (
     compute_metrics,
     predict_labels,
 )
+from flax_imdb.training.objectives import Objective
 from flax_imdb.training.state import TrainState
 
 
 def train_step(
-    state: TrainState, batch: Batch, *, axis_name: str | None = None, microbatches: int = 1
+    state: TrainState,
+    batch: Batch,
+    *,
+    axis_name: str | None = None,
+    microbatches: int = 1,
+    objective: Objective = Objective(),
 ) -> tuple[TrainState, StepMetrics]:
-    """Update the state with the gradient of the batch's mean loss.
+    """Update the state with the gradient of the batch's mean objective.
 
     If the loss or its gradient is not finite, only the step counter advances; parameters and
     optimizer state are unchanged. The metrics show it.
@@ -40,36 +46,29 @@ def train_step(
       microbatches: compute the gradients of the batch (or share) in this many parts, one after
         another, which needs less memory, and update once with their sum. It must divide the number
         of rows.
+      objective: what to minimize.
 
     Returns:
       The updated state, and the batch's metrics before the update.
     """
-    grads, metrics = sum_gradients(state, batch, microbatches)
+    grads, metrics = sum_gradients(state, batch, microbatches, objective)
     if axis_name is not None:
         grads, metrics = lax.psum((grads, metrics), axis_name)
     return apply_gradients(state, grads, metrics)
 
 
-def sum_gradients(state: TrainState, batch: Batch, microbatches: int = 1) -> tuple[Any, Metrics]:
-    """The first half of a step: gradients of the summed loss, and the metrics.
+def sum_gradients(
+    state: TrainState, batch: Batch, microbatches: int = 1, objective: Objective = Objective()
+) -> tuple[Any, Metrics]:
+    """The first half of a step: gradients of the summed objective, and the metrics.
 
     Both are sums over examples, so the sums over parts of a batch add up to those of the batch.
     """
     key = jax.random.fold_in(state.dropout_key, state.step)
 
-    def summed_loss(params: Any, batch: Batch) -> tuple[jax.Array, Metrics]:
-        logits = state.apply_fn(
-            {"params": params},
-            batch["tokens"],
-            batch["lengths"],
-            deterministic=False,
-            example_ids=batch["example_ids"],
-            rngs={"dropout": key},
-        )
-        metrics = compute_metrics(logits, batch["labels"], batch["weights"])
-        return metrics["loss"], metrics
+    def gradients(params: Any, batch: Batch) -> tuple[Any, Metrics]:
+        return objective.gradients(state.apply_fn, params, batch, key)
 
-    gradients = jax.grad(summed_loss, has_aux=True)
     if microbatches == 1:
         return gradients(state.params, batch)
 

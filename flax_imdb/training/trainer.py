@@ -18,6 +18,7 @@ from flax_imdb.errors import InputError
 from flax_imdb.training.config import TrainConfig
 from flax_imdb.training.history import History, UnfinishedEpoch
 from flax_imdb.training.metrics import Evaluation, Metrics, StepMetrics, compute, merge
+from flax_imdb.training.objectives import Objective
 from flax_imdb.training.parallel import (
     Compiled,
     local_copy,
@@ -74,11 +75,17 @@ class Trainer:
       batching: how examples become batches.
     """
 
-    def __init__(self, mesh: Mesh, batching: Batching, microbatches: int = 1):
+    def __init__(
+        self,
+        mesh: Mesh,
+        batching: Batching,
+        microbatches: int = 1,
+        objective: Objective = Objective(),
+    ):
         self.mesh = mesh
         self.batching = batching
         self._local = mesh.local_mesh
-        self._train_step = make_train_step(mesh, microbatches)
+        self._train_step = make_train_step(mesh, microbatches, objective)
         self._eval_step = Compiled(jax.jit(on_each_device(eval_step, self._local)))
         self._predict_step = Compiled(jax.jit(predict_step, out_shardings=by_row(self._local)))
 

@@ -33,3 +33,11 @@ class TestDropout:
         np.testing.assert_array_equal(np.unique(ours), np.unique(flax))
         np.testing.assert_allclose(ours.mean(), 1, atol=0.02)
         np.testing.assert_array_equal(Dropout(0.25).apply({}, x), x)
+
+    def test_axes_may_be_dropped_together(self) -> None:
+        """As word dropout does: all features of a step, or none."""
+        x = jnp.ones((50, 40, 3))
+        layer = Dropout(0.25, broadcast_dims=(-1,))
+        dropped = layer.apply({}, x, deterministic=False, rngs={"dropout": jax.random.key(0)})
+        np.testing.assert_array_equal(dropped, np.broadcast_to(dropped[..., :1], x.shape))
+        np.testing.assert_allclose((dropped == 0).mean(), 0.25, atol=0.02)

@@ -175,11 +175,11 @@ def test_no_steps_or_no_examples_give_zeros(layer: SequenceLayer, batch: int, ti
     )
 
 
-@pytest.mark.parametrize("pooling", ["max", "mean"])
+@pytest.mark.parametrize(("pooling", "features"), [("max", 3), ("mean", 3), ("max_mean", 6)])
 @pytest.mark.parametrize(("batch", "time"), [(2, 0), (0, 4)])
-def test_a_pool_of_nothing_is_zero(pooling: str, batch: int, time: int) -> None:
+def test_a_pool_of_nothing_is_zero(pooling: str, features: int, batch: int, time: int) -> None:
     np.testing.assert_array_equal(
-        global_pool(inputs(batch, time), None, pooling), np.zeros((batch, 3))
+        global_pool(inputs(batch, time), None, pooling), np.zeros((batch, features))
     )
 
 
@@ -208,6 +208,11 @@ class TestGlobalPool:
                 expected = getattr(jnp, pooling)(valid, axis=0) if length else np.zeros(3)
                 np.testing.assert_allclose(pooled[row], expected, atol=1e-6)
 
+    def test_both_stand_side_by_side(self) -> None:
+        each = [global_pool(inputs(), LENGTHS, pooling) for pooling in ("max", "mean")]
+        both = global_pool(inputs(), LENGTHS, "max_mean")
+        np.testing.assert_array_equal(both, np.concatenate(each, axis=1))
+
     def test_an_unknown_pooling_is_refused(self) -> None:
-        with pytest.raises(ValueError, match="pooling 'min' is unknown: 'max' or 'mean'"):
+        with pytest.raises(ValueError, match="pooling 'min' is unknown: 'max', 'mean' or 'max_me"):
             global_pool(inputs(), LENGTHS, "min")

@@ -4,9 +4,10 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 import pytest
 
-from flax_imdb.layers import LSTM
+from flax_imdb.layers import LSTM, hash_ngrams
 from flax_imdb.models import Classifier
 
 
@@ -32,3 +33,79 @@ class TestClassifier:
         logits, variables = model.init_with_output(jax.random.key(0), jnp.ones((2, 5), jnp.int32))
         assert logits.dtype == dtype
         assert {leaf.dtype for leaf in jax.tree.leaves(variables)} == {jnp.dtype(jnp.float32)}
+
+
+class TestNgrams:
+    """The embedding of a token and of the n-grams that end with it."""
+
+    model = Classifier(
+        vocab_size=20,
+        embedding_features=4,
+        encoder=[],
+        pooling="mean",
+        ngrams=3,
+        ngram_buckets=50,
+    )
+    tokens = jax.random.randint(jax.random.key(0), (3, 7), 0, 20)
+    lengths = jnp.array([7, 4, 0])
+
+    def params(self) -> Any:
+        return self.model.init(jax.random.key(0), self.tokens, self.lengths)["params"]
+
+    def test_are_added(self) -> None:
+        params = self.params()
+        embedded = params["embedding"]["embedding"][self.tokens]
+        for n in (2, 3):
+            table = params[f"embedding_of_{n}_grams"]["embedding"]
+            assert table.shape == (50, 4)
+            embedded += table[hash_ngrams(self.tokens, n, 50)]
+        mean = np.stack([embedded[0].mean(0), embedded[1, :4].mean(0), np.zeros(4)])
+        np.testing.assert_allclose(
+            self.model.apply({"params": params}, self.tokens, self.lengths),
+            mean @ params["head"]["kernel"] + params["head"]["bias"],
+            atol=1e-6,
+        )
+
+    def test_padding_changes_none(self) -> None:
+        variables = {"params": self.params()}
+        padded = jnp.pad(self.tokens, ((0, 0), (0, 5)), constant_values=3)
+        np.testing.assert_allclose(
+            self.model.apply(variables, padded, self.lengths),
+            self.model.apply(variables, self.tokens, self.lengths),
+            atol=1e-6,
+        )
+
+
+def test_a_word_is_dropped_with_all_its_features() -> None:
+    """A text of one word gives what that word gives at twice its size, or nothing."""
+    model = Classifier(20, 4, encoder=[], pooling="max", word_dropout=0.5, ngrams=2)
+    tokens = jnp.full((200, 1), 7)
+    params = model.init(jax.random.key(0), tokens)["params"]
+    logits = model.apply(
+        {"params": params}, tokens, deterministic=False, rngs={"dropout": jax.random.key(1)}
+    )
+    twice = params["embedding"]["embedding"][7] * 2
+    twice += 2 * params["embedding_of_2_grams"]["embedding"][hash_ngrams(tokens, 2, 2**18)[0, 0]]
+    dropped, kept = params["head"]["bias"], twice @ params["head"]["kernel"]
+    of_dropped = np.isclose(logits, dropped, atol=1e-7)
+    np.testing.assert_allclose(of_dropped.mean(), 0.5, atol=0.1)
+    np.testing.assert_allclose(logits[~of_dropped], np.full(np.sum(~of_dropped), kept), rtol=1e-4)
+
+
+def test_the_head_may_have_a_rate_of_its_own() -> None:
+    """At a rate of nearly 1 all that is left of almost all rows is the bias."""
+    model = Classifier(20, 4, encoder=[], pooling="max", dropout=0.0, head_dropout=0.99)
+    tokens = jnp.full((50, 3), 7)
+    params = model.init(jax.random.key(0), tokens)["params"]
+    logits = model.apply(
+        {"params": params}, tokens, deterministic=False, rngs={"dropout": jax.random.key(1)}
+    )
+    assert np.mean(logits == params["head"]["bias"]) > 0.8
+
+
+def test_other_shapes_than_the_first_may_follow() -> None:
+    """Nothing of the first call's shape is kept."""
+    model = Classifier(20, 4, encoder=[LSTM(3)], pooling="mean")
+    variables = model.init(jax.random.key(0), jnp.ones((1, 8), jnp.int32))
+    assert variables.keys() == {"params"}
+    assert model.apply(variables, jnp.ones((2, 5), jnp.int32)).shape == (2, 1)

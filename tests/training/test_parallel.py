@@ -18,7 +18,7 @@ from numerics import assert_close
 from flax_imdb import models
 from flax_imdb.data import Batch, Batching, Examples
 from flax_imdb.devices import by_row, make_mesh, replicated
-from flax_imdb.training import TrainState, create_state, eval_step, train_step
+from flax_imdb.training import Objective, TrainState, create_state, eval_step, train_step
 from flax_imdb.training.parallel import ShardedTrainStep, SplitTrainStep, place
 
 VOCAB_SIZE = 30
@@ -96,12 +96,14 @@ def sharded_by_jit(state: TrainState, shown: list[Batch]) -> tuple[Any, list[Any
 
 
 def as_on_accelerators(state: TrainState, shown: list[Batch]) -> tuple[Any, list[Any]]:
-    step = ShardedTrainStep(make_mesh(jax.devices()[:DEVICES]), microbatches=2)
+    mesh = make_mesh(jax.devices()[:DEVICES])
+    step = ShardedTrainStep(mesh, microbatches=2, objective=Objective())
     return run(step, place(state, step.sharding), shown)
 
 
 def as_on_cpus(state: TrainState, shown: list[Batch]) -> tuple[Any, list[Any]]:
-    step = SplitTrainStep(make_mesh(jax.devices()[:DEVICES]), microbatches=2)
+    mesh = make_mesh(jax.devices()[:DEVICES])
+    step = SplitTrainStep(mesh, microbatches=2, objective=Objective())
     return run(step, place(state, step.sharding), shown)
 
 
@@ -131,6 +133,23 @@ def test_fifty_steps_are_those_of_one_device(arch: str, way: Run) -> None:
     assert_close(params, expected_params, 1e-4)
 
 
+@pytest.mark.parametrize("way", [ShardedTrainStep, SplitTrainStep])
+def test_every_setting_gives_the_steps_of_one_device(way: Any) -> None:
+    """N-grams, pooling, three kinds of dropout and an adversary."""
+    objective = Objective(label_smoothing=0.1, adversarial_norm=0.3)
+    settings = {
+        **{"pooling": "max_mean", "ngrams": 3, "ngram_buckets": 100, "dropout": 0.3},
+        **{"word_dropout": 0.2, "head_dropout": 0.4},
+    }
+    step = way(make_mesh(jax.devices()[:DEVICES]), microbatches=2, objective=objective)
+    shown = batches()[:20]
+    one = jax.jit(partial(train_step, objective=objective))
+    of_one = run(one, new_state("bilstm", **settings), shown)
+    params, history = run(step, place(new_state("bilstm", **settings), step.sharding), shown)
+    assert_close(history, of_one[1], 1e-4)
+    assert_close(params, of_one[0], 1e-3)
+
+
 def test_an_evaluation_by_pmap_is_that_of_one_device() -> None:
     devices = jax.devices()[:DEVICES]
     step = jax.pmap(partial(eval_step, axis_name="batch"), axis_name="batch", devices=devices)
@@ -148,7 +167,7 @@ def test_an_evaluation_by_pmap_is_that_of_one_device() -> None:
 def test_each_accelerator_computes_its_share_alone(arch: str) -> None:
     """Nothing but the sum of the gradients crosses between devices, and the work is divided."""
     mesh = make_mesh(jax.devices()[:DEVICES])
-    step = ShardedTrainStep(mesh, microbatches=1)
+    step = ShardedTrainStep(mesh, microbatches=1, objective=Objective())
     batch, state = batches()[0], new_state(arch)
     compiled = jax.jit(step.mapped).lower(place(state, step.sharding), batch).compile()
     collectives = re.findall(r" (all-\w+|collective-\w+|reduce-scatter)\(", compiled.as_text())
@@ -167,8 +186,9 @@ from flax_imdb.distributed import Processes, join
 join(Processes(coordinator=sys.argv[1], num_processes=2, process_id=int(sys.argv[2]), timeout=60))
 devices = select_devices("cpu")
 import test_parallel as here
+from flax_imdb.training import Objective
 from flax_imdb.training.parallel import ShardedTrainStep, place
-step = ShardedTrainStep(make_mesh(devices), microbatches=1)
+step = ShardedTrainStep(make_mesh(devices), microbatches=1, objective=Objective())
 part = jax.process_index()
 shares = [
     {name: rows.reshape(2, -1, *rows.shape[1:])[part] for name, rows in batch.items()}

@@ -32,6 +32,23 @@ def test_clipping_is_by_the_norm_of_all_gradients() -> None:
         np.testing.assert_allclose(unclipped, norm, rtol=1e-5)
 
 
+def test_weights_decay_apart_from_the_gradient() -> None:
+    """Each loses the learning rate times the decay of itself; a bias does not."""
+    model = models.build(models.ModelConfig(embedding_features=4, features=6), VOCAB_SIZE)
+    (batch,) = batches(1)
+    first = create_state(model, learning_rate=1e-2, seed=0)
+    plain, _ = jax.jit(train_step)(first, batch)
+    decayed, _ = jax.jit(train_step)(
+        create_state(model, learning_rate=1e-2, seed=0, weight_decay=0.5), batch
+    )
+    expected = jax.tree.map(
+        lambda new, old: new - (1e-2 * 0.5 * old if old.ndim > 1 else 0),
+        plain.params,
+        first.params,
+    )
+    assert_close(decayed.params, expected, 1e-6)
+
+
 @pytest.mark.parametrize("power", [0, 3])
 def test_the_average_of_the_parameters_weighs_a_step_by_a_power_of_its_number(
     power: float,
