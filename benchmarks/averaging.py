@@ -15,9 +15,9 @@ from peers import ARCHITECTURES
 
 from flax_imdb.config import ExperimentConfig
 from flax_imdb.data import DataConfig, Dataset, load_dataset
-from flax_imdb.devices import make_mesh, select_devices
+from flax_imdb.devices import select_devices
 from flax_imdb.models import ModelConfig
-from flax_imdb.training import TrainConfig, Trainer, average_params
+from flax_imdb.training import TrainConfig, average_params
 from flax_imdb.tuning import tune_process
 
 VALIDATION_EXAMPLES = 5_000
@@ -27,7 +27,7 @@ POWERS = (0.0, 1.0, 3.0, 8.0, 16.0)
 def validate(config: ExperimentConfig, dataset: Dataset) -> list[dict[str, Any]]:
     """For each epoch the accuracy on the validation rows, with each average and with none."""
     devices = select_devices("cpu", config.training.batch_size)
-    trainer = Trainer(make_mesh(devices), config.batching(len(devices)))
+    trainer = config.trainer(devices)
     state = trainer.place(config.create_state())
     averages = {power: average_params(power) for power in POWERS}
     kept = {power: average.init(state.params) for power, average in averages.items()}

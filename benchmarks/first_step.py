@@ -31,9 +31,8 @@ def start(arch: str, began: float) -> dict[str, float]:
     from flax_imdb import cli  # noqa: F401 (the command imports it)
     from flax_imdb.config import ExperimentConfig
     from flax_imdb.data import DataConfig, load_dataset
-    from flax_imdb.devices import make_mesh, select_devices
+    from flax_imdb.devices import select_devices
     from flax_imdb.models import ModelConfig
-    from flax_imdb.training import Trainer
     from flax_imdb.tuning import tune_process
 
     done("imports")
@@ -43,7 +42,7 @@ def start(arch: str, began: float) -> dict[str, float]:
     done("devices")
     dataset = load_dataset(config.data)
     done("reviews")
-    trainer = Trainer(make_mesh(devices), config.batching(len(devices)))
+    trainer = config.trainer(devices)
     state = trainer.place(config.create_state())
     jax.block_until_ready(state.params)
     done("parameters")

@@ -42,7 +42,7 @@ class ShardedTrainStep:
       mapped: the step as a function of the state and the whole batch.
     """
 
-    def __init__(self, mesh: Mesh, microbatches: int, objective: Objective):
+    def __init__(self, mesh: Mesh, microbatches: int, objective: Objective = Objective()):
         self._mesh = mesh
         self.sharding = replicated(mesh)
         # With shard_map: XLA by itself cannot partition the recurrence, whose batch axis is not the
@@ -78,7 +78,7 @@ class SplitTrainStep:
       sharding: the layout of the state.
     """
 
-    def __init__(self, mesh: Mesh, microbatches: int, objective: Objective):
+    def __init__(self, mesh: Mesh, microbatches: int, objective: Objective = Objective()):
         self._local = mesh.local_mesh
         self._firsts = first_of_each(mesh)
         self.sharding = replicated(self._firsts)

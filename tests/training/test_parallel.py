@@ -96,14 +96,12 @@ def sharded_by_jit(state: TrainState, shown: list[Batch]) -> tuple[Any, list[Any
 
 
 def as_on_accelerators(state: TrainState, shown: list[Batch]) -> tuple[Any, list[Any]]:
-    mesh = make_mesh(jax.devices()[:DEVICES])
-    step = ShardedTrainStep(mesh, microbatches=2, objective=Objective())
+    step = ShardedTrainStep(make_mesh(jax.devices()[:DEVICES]), microbatches=2)
     return run(step, place(state, step.sharding), shown)
 
 
 def as_on_cpus(state: TrainState, shown: list[Batch]) -> tuple[Any, list[Any]]:
-    mesh = make_mesh(jax.devices()[:DEVICES])
-    step = SplitTrainStep(mesh, microbatches=2, objective=Objective())
+    step = SplitTrainStep(make_mesh(jax.devices()[:DEVICES]), microbatches=2)
     return run(step, place(state, step.sharding), shown)
 
 
@@ -167,7 +165,7 @@ def test_an_evaluation_by_pmap_is_that_of_one_device() -> None:
 def test_each_accelerator_computes_its_share_alone(arch: str) -> None:
     """Nothing but the sum of the gradients crosses between devices, and the work is divided."""
     mesh = make_mesh(jax.devices()[:DEVICES])
-    step = ShardedTrainStep(mesh, microbatches=1, objective=Objective())
+    step = ShardedTrainStep(mesh, microbatches=1)
     batch, state = batches()[0], new_state(arch)
     compiled = jax.jit(step.mapped).lower(place(state, step.sharding), batch).compile()
     collectives = re.findall(r" (all-\w+|collective-\w+|reduce-scatter)\(", compiled.as_text())
@@ -186,9 +184,8 @@ from flax_imdb.distributed import Processes, join
 join(Processes(coordinator=sys.argv[1], num_processes=2, process_id=int(sys.argv[2]), timeout=60))
 devices = select_devices("cpu")
 import test_parallel as here
-from flax_imdb.training import Objective
 from flax_imdb.training.parallel import ShardedTrainStep, place
-step = ShardedTrainStep(make_mesh(devices), microbatches=1, objective=Objective())
+step = ShardedTrainStep(make_mesh(devices), microbatches=1)
 part = jax.process_index()
 shares = [
     {name: rows.reshape(2, -1, *rows.shape[1:])[part] for name, rows in batch.items()}
