@@ -1,11 +1,14 @@
 """A run: its files, resuming it, refusals."""
 
+import contextlib
 import dataclasses
 import json
 import shutil
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
+from unittest import mock
 
 import fake_reviews
 import jax
@@ -29,6 +32,22 @@ METRICS_KEYS = {
     *("epoch", "step", "train_loss", "train_accuracy", "eval_split", "eval_loss"),
     *("eval_accuracy", "seconds", "step_ms_median", "examples_per_second"),
 }
+
+
+@contextlib.contextmanager
+def dying_after(steps: int) -> Iterator[None]:
+    """Context manager in which a run dies after so many steps."""
+    step, count = TrainingReport.step, 0
+
+    def die(self: TrainingReport, progress: Progress) -> None:
+        nonlocal count
+        count += 1
+        if count == steps:
+            raise ZeroDivisionError
+        step(self, progress)
+
+    with mock.patch.object(TrainingReport, "step", die), pytest.raises(ZeroDivisionError):
+        yield
 
 
 def parameters(workdir: Path) -> Any:
@@ -136,7 +155,7 @@ class TestSameBits:
         assert [record["epoch"] for record in records] == [1, 2, 3]
 
     def test_a_schedule_and_an_adversary_go_on_where_they_were(
-        self, reviews: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+        self, reviews: Path, tmp_path: Path
     ) -> None:
         """The schedule is that of all epochs, wherever a run was stopped."""
         plain = experiment(reviews, epochs=2)
@@ -152,20 +171,9 @@ class TestSameBits:
             ),
         )
         quiet_train(config, tmp_path / "whole")
-        step, count = TrainingReport.step, 0
-
-        def die(self: TrainingReport, progress: Progress) -> None:
-            nonlocal count
-            count += 1
-            if count == STEPS + 7:
-                raise ZeroDivisionError
-            step(self, progress)
-
-        monkeypatch.setattr(TrainingReport, "step", die)
         saving = CheckpointConfig(checkpoint_steps=5)
-        with pytest.raises(ZeroDivisionError):
+        with dying_after(STEPS + 7):
             quiet_train(config, tmp_path / "again", checkpoints=saving)
-        monkeypatch.undo()
         quiet_train(config, tmp_path / "again", resume=True)
         assert_same_run(tmp_path / "again", tmp_path / "whole")
         more = dataclasses.replace(config, training=dataclasses.replace(config.training, epochs=3))
@@ -430,23 +438,11 @@ class TestCheckpoints:
         reviews: Path,
         finished: tuple[Path, dict, str],
         tmp_path: Path,
-        monkeypatch: pytest.MonkeyPatch,
         capsys: pytest.CaptureFixture[str],
     ) -> None:
-        step, count = TrainingReport.step, 0
-
-        def die(self: TrainingReport, progress: Progress) -> None:
-            nonlocal count
-            count += 1
-            if count == STEPS + 9:
-                raise ZeroDivisionError
-            step(self, progress)
-
-        monkeypatch.setattr(TrainingReport, "step", die)
         saving = CheckpointConfig(checkpoint_steps=5, keep_checkpoints=2)
-        with pytest.raises(ZeroDivisionError):
+        with dying_after(STEPS + 9):
             quiet_train(experiment(reviews, epochs=3), tmp_path, checkpoints=saving)
-        monkeypatch.undo()
         steps = {int(p.name) for p in (tmp_path / "checkpoints").glob("[0-9]*")}
         assert steps == {STEPS, 15, 20}
         # A process that is killed between a checkpoint and its checksums leaves such a one.

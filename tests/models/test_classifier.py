@@ -76,14 +76,18 @@ class TestNgrams:
         )
 
 
+def in_training(model: Classifier, tokens: jax.Array) -> tuple[Any, Any]:
+    """New parameters, and the logits with dropout."""
+    params = model.init(jax.random.key(0), tokens)["params"]
+    rngs = {"dropout": jax.random.key(1)}
+    return params, model.apply({"params": params}, tokens, deterministic=False, rngs=rngs)
+
+
 def test_a_word_is_dropped_with_all_its_features() -> None:
     """A text of one word gives what that word gives at twice its size, or nothing."""
     model = Classifier(20, 4, encoder=[], pooling="max", word_dropout=0.5, ngrams=2)
     tokens = jnp.full((200, 1), 7)
-    params = model.init(jax.random.key(0), tokens)["params"]
-    logits = model.apply(
-        {"params": params}, tokens, deterministic=False, rngs={"dropout": jax.random.key(1)}
-    )
+    params, logits = in_training(model, tokens)
     twice = params["embedding"]["embedding"][7] * 2
     twice += 2 * params["embedding_of_2_grams"]["embedding"][hash_ngrams(tokens, 2, 2**18)[0, 0]]
     dropped, kept = params["head"]["bias"], twice @ params["head"]["kernel"]
@@ -95,11 +99,7 @@ def test_a_word_is_dropped_with_all_its_features() -> None:
 def test_the_head_may_have_a_rate_of_its_own() -> None:
     """At a rate of nearly 1 all that is left of almost all rows is the bias."""
     model = Classifier(20, 4, encoder=[], pooling="max", dropout=0.0, head_dropout=0.99)
-    tokens = jnp.full((50, 3), 7)
-    params = model.init(jax.random.key(0), tokens)["params"]
-    logits = model.apply(
-        {"params": params}, tokens, deterministic=False, rngs={"dropout": jax.random.key(1)}
-    )
+    params, logits = in_training(model, jnp.full((50, 3), 7))
     assert np.mean(logits == params["head"]["bias"]) > 0.8
 
 
