@@ -28,8 +28,8 @@ def load_corpus(source: Source, rules: TextRules) -> Corpus:
     """
     # The key covers everything that determines the ids, the texts and the code of this package, and
     # the place, which remarks and warnings name.
-    name = f"{source.name} {source.location} {source.fingerprint} {rules}"
-    key = hashlib.sha256(name.encode(errors="surrogateescape"))
+    texts = f"{source.name} {source.location} {source.fingerprint} {rules}"
+    key = hashlib.sha256(texts.encode(errors="surrogateescape"))
     for module in sorted(_PACKAGE.rglob("*.py")):
         key.update(module.read_bytes())
     name = re.sub(r"\W+", "_", source.name)[:40]

@@ -113,11 +113,10 @@ def expected(arch: str) -> tuple[Any, list[Any]]:
 @pytest.mark.parametrize(
     ("arch", "way"),
     [
-        *itertools.product(models.ARCHITECTURES, (as_on_cpus,)),
+        *itertools.product(models.ARCHITECTURES, (as_on_accelerators, as_on_cpus)),
         # The others are parts of these.
         *itertools.product(
-            ("lstm_recurrent_dropout", "bilstm", "conv_lstm_dropout"),
-            (as_on_accelerators, replicated_by_pmap),
+            ("lstm_recurrent_dropout", "bilstm", "conv_lstm_dropout"), (replicated_by_pmap,)
         ),
         ("lstm_dropout", in_microbatches),
         ("lstm_dropout", sharded_by_jit),

@@ -125,6 +125,7 @@ class TestTrain:
         file.write_text('"my\ntext",label\n' + "good,1\nbad,2\n" * 20)
         assert train(file, run, "--epochs", "1", "--text-columns", '"my\ntext"') == 0
         assert main(["evaluate", "--workdir", str(run)]) == 0
+        assert main(["train", "--resume", "--workdir", str(run), "--epochs", "2"]) == 0
 
 
 class TestAsk:

@@ -196,7 +196,7 @@ class OwnSource(Source):
             for setting in ("columns", "delimiter", "encoding", "data_dir")
             if getattr(config, setting) != getattr(DataConfig, setting)
         ]
-        check_effect(given, tables, config, self.location)
+        _check_effect(given, tables, config, self.location)
         if self._test is not None and config.test_fraction != DataConfig.test_fraction:
             raise InputError(
                 f"`test_fraction` {config.test_fraction} has no effect: {self.location} has a test "
@@ -209,7 +209,7 @@ class OwnSource(Source):
         return hashlib.sha256(json.dumps(used).encode()).hexdigest()
 
 
-def check_effect(
+def _check_effect(
     given: Iterable[str], tables: Sequence[Table], config: DataConfig, location: str
 ) -> None:
     """Raise InputError if one of the settings that are given has no effect on any table."""
@@ -247,7 +247,7 @@ def read_labelled(
     if part is None:
         raise InputError(f"{place.location} has no labels to score by")
     of_reading = [name for name in given if name in ("columns", "delimiter", "encoding")]
-    check_effect(of_reading, [part.table], config, place.location)
+    _check_effect(of_reading, [part.table], config, place.location)
     rows = part.read(config.skip_bad_rows)
     return rows.texts, _indices(rows.labels, classes, part.table.place), rows.remarks
 
