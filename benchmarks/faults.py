@@ -166,7 +166,8 @@ def kills(counts: dict[signal.Signals, int], seed: int = 0) -> list[dict[str, An
                 "phase": phase(workdir),
                 "seconds": time.monotonic() - sent,
                 "status": process.returncode,
-                "traceback": "Traceback" in errors,
+                # Python's own, before the first line of the program, is not the program's.
+                "traceback": "Traceback" in errors and "init_import_site" not in errors,
             }
             again = subprocess.run([*args, "--resume"], capture_output=True, text=True, check=False)
             outcome["resumed"] = again.returncode == 0

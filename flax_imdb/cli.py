@@ -43,12 +43,12 @@ class TrainOptions:
       experiment: what to train.
       processes: of a run on several hosts.
       imports: Import this module first, such as one that registers an architecture.
-      device: Train on all devices of this kind (default: what JAX prefers).
+      device: Train on all devices of this kind; auto: what JAX prefers.
       checkpoints: when to save, and what to keep.
       baseline: Compare with logistic regression on word counts; without this and the next flag, up
         to 200,000 texts are.
       no_baseline: Do not compare with it.
-      workdir: Where the run's files go (default: runs/ARCH-DATE-TIME).
+      workdir: Where the run's files go. None: runs/ARCH-DATE-TIME.
       resume: Continue the run in workdir after its newest checkpoint.
       overwrite: Delete the run in workdir first.
     """
@@ -118,7 +118,7 @@ class EvaluateOptions:
 
     Attributes:
       workdir: The run's directory.
-      dataset: Score on this file, folder or tfds:NAME (default: the run's test split).
+      dataset: Score on this file, folder or tfds:NAME. None: the run's test split.
       text_columns: The columns of its text.
       label_column: The column of its label.
       columns: The names of all its columns, if it has no header.
@@ -126,7 +126,7 @@ class EvaluateOptions:
       encoding: Its encoding.
       skip_bad_rows: Leave out rows without a text or a label, instead of stopping.
       device: Where to evaluate.
-      data_dir: Where the reviews or tfds's datasets are now (default: as in training).
+      data_dir: Where the reviews or tfds's datasets are now. None: as in training.
       imports: Import this module first: the one that registers the run's architecture.
     """
 
@@ -179,7 +179,7 @@ class PredictOptions:
     Of two classes the probability is that of the second; of more that of the likeliest.
 
     Attributes:
-      texts: The texts (default: the lines of standard input).
+      texts: The texts. Without any, the lines of standard input.
       workdir: The run's directory.
       device: Where to compute.
       imports: Import this module first: the one that registers the run's architecture.

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import jax
 import pytest
+from hypothesis import settings
 from jaxtyping import install_import_hook
 
 # Shells ignore SIGINT in background jobs, and the runs under test would inherit that.
@@ -34,6 +35,10 @@ if "PYTEST_XDIST_WORKER" not in os.environ:
     atexit.register(shutil.rmtree, os.environ["JAX_COMPILATION_CACHE_DIR"])
 jax.config.update("jax_compilation_cache_dir", os.environ["JAX_COMPILATION_CACHE_DIR"])
 jax.config.update("jax_persistent_cache_min_compile_time_secs", 0)
+
+# A test may take as long as a busy machine needs.
+settings.register_profile("without deadline", deadline=None)
+settings.load_profile("without deadline")
 
 # Arguments and results are checked against the shapes in the signatures.
 install_import_hook(

@@ -323,6 +323,17 @@ class TestSave:
             LSTMClassifier.load(tmp_path)
 
 
+def test_the_order_of_texts_changes_no_prediction(fitted: LSTMClassifier) -> None:
+    """But for the rounding of float32, since a processor may treat the last rows apart."""
+    texts = [*TEXTS, "good good bad", "a story", "nothing known"]
+    order = np.random.default_rng(0).permutation(len(texts))
+    np.testing.assert_allclose(
+        fitted.predict_proba([texts[i] for i in order]),
+        fitted.predict_proba(texts)[order],
+        rtol=1e-6,
+    )
+
+
 class OfRows(LSTMClassifier):
     """Reads rows of numbers as texts, since scikit-learn's checks make no others."""
 
@@ -353,17 +364,23 @@ CANNOT = {
         "a text of weight 2 is one text in one batch, and not two in two"
     ),
 }
+# A check that asks for more than float32 gives on some processors, and the test that stands for it.
+FINER_THAN_FLOAT32 = {
+    "check_methods_sample_order_invariance": "test_the_order_of_texts_changes_no_prediction"
+}
 
 
 def test_scikit_learns_own_checks() -> None:
     checks = check_estimator(
-        OfRows(**small(epochs=3).get_params()), expected_failed_checks=CANNOT, on_skip=None
+        OfRows(**small(epochs=3).get_params()),
+        expected_failed_checks=CANNOT | FINER_THAN_FLOAT32,
+        on_skip=None,
     )
     by_status: dict[str, set[str]] = {}
     for check in checks:
         by_status.setdefault(check["status"], set()).add(check["check_name"])
     assert by_status.keys() == {"passed", "xfail", "skipped"}
-    assert by_status["xfail"] == CANNOT.keys()
+    assert by_status["xfail"] - FINER_THAN_FLOAT32.keys() == CANNOT.keys()
     # They are for arrays of other libraries.
     assert by_status["skipped"] <= {
         "check_array_api_input",

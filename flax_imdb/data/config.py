@@ -25,14 +25,14 @@ class DataConfig:
     Attributes:
       dataset: A file or folder of your own; tfds:NAME[/CONFIG]; imdb_reviews; synthetic; or auto:
         imdb_reviews if available, else synthetic.
-      data_dir: A tfds data directory or an extracted aclImdb folder (default: $TFDS_DATA_DIR, else
-        ~/tensorflow_datasets).
-      test_dataset: The test split of a dataset of your own (default: a part of dataset).
+      data_dir: A tfds data directory or an extracted aclImdb folder. None: $TFDS_DATA_DIR, else
+        ~/tensorflow_datasets.
+      test_dataset: The test split of a dataset of your own. None: a part of dataset.
       test_fraction: The part of a dataset of your own to test on, if it has no test split.
-      text_columns: The columns of the text, such as title,body (default: found by their names).
-      label_column: The column of the label (default: found by its name).
+      text_columns: The columns of the text, such as title,body. None: found by their names.
+      label_column: The column of the label. None: found by its name.
       columns: The names of all columns, such as label,title,text, of a file without a header.
-      delimiter: What separates the columns (default: a comma, in .tsv a tab).
+      delimiter: What separates the columns. None: a comma, in .tsv a tab.
       encoding: The encoding of text files.
       skip_bad_rows: Leave out rows without a text or a label, instead of stopping.
       text: Which words a text has: unicode normalizes it first (typography, markup, scripts); keras
@@ -41,8 +41,8 @@ class DataConfig:
         like any token, as in the tutorial.
       vocab_size: Number of token ids, including <pad>, <start> and <unk>.
       max_length: Longer texts keep their last max-length tokens.
-      train_examples: Train on a fixed random subset of this many texts (default: all).
-      test_examples: Test on a fixed random subset of this many texts (default: all).
+      train_examples: Train on a fixed random subset of this many texts. None: all.
+      test_examples: Test on a fixed random subset of this many texts. None: all.
       validation_examples: Hold out this many training texts to select the best epoch.
     """
 

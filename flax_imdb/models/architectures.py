@@ -42,14 +42,14 @@ class ModelConfig:
       ngram_buckets: Number of embeddings for the n-grams of each length, which share them by
         hashing.
       dropout: Rate of dropout of the LSTM's inputs (lstm_recurrent_dropout, bilstm), or of the
-        embedded tokens and the head's inputs (default: the architecture's own).
-      recurrent_dropout: Rate of dropout of the LSTM's state (default: the architecture's own).
+        embedded tokens and the head's inputs. None: the architecture's own.
+      recurrent_dropout: Rate of dropout of the LSTM's state. None: the architecture's own.
       word_dropout: Rate at which whole tokens are dropped.
-      head_dropout: Rate of dropout of the head's inputs (default: as dropout says).
+      head_dropout: Rate of dropout of the head's inputs. None: as dropout says.
       precision: Precision of the encoder's matrix products and their inputs. Parameters, optimizer
         state, the LSTM's carry, embedding, head and loss are always float32.
       remat_steps: Keep only every `remat_steps`-th state of the LSTM and recompute the others for
-        the gradient: less memory for long texts, more time (default: keep all).
+        the gradient: less memory for long texts, more time. None: keep all.
       implementation: How the LSTM is computed: auto, scan, fused, or, on an NVIDIA GPU, cudnn or
         pallas. Results differ by rounding.
     """

@@ -21,7 +21,7 @@ class CheckpointConfig:
     """When a run is saved, apart from the end of each epoch, and what is kept.
 
     Attributes:
-      checkpoint_steps: Also save every so many training steps (default: by time alone).
+      checkpoint_steps: Also save every so many training steps. None: by time alone.
       checkpoint_minutes: Also save when the last checkpoint is this old.
       keep_checkpoints: How many of the newest to keep. For each, the epoch that the run would
         report there is kept, too.

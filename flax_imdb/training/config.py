@@ -43,7 +43,7 @@ class TrainConfig:
         all classes count the same in the training loss; None: all examples do.
       label_smoothing: Train towards targets with this much of a uniform distribution in them.
       adversarial_norm: Also train on the worst perturbation of the embedded texts, of this norm, to
-        first order; twice the time (default: 0, which does not).
+        first order; twice the time. 0: off.
       seed: Seed of the initial parameters, the order of the data and dropout.
     """
 

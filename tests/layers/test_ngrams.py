@@ -12,7 +12,7 @@ from flax_imdb.layers import hash_ngrams
 tokens_of_a_text = st.lists(st.integers(0, 2**31 - 1), min_size=1, max_size=6)
 
 
-@settings(deadline=None, max_examples=50)
+@settings(max_examples=50)
 @given(tokens_of_a_text, st.integers(1, 4), st.integers(1, 2**31 - 1))
 def test_the_hash_is_murmurhash3(tokens: list[int], n: int, buckets: int) -> None:
     hashed = hash_ngrams(jnp.array([tokens], jnp.int32), n, buckets)[0]

@@ -154,7 +154,7 @@ class TestPadding:
         garbage=st.integers(0, keras_peers.VOCAB_SIZE - 1),
         deterministic=st.booleans(),
     )
-    @settings(max_examples=40, deadline=None)
+    @settings(max_examples=40)
     def test_changes_nothing(
         self, arch: str, lengths: list[int], extra: int, garbage: int, deterministic: bool
     ) -> None:

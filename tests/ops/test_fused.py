@@ -52,7 +52,7 @@ def test_chunks_of_steps_give_what_the_scan_gives(
     assert_same("fused", (params, x, carry, jnp.minimum(lengths, longest)), reverse=True, **rates)
 
 
-@settings(max_examples=5, deadline=None)
+@settings(max_examples=5)
 @given(
     lengths=st.lists(st.integers(0, 6), min_size=1, max_size=3),
     chunk=st.integers(1, 7),

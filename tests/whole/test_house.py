@@ -168,19 +168,19 @@ for module in pkgutil.walk_packages(flax_imdb.__path__, "flax_imdb."):
     importlib.import_module(module.name)
 from flax_imdb import cli, workdir
 assert not hasattr(cli.os, "geteuid")
-small = ("--train-examples", "40", "--test-examples", "8", "--epochs", "1", "--features", "4")
+small = ("--batch-size", "8", "--epochs", "1", "--features", "4")
 run = ("--workdir", sys.argv[1])
 size = ("--max-length", "10", "--vocab-size", "50", "--embedding-features", "4")
-assert cli.run(cli.train, ["--dataset", "synthetic", *small, *size, *run], "train.py") == 0
+assert cli.run(cli.train, ["--data-dir", sys.argv[2], *small, *size, *run], "train.py") == 0
 assert cli.main(["predict", *run, "a good film"]) == 0
 with workdir.Workdir(sys.argv[1]).hold():
     assert cli.run(cli.train, ["--resume", "--epochs", "2", *run], "train.py") == 2
 """
 
 
-def test_a_run_needs_nothing_that_windows_has_not(tmp_path: Path) -> None:
+def test_a_run_needs_nothing_that_windows_has_not(reviews: Path, tmp_path: Path) -> None:
     done = subprocess.run(
-        [sys.executable, "-c", WITHOUT_POSIX, tmp_path / "run"],
+        [sys.executable, "-c", WITHOUT_POSIX, tmp_path / "run", reviews],
         capture_output=True,
         text=True,
         check=False,

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from imdb_archive import one_line_error
 from own_rows import pairs_in, rows_in, written
@@ -74,7 +74,6 @@ class TestFieldsAreText:
 
 
 class TestRoundTrip:
-    @settings(deadline=None)
     @given(
         rows=ROWS,
         delimiter=st.sampled_from(",;|"),
@@ -92,7 +91,6 @@ class TestRoundTrip:
         path = written(scratch / "a.csv", file.getvalue())
         assert pairs_in(path, delimiter=delimiter) == rows
 
-    @settings(deadline=None)
     @given(rows=ROWS)
     def test_what_is_quoted_where_it_must_be_is_read(
         self, scratch: Path, rows: list[tuple[str, str]]
@@ -100,7 +98,6 @@ class TestRoundTrip:
         lines = [",".join(map(quoted, row)) for row in [("text", "label"), *rows]]
         assert pairs_in(written(scratch / "a.csv", "\n".join(lines))) == rows
 
-    @settings(deadline=None)
     @given(rows=ROWS)
     def test_what_is_separated_by_tabs_is_read(
         self, scratch: Path, rows: list[tuple[str, str]]

@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from imdb_archive import one_line_error
 from own_rows import pairs_in, rows_in, written
@@ -14,7 +14,6 @@ TEXTS = st.text(NO_BREAKS).filter(
 LABELS = st.text(st.characters(codec="utf-8", exclude_categories=["C", "Z"]), min_size=1)
 
 
-@settings(deadline=None)
 @given(rows=st.lists(st.tuples(TEXTS, LABELS), min_size=1, max_size=6))
 def test_what_is_written_is_read(scratch: Path, rows: list[tuple[str, str]]) -> None:
     lines = [f"__label__{label} {text}" for text, label in rows]

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from imdb_archive import one_line_error
 from own_rows import pairs_in, rows_in, written
@@ -18,7 +18,6 @@ ROWS = st.lists(st.tuples(TEXTS.filter(str.strip), LABELS), min_size=1, max_size
 
 
 class TestRoundTrip:
-    @settings(deadline=None)
     @given(rows=ROWS, ascii=st.booleans(), form=st.sampled_from(["lines", "array", "indented"]))
     def test_what_is_written_is_read(
         self, scratch: Path, rows: list[tuple[str, str]], ascii: bool, form: str

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from imdb_archive import one_line_error
 
@@ -41,7 +41,6 @@ class TestOrder:
         random.Random(0).shuffle(shuffled)
         assert order_labels(shuffled) == tuple(labels)
 
-    @settings(deadline=None)
     @given(st.lists(st.text()), st.randoms())
     def test_is_that_of_the_different_labels_alone(
         self, labels: list[str], rng: random.Random
@@ -121,7 +120,6 @@ class TestWarnings:
 
 
 class TestSplit:
-    @settings(deadline=None)
     @given(
         st.lists(st.integers(0, 9), min_size=1, max_size=200),
         st.floats(0, 1, exclude_min=True, exclude_max=True),

@@ -10,7 +10,7 @@ import dataset_shapes
 import pyarrow
 import pyarrow.parquet
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from imdb_archive import one_line_error
 from own_rows import pairs_in, rows_in, written
@@ -31,7 +31,6 @@ def parquet(directory: Path, metadata: object = None, **columns: object) -> Path
 
 
 class TestValues:
-    @settings(deadline=None)
     @given(
         rows=st.lists(st.tuples(TEXTS, LABELS), min_size=1, max_size=6),
         kind=st.sampled_from(["string", "large_string", "binary", "large_binary", "dictionary"]),

@@ -11,7 +11,7 @@ from pathlib import Path
 import permissions
 import pyarrow
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from imdb_archive import one_line_error
 from own_rows import pairs_in, rows_in, written
@@ -150,7 +150,6 @@ class TestNoText:
 
 
 @pytest.mark.parametrize("form", [*FORMS, ".json", ".parquet", ".csv.gz", ".csv.zst", ".csv.xz"])
-@settings(deadline=None)
 @given(
     content=st.one_of(
         st.binary(),

@@ -51,7 +51,7 @@ def test_bfloat16_is_near_the_scan() -> None:
     assert_same("pallas", problem(dtype=jnp.bfloat16), 0.04, param_dtype=jnp.bfloat16, **BOTH)
 
 
-@settings(max_examples=3, deadline=None)
+@settings(max_examples=3)
 @given(st.lists(st.integers(0, 6), min_size=3, max_size=3), st.booleans())
 def test_any_lengths_give_what_the_scan_gives(lengths: list[int], reverse: bool) -> None:
     params, x, carry, _ = problem(batch=3, time=6)
