@@ -10,12 +10,19 @@ from typing import Any
 import jax
 
 from flax_imdb import models
-from flax_imdb.data import Batching, DataConfig
+from flax_imdb.data import Batching, DataConfig, Examples
 from flax_imdb.devices import make_mesh
 from flax_imdb.errors import InputError, UnsupportedError, check_between
 from flax_imdb.models import ModelConfig
 from flax_imdb.paths import unreadable
-from flax_imdb.training import TrainConfig, Trainer, TrainState, state_creator
+from flax_imdb.training import (
+    TrainConfig,
+    Trainer,
+    TrainState,
+    log_count_ratios,
+    state_creator,
+    with_log_ratios,
+)
 
 # Settings that `--resume` may change. `skip_nonfinite` is one of them because it has made no
 # difference to a run without non-finite steps. Texts may move; a fingerprint tells whether they are
@@ -93,6 +100,14 @@ class ExperimentConfig:
                 ) from problem
 
         return create_or_refuse
+
+    def count_ngrams(self, state: TrainState, examples: Examples) -> TrainState:
+        """The state at step 0 with what its classifier takes from counts of the training texts."""
+        if self.model.wide_ngrams == 0:
+            return state
+        buckets, logits = state.params["wide"]["log_ratios"].shape
+        ratios = log_count_ratios(examples, logits, self.model.wide_ngrams, buckets)
+        return with_log_ratios(state, ratios)
 
     def create_state(self, classes: int = 2, steps: int = 1) -> TrainState:
         """The training state at step 0, for a training of this many `steps`.

@@ -87,6 +87,9 @@ class LSTMClassifier(ClassifierMixin, BaseEstimator):
       pooling: what the head sees of the LSTM's outputs: last, max, mean or max_mean.
       ngrams: length of the longest n-gram that has an embedding.
       ngram_buckets: number of embeddings for the n-grams of each length.
+      wide_ngrams: beside the encoder train logistic regression on the n-grams of 1 to `wide_ngrams`
+        tokens, and predict the mean of both; 0: do not.
+      wide_buckets: number of weights of these n-grams.
       dropout: rate of the architecture's dropout; None: its own.
       recurrent_dropout: rate of dropout of the LSTM's state; None: the architecture's own.
       word_dropout: rate at which whole tokens are dropped.
@@ -131,6 +134,8 @@ class LSTMClassifier(ClassifierMixin, BaseEstimator):
         pooling: str = "last",
         ngrams: int = 1,
         ngram_buckets: int = 2**18,
+        wide_ngrams: int = 0,
+        wide_buckets: int = 2**20,
         dropout: float | None = None,
         recurrent_dropout: float | None = None,
         word_dropout: float = 0.0,
@@ -164,6 +169,8 @@ class LSTMClassifier(ClassifierMixin, BaseEstimator):
         self.pooling = pooling
         self.ngrams = ngrams
         self.ngram_buckets = ngram_buckets
+        self.wide_ngrams = wide_ngrams
+        self.wide_buckets = wide_buckets
         self.dropout = dropout
         self.recurrent_dropout = recurrent_dropout
         self.word_dropout = word_dropout
@@ -231,7 +238,7 @@ class LSTMClassifier(ClassifierMixin, BaseEstimator):
         history = History()
         with report.epochs(config.training.epochs):
             epochs = trainer.train_epochs(
-                trainer.place(create(config.training.seed)),
+                trainer.place(config.count_ngrams(create(config.training.seed), dataset.train)),
                 dataset,
                 history,
                 config.training,

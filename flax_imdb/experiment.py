@@ -125,6 +125,7 @@ def _train_once(
     training = config.training
     trainer = config.trainer(devices)
     state = config.create_state(len(dataset.info.classes), training.steps(len(dataset.train)))
+    state = config.count_ngrams(state, dataset.train)
     report.start(config, dataset, devices, state, workdir)
     _begin(workdir, config, dataset)
     of_run = Identity(

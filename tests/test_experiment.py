@@ -154,7 +154,7 @@ class TestSameBits:
         records = [json.loads(line) for line in (tmp_path / "metrics.jsonl").open()]
         assert [record["epoch"] for record in records] == [1, 2, 3]
 
-    def test_a_schedule_and_an_adversary_go_on_where_they_were(
+    def test_a_schedule_an_adversary_and_ngrams_go_on_where_they_were(
         self, reviews: Path, tmp_path: Path
     ) -> None:
         """The schedule is that of all epochs, wherever a run was stopped."""
@@ -162,7 +162,13 @@ class TestSameBits:
         config = dataclasses.replace(
             plain,
             model=dataclasses.replace(
-                plain.model, pooling="max_mean", ngrams=2, ngram_buckets=100, word_dropout=0.2
+                plain.model,
+                pooling="max_mean",
+                ngrams=2,
+                ngram_buckets=100,
+                word_dropout=0.2,
+                wide_ngrams=2,
+                wide_buckets=200,
             ),
             training=dataclasses.replace(
                 plain.training,

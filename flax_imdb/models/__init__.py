@@ -9,6 +9,7 @@ from flax_imdb.models.architectures import (
     register,
 )
 from flax_imdb.models.classifier import Classifier
+from flax_imdb.models.wide import Wide
 
 __all__ = [
     "ARCHITECTURES",
@@ -16,6 +17,7 @@ __all__ = [
     "Classifier",
     "ModelConfig",
     "Precision",
+    "Wide",
     "build",
     "register",
 ]

@@ -41,6 +41,9 @@ class ModelConfig:
         it.
       ngram_buckets: Number of embeddings for the n-grams of each length, which share them by
         hashing.
+      wide_ngrams: Beside the encoder train logistic regression on the n-grams of 1 to wide_ngrams
+        tokens, scaled by their log-count ratios, and predict the mean of both; 0: do not.
+      wide_buckets: Number of weights of these n-grams, which share them by hashing.
       dropout: Rate of dropout of the LSTM's inputs (lstm_recurrent_dropout, bilstm), or of the
         embedded tokens and the head's inputs. None: the architecture's own.
       recurrent_dropout: Rate of dropout of the LSTM's state. None: the architecture's own.
@@ -61,6 +64,8 @@ class ModelConfig:
     pooling: Pooling = "last"
     ngrams: int = 1
     ngram_buckets: int = 2**18
+    wide_ngrams: int = 0
+    wide_buckets: int = 2**20
     dropout: float | None = None
     recurrent_dropout: float | None = None
     word_dropout: float = 0.0
@@ -86,6 +91,8 @@ class ModelConfig:
         check_between("layers", self.layers, 1, MAX_LAYERS)
         check_between("ngrams", self.ngrams, 1, MAX_NGRAMS)
         check_between("ngram_buckets", self.ngram_buckets, 1, MAX_NGRAM_BUCKETS)
+        check_between("wide_ngrams", self.wide_ngrams, 0, MAX_NGRAMS)
+        check_between("wide_buckets", self.wide_buckets, 1, MAX_NGRAM_BUCKETS)
         for name, rate in (
             ("dropout", self.dropout),
             ("recurrent_dropout", self.recurrent_dropout),
@@ -127,12 +134,23 @@ def register(name: str) -> Callable[[Architecture], Architecture]:
 
 
 def build(config: ModelConfig, vocab_size: int, num_classes: int = 1) -> Classifier:
-    """Create the classifier of `config` for `vocab_size` token ids."""
+    """Create the classifier of `config` for `vocab_size` token ids.
+
+    Raises:
+      InputError: settings contradict each other.
+    """
+    if config.wide_ngrams and config.wide_buckets * num_classes > MAX_NGRAM_BUCKETS:
+        raise InputError(
+            f"`wide_buckets` {config.wide_buckets} are too many for {num_classes} classes, each of "
+            f"which has a weight in each: {MAX_NGRAM_BUCKETS // num_classes} is the most"
+        )
     attributes: dict[str, Any] = {
         "embedding_features": config.embedding_features,
         "pooling": None if config.pooling == "last" else config.pooling,
         "ngrams": config.ngrams,
         "ngram_buckets": config.ngram_buckets,
+        "wide_ngrams": config.wide_ngrams,
+        "wide_buckets": config.wide_buckets,
         "word_dropout": config.word_dropout,
         "head_dropout": config.head_dropout,
     }

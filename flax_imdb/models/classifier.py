@@ -17,6 +17,7 @@ from flax_imdb.layers import (
     hash_ngrams,
     normalize_lengths,
 )
+from flax_imdb.models.wide import Wide
 
 
 def keras_uniform(
@@ -24,6 +25,13 @@ def keras_uniform(
 ) -> Float[Array, "..."]:
     """Uniform in [-0.05, 0.05), the initializer of Keras's ``Embedding``."""
     return jax.random.uniform(key, shape, dtype, -0.05, 0.05)
+
+
+def mean_logits(
+    heads: Sequence[Float[Array, "batch classes"]],
+) -> Float[Array, "batch classes"]:
+    """The mean of the logits of the heads of a :class:`Classifier`."""
+    return heads[0] if len(heads) == 1 else sum(heads[1:], heads[0]) / len(heads)
 
 
 class Classifier(nn.Module):
@@ -43,6 +51,9 @@ class Classifier(nn.Module):
         end with it. 1: none.
       ngram_buckets: number of embeddings for the n-grams of each length (see
         `flax_imdb.layers.hash_ngrams`).
+      wide_ngrams: a second head reads the n-grams of 1 to `wide_ngrams` tokens alone (see
+        `flax_imdb.models.Wide`). 0: none.
+      wide_buckets: number of its buckets.
       dtype: dtype of the computation of embedding and head (default: inferred from inputs and
         parameters; float32 even if the encoder computes in bfloat16).
       param_dtype: dtype of the parameters of embedding and head.
@@ -58,10 +69,11 @@ class Classifier(nn.Module):
     word_dropout: float = 0.0
     ngrams: int = 1
     ngram_buckets: int = 2**18
+    wide_ngrams: int = 0
+    wide_buckets: int = 2**20
     dtype: Dtype | None = None
     param_dtype: Dtype = jnp.float32
 
-    @nn.compact
     def __call__(
         self,
         tokens: Int[Array, "batch time"],
@@ -80,10 +92,29 @@ class Classifier(nn.Module):
             `flax_imdb.layers.SequenceLayer`).
 
         Returns:
-          Logits [batch, num_classes].
+          Logits [batch, num_classes]: the mean of those of `heads`.
+        """
+        return mean_logits(
+            self.heads(tokens, lengths, deterministic=deterministic, example_ids=example_ids)
+        )
+
+    @nn.compact
+    def heads(
+        self,
+        tokens: Int[Array, "batch time"],
+        lengths: PerExample | None = None,
+        *,
+        deterministic: bool = True,
+        example_ids: PerExample | None = None,
+    ) -> tuple[Float[Array, "batch classes"], ...]:
+        """The logits of each head: of the encoder, and of the n-grams if there is such a head.
+
+        The arguments are those of a call. In training each head has a loss of its own, so that none
+        leaves to another what it could learn itself.
         """
         drawn: dict[str, Any] = {"deterministic": deterministic, "example_ids": example_ids}
         lengths = normalize_lengths(lengths, *tokens.shape)
+        valid = lengths
         x = self._embed("embedding", self.vocab_size)(tokens)
         for n in range(2, self.ngrams + 1):
             buckets = hash_ngrams(tokens, n, self.ngram_buckets)
@@ -102,13 +133,24 @@ class Classifier(nn.Module):
             x = global_pool(x, lengths, self.pooling)
         rate = self.dropout if self.head_dropout is None else self.head_dropout
         x = Dropout(rate, name="Dropout_1")(x, **drawn)
-        return nn.Dense(
+        head = nn.Dense(
             self.num_classes,
             kernel_init=nn.initializers.glorot_uniform(),
             dtype=self.dtype,
             param_dtype=self.param_dtype,
             name="head",
-        )(x)
+        )
+        if self.wide_ngrams == 0:
+            return (head(x),)
+        wide = Wide(
+            self.num_classes,
+            self.wide_ngrams,
+            self.wide_buckets,
+            param_dtype=self.param_dtype,
+            name="wide",
+        )
+        deep = head(x)
+        return deep, wide(tokens, valid).astype(deep.dtype)
 
     def _embed(self, name: str, rows: int) -> nn.Embed:
         return nn.Embed(

@@ -2,6 +2,7 @@
 
 from flax_imdb.training.config import TrainConfig
 from flax_imdb.training.history import EpochRecord, History, UnfinishedEpoch
+from flax_imdb.training.log_ratios import log_count_ratios
 from flax_imdb.training.metrics import (
     EvalMetrics,
     Evaluation,
@@ -20,6 +21,7 @@ from flax_imdb.training.state import (
     create_state,
     saved_arrays,
     state_creator,
+    with_log_ratios,
 )
 from flax_imdb.training.step import apply_gradients, eval_step, sum_gradients, train_step
 from flax_imdb.training.trainer import Hook, Progress, Trainer, one_late
@@ -47,10 +49,12 @@ __all__ = [
     "create_state",
     "cross_entropy",
     "eval_step",
+    "log_count_ratios",
     "one_late",
     "predict_labels",
     "saved_arrays",
     "state_creator",
     "sum_gradients",
     "train_step",
+    "with_log_ratios",
 ]

@@ -10,9 +10,10 @@ import optax
 from jaxtyping import Array, Float, Key
 
 from flax_imdb.data.batching import Batch
+from flax_imdb.models.classifier import mean_logits
 from flax_imdb.training.metrics import Metrics, compute_metrics, cross_entropy
 
-Apply = Callable[..., Float[Array, "batch classes"]]
+Apply = Callable[..., Any]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -35,8 +36,8 @@ class Objective:
     ) -> tuple[Any, Metrics]:
         """Gradient of the summed objective with respect to `params`, and the batch's metrics.
 
-        Both are sums over examples. The metrics are those of the labels as they are, without
-        perturbation.
+        Both are sums over examples. The objective is summed over the classifier's heads, too. The
+        metrics are those of the heads' mean and of the labels as they are, without perturbation.
 
         Args:
           apply_fn: that of a `flax_imdb.models.Classifier`.
@@ -46,19 +47,19 @@ class Objective:
         """
 
         def loss(params: Any, perturbations: dict[str, Any]) -> tuple[Float[Array, ""], Metrics]:
-            logits = apply_fn(
+            heads = apply_fn(
                 {"params": params} | perturbations,
                 batch["tokens"],
                 batch["lengths"],
                 deterministic=False,
                 example_ids=batch["example_ids"],
                 rngs={"dropout": key},
+                method="heads",
             )
-            metrics = compute_metrics(logits, batch["labels"], batch["weights"])
-            if self.label_smoothing == 0:
-                return metrics["loss"], metrics
-            losses = cross_entropy(logits, batch["labels"], self.label_smoothing)
-            return jnp.sum(losses * batch["weights"]), metrics
+            labels, weights = batch["labels"], batch["weights"]
+            metrics = compute_metrics(mean_logits(heads), labels, weights)
+            losses = [self._loss(logits, labels, weights) for logits in heads]
+            return sum(losses[1:], losses[0]), metrics
 
         if self.adversarial_norm == 0:
             return jax.grad(loss, has_aux=True)(params, {})
@@ -67,6 +68,11 @@ class Objective:
         worst = jax.tree.map(lambda slope: perturbation(slope, self.adversarial_norm), slopes)
         more, _ = jax.grad(loss, has_aux=True)(params, worst)
         return jax.tree.map(jnp.add, grads, more), metrics
+
+    def _loss(self, logits: Any, labels: Any, weights: Any) -> Float[Array, ""]:
+        if self.label_smoothing == 0:
+            return compute_metrics(logits, labels, weights)["loss"]
+        return jnp.sum(cross_entropy(logits, labels, self.label_smoothing) * weights)
 
     def _no_perturbation(self, apply_fn: Apply, params: Any, batch: Batch) -> Any:
         """Zeros in the shape of the classifier's ``perturbations``."""

@@ -8,7 +8,8 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 from flax.training import train_state
-from jaxtyping import Array, Int, Key
+from jax.typing import ArrayLike
+from jaxtyping import Array, Float, Int, Key
 
 from flax_imdb.models import Classifier
 
@@ -66,6 +67,17 @@ def averaged(state: TrainState) -> TrainState:
     return state if average is None else state.replace(params=average)
 
 
+def with_log_ratios(state: TrainState, ratios: Float[ArrayLike, "buckets classes"]) -> TrainState:
+    """The state with the log-count ratios of the n-grams that its classifier reads.
+
+    Args:
+      state: that of a classifier with a head for n-grams (see `flax_imdb.models.Wide`).
+      ratios: those of `flax_imdb.training.log_count_ratios`.
+    """
+    wide = {**state.params["wide"], "log_ratios": jnp.asarray(ratios)}
+    return state.replace(params={**state.params, "wide": wide})
+
+
 def saved_arrays(state: TrainState) -> dict[str, Any]:
     """What is saved of a state, in NumPy arrays; the rest follows from the configuration.
 
@@ -115,7 +127,10 @@ def state_creator(
 
 
 def _without_biases(params: optax.Params) -> optax.Params:
-    return jax.tree.map(lambda leaf: jnp.ndim(leaf) > 1, params)
+    """Which parameters decay; those that are not trained do not, either."""
+    return jax.tree_util.tree_map_with_path(
+        lambda path, leaf: jnp.ndim(leaf) > 1 and path[-1].key != "log_ratios", params
+    )
 
 
 def create_state(

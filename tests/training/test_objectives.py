@@ -13,7 +13,7 @@ from step_problems import VOCAB_SIZE, batches
 
 from flax_imdb import models
 from flax_imdb.data import Batch
-from flax_imdb.models import ModelConfig
+from flax_imdb.models import ModelConfig, Wide
 from flax_imdb.models.architectures import Pooling
 from flax_imdb.training import Objective, TrainState, create_state, cross_entropy, train_step
 from flax_imdb.training.objectives import perturbation
@@ -29,6 +29,9 @@ class Linear(nn.Module):
         x = self.perturb("embedded", nn.Embed(VOCAB_SIZE, 3, name="embedding")(tokens))
         valid = jnp.arange(tokens.shape[1]) < jnp.asarray(lengths)[:, None]
         return nn.Dense(1, name="head")(jnp.where(valid[..., None], x, 0).sum(axis=1))
+
+    def heads(self, *args: Any, **drawn: Any) -> Any:
+        return (self(*args, **drawn),)
 
 
 def gradients(objective: Objective, apply_fn: Any, params: Any, batch: Batch) -> Any:
@@ -69,6 +72,37 @@ class TestLabelSmoothing:
             return jnp.sum(cross_entropy(logits, batch["labels"], 0.2) * batch["weights"])
 
         assert_close(grads, jax.grad(loss)(state.params), 1e-5)
+
+
+class TestHeads:
+    """Of a classifier with a second head, for n-grams: each learns as if it were alone."""
+
+    @pytest.mark.parametrize("objective", [Objective(), Objective(label_smoothing=0.2)])
+    def test_each_has_the_gradient_of_its_own_loss(self, objective: Objective) -> None:
+        (batch,) = batches(1, real=5)
+        state, deep_alone = new_state(wide_ngrams=2, wide_buckets=50), new_state()
+        params = {**state.params, **deep_alone.params}
+        params["wide"] = {
+            name: jax.random.normal(jax.random.key(1), leaf.shape)
+            for name, leaf in params["wide"].items()
+        }
+        grads, metrics = gradients(objective, state.apply_fn, params, batch)
+        expected, _ = gradients(objective, deep_alone.apply_fn, deep_alone.params, batch)
+        assert_close({name: grads[name] for name in expected}, expected, 1e-5)
+
+        tokens, lengths = jnp.asarray(batch["tokens"]), jnp.asarray(batch["lengths"])
+
+        @jax.jit
+        def loss_of_wide(wide: Any) -> Any:
+            logits = Wide(1, 2, 50).apply({"params": wide}, tokens, lengths)
+            losses = cross_entropy(logits, batch["labels"], objective.label_smoothing)
+            return jnp.sum(losses * batch["weights"])
+
+        assert_close(grads["wide"], jax.grad(loss_of_wide)(params["wide"]), 1e-5)
+        assert jnp.abs(grads["wide"]["weights"]).max() > 0
+        logits = state.apply_fn({"params": params}, tokens, lengths)
+        loss = jnp.sum(cross_entropy(logits, batch["labels"]) * batch["weights"])
+        np.testing.assert_allclose(metrics["loss"], loss, rtol=1e-5)  # Of the heads' mean.
 
 
 class TestAdversarial:
@@ -143,6 +177,6 @@ class TestAdversarial:
         assert_close((parts[0].params, parts[1]), (whole[0].params, whole[1]), 1e-4)
 
 
-def new_state(pooling: Pooling = "max_mean") -> TrainState:
-    config = ModelConfig(embedding_features=4, features=6, pooling=pooling, ngrams=2)
+def new_state(pooling: Pooling = "max_mean", **settings: Any) -> TrainState:
+    config = ModelConfig(embedding_features=4, features=6, pooling=pooling, ngrams=2, **settings)
     return create_state(models.build(config, VOCAB_SIZE), learning_rate=1e-2, seed=0)

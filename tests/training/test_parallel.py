@@ -133,11 +133,11 @@ def test_fifty_steps_are_those_of_one_device(arch: str, way: Run) -> None:
 
 @pytest.mark.parametrize("way", [ShardedTrainStep, SplitTrainStep])
 def test_every_setting_gives_the_steps_of_one_device(way: Any) -> None:
-    """N-grams, pooling, three kinds of dropout and an adversary."""
+    """N-grams, embedded and counted, pooling, three kinds of dropout and an adversary."""
     objective = Objective(label_smoothing=0.1, adversarial_norm=0.3)
     settings = {
         **{"pooling": "max_mean", "ngrams": 3, "ngram_buckets": 100, "dropout": 0.3},
-        **{"word_dropout": 0.2, "head_dropout": 0.4},
+        **{"wide_ngrams": 2, "wide_buckets": 100, "word_dropout": 0.2, "head_dropout": 0.4},
     }
     step = way(make_mesh(jax.devices()[:DEVICES]), microbatches=2, objective=objective)
     shown = batches()[:10]

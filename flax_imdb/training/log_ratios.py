@@ -1,0 +1,40 @@
+"""How much more often the texts of one class have an n-gram than the others."""
+
+import jax.numpy as jnp
+import numpy as np
+
+from flax_imdb.data import Examples
+from flax_imdb.layers import hash_ngrams
+
+
+def log_count_ratios(examples: Examples, num_logits: int, ngrams: int, buckets: int) -> np.ndarray:
+    """The log-count ratio of each bucket of n-grams, float32 [buckets, num_logits].
+
+    Of the texts of a class, and of the others, the weights of those with an n-gram of the bucket
+    are summed, 1 is added, and both are divided by their sum over all buckets; the result is the
+    logarithm of their ratio (Wang and Manning 2012, equation 2, for counts that are 0 or 1).
+
+    Args:
+      examples: the training texts.
+      num_logits: number of classes, or 1 for two, whose class is label 1.
+      ngrams: the longest n-grams.
+      buckets: number of buckets for n-grams of all lengths (see `flax_imdb.layers.hash_ngrams`).
+    """
+    texts = np.repeat(np.arange(len(examples)), examples.lengths)
+    before = np.cumsum(examples.lengths, dtype=np.int64) - examples.lengths
+    steps = np.arange(len(texts)) - before[texts]
+    # All texts in one row, each after enough zeros that none sees the one before.
+    places = np.arange(len(texts)) + ngrams * (texts + 1)
+    row = np.zeros(len(texts) + ngrams * (len(examples) + 1), np.int32)
+    row[places] = examples.tokens[examples.starts[texts] + steps]
+    counts = np.ones((2, buckets, num_logits))
+    for n in range(1, ngrams + 1):
+        found = np.asarray(hash_ngrams(jnp.asarray(row[None]), n, buckets))[0, places]
+        text, bucket = np.divmod(np.unique(texts * buckets + found), buckets)
+        for logit in range(num_logits):
+            is_of_class = examples.labels == (1 if num_logits == 1 else logit)
+            for number, chosen in enumerate((is_of_class, ~is_of_class)):
+                weights = (examples.weights * chosen)[text]
+                counts[number, :, logit] += np.bincount(bucket, weights, minlength=buckets)
+    of_class, of_others = counts / counts.sum(axis=1, keepdims=True)
+    return np.log(of_class / of_others).astype(np.float32)

@@ -1,0 +1,45 @@
+"""Log-count ratios of n-grams, against their formula on sets."""
+
+import math
+
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from flax_imdb.data import Examples
+from flax_imdb.layers import hash_ngrams
+from flax_imdb.training import log_count_ratios
+
+BUCKETS = 30
+
+
+@pytest.mark.parametrize("classes", [2, 3])
+def test_are_those_of_the_formula(classes: int) -> None:
+    """With weights, empty texts, texts in another order and hash collisions."""
+    rng = np.random.default_rng(0)
+    texts = [rng.integers(0, 9, length) for length in (5, 0, 7, 1, 12, 3, 8)]
+    labels = np.arange(7) % classes
+    weights = rng.uniform(0.5, 2, 7).astype(np.float32)
+    examples = Examples.build(texts, labels).take(np.array([3, 1, 0, 6, 2]))
+    examples = examples.weighted(weights[examples.ids])
+    logits = 1 if classes == 2 else classes
+    ratios = log_count_ratios(examples, logits, ngrams=2, buckets=BUCKETS)
+    assert (ratios.shape, ratios.dtype) == ((BUCKETS, logits), np.float32)
+    for logit in range(logits):
+        counts = np.ones((2, BUCKETS))
+        for index, weight in zip(examples.ids, examples.weights, strict=True):
+            is_of_class = labels[index] == (1 if logits == 1 else logit)
+            for n in (1, 2):
+                hashed = hash_ngrams(jnp.asarray(texts[index])[None], n, BUCKETS)
+                for bucket in set(np.asarray(hashed)[0].tolist()):
+                    counts[int(not is_of_class), bucket] += weight
+        of_class, of_others = counts / counts.sum(axis=1, keepdims=True)
+        expected = [math.log(p / q) for p, q in zip(of_class, of_others, strict=True)]
+        np.testing.assert_allclose(ratios[:, logit], expected, rtol=1e-5, atol=1e-6)
+
+
+def test_a_word_of_one_class_alone_speaks_for_it() -> None:
+    examples = Examples.build([np.array([3, 4]), np.array([3, 5])], np.array([0, 1]))
+    ratios = log_count_ratios(examples, 1, ngrams=1, buckets=1000)[:, 0]
+    alone = [int(hash_ngrams(jnp.array([[token]]), 1, 1000)[0, 0]) for token in (3, 4, 5)]
+    np.testing.assert_allclose(ratios[alone], [0, -math.log(2), math.log(2)], atol=1e-6)
