@@ -13,6 +13,7 @@ _LAZY = {
     "ModelConfig": "flax_imdb.models",
     "TrainConfig": "flax_imdb.training",
     "load": "flax_imdb.predict",
+    "recipe": "flax_imdb.config",
     "train": "flax_imdb.experiment",
 }
 
@@ -24,6 +25,7 @@ __all__ = [
     "TrainConfig",
     "__version__",
     "load",
+    "recipe",
     "train",
 ]
 

@@ -20,7 +20,7 @@ import jax
 import tyro
 
 import flax_imdb
-from flax_imdb.config import ExperimentConfig
+from flax_imdb.config import ExperimentConfig, recipe
 from flax_imdb.devices import DeviceName
 from flax_imdb.distributed import Processes, is_one_of_several, join, leave
 from flax_imdb.errors import InputError, Preempted, as_flags
@@ -67,12 +67,12 @@ class TrainOptions:
 
 def train(args: list[str], prog: str) -> int:
     """Train a classifier on the IMDB reviews, or on texts of your own."""
-    default = TrainOptions()
+    # A flag that is not given has the value of the recipe, or of the run that goes on.
     first = _first(args)
+    experiment = ExperimentConfig() if first.recipe is None else recipe(first.recipe)
     if first.resume and first.workdir is not None:
-        # A flag that is not given keeps the run's value.
-        saved = Workdir(first.workdir).config()
-        default = TrainOptions(experiment=saved or default.experiment)
+        experiment = Workdir(first.workdir).config() or experiment
+    default = TrainOptions(experiment=experiment)
     options = _parse(TrainOptions, args, prog, default=default)
     if options.workdir is None:
         if options.resume:
@@ -389,6 +389,7 @@ def _first(args: list[str]) -> argparse.Namespace:
     parser = argparse.ArgumentParser(add_help=False, allow_abbrev=False, exit_on_error=False)
     parser.add_argument("--import", action="append", default=[], dest="modules")
     parser.add_argument("--workdir")
+    parser.add_argument("--recipe")
     parser.add_argument("--resume", action="store_true")
     try:
         return parser.parse_known_args(args)[0]

@@ -5,7 +5,7 @@ import json
 import os
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import jax
 
@@ -24,6 +24,8 @@ from flax_imdb.training import (
     with_log_ratios,
 )
 
+T = TypeVar("T", ModelConfig, DataConfig, TrainConfig)
+
 # Settings that `--resume` may change. `skip_nonfinite` is one of them because it has made no
 # difference to a run without non-finite steps. Texts may move; a fingerprint tells whether they are
 # the same.
@@ -31,6 +33,20 @@ MAY_CHANGE = ("epochs", "dataset", "test_dataset", "data_dir", "skip_nonfinite",
 
 # How versions without a setting behaved, if that differs from its default.
 _BEFORE: dict[str, dict[str, Any]] = {"training": {"averaging": None}, "data": {"text": "keras"}}
+
+
+RECIPES: dict[str, dict[str, Any]] = {
+    # Keras trains so: what it does not have is off.
+    "tutorial": {"text": "keras", "clip_norm": None, "averaging": None},
+    "strong": {
+        **{"arch": "bilstm", "features": 64, "embedding_features": 64, "pooling": "max_mean"},
+        **{"vocab_size": 30_000, "max_length": 400, "wide_ngrams": 2},
+        **{"dropout": 0.2, "recurrent_dropout": 0.0, "word_dropout": 0.2, "head_dropout": 0.5},
+        **{"epochs": 4, "learning_rate": 2e-3, "schedule": "cosine", "adversarial_norm": 0.2},
+        **{"clip_norm": None, "averaging": None},
+    },
+}
+"""Named settings: how they differ from the defaults."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -43,14 +59,19 @@ class ExperimentConfig:
       training: How to train.
       runs: Train this many times, with seeds seed, seed + 1, ..., and report mean and standard
         deviation.
+      recipe: The name of the settings that these began as, which `recipe` gives: tutorial or
+        strong; None: the defaults.
     """
 
     model: ModelConfig = dataclasses.field(default_factory=ModelConfig)
     data: DataConfig = dataclasses.field(default_factory=DataConfig)
     training: TrainConfig = dataclasses.field(default_factory=TrainConfig)
     runs: int = 1
+    recipe: str | None = None
 
     def __post_init__(self) -> None:
+        if self.recipe is not None and self.recipe not in RECIPES:
+            raise InputError(f"`recipe` {self.recipe} is unknown: one of {', '.join(RECIPES)}")
         check_between("runs", self.runs, 1)
         if self.training.seed + self.runs > 2**32:
             raise InputError(
@@ -116,6 +137,27 @@ class ExperimentConfig:
           InputError: the implementation does not support this model on this device.
         """
         return self.state_creator(classes, steps)(self.training.seed)
+
+
+def recipe(name: str) -> ExperimentConfig:
+    """The experiment with the settings of `RECIPES` of this name; `dataclasses.replace` changes it.
+
+    Raises:
+      InputError: there is no such recipe.
+    """
+    config = ExperimentConfig(recipe=name)
+    settings = RECIPES[name]
+
+    def with_settings(part: T) -> T:
+        own = {field.name for field in dataclasses.fields(part)}
+        return dataclasses.replace(part, **{key: settings[key] for key in own & settings.keys()})
+
+    return dataclasses.replace(
+        config,
+        model=with_settings(config.model),
+        data=with_settings(config.data),
+        training=with_settings(config.training),
+    )
 
 
 def dump_config(config: ExperimentConfig) -> str:

@@ -147,9 +147,11 @@ def _train_once(
         _go_on(workdir, config, dataset, history)
         saving = _Saving(checkpoints, workdir, preemption)
         test: Evaluation | None = None
+        # The tutorial shows the test split after each epoch. Other recipes see it once.
+        shown = dataset if config.recipe in (None, "tutorial") else dataset.without_test()
         epochs = trainer.train_epochs(
             state,
-            dataset,
+            shown,
             history,
             training,
             hooks=[saving],

@@ -17,7 +17,7 @@ from rich.progress import BarColumn, TextColumn, TimeRemainingColumn
 from rich.progress import Progress as ProgressBar
 from rich.table import Table
 
-from flax_imdb.config import ExperimentConfig
+from flax_imdb.config import ExperimentConfig, settings
 from flax_imdb.data import Dataset
 from flax_imdb.distributed import is_main
 from flax_imdb.errors import warn
@@ -107,6 +107,8 @@ class Report:
             f"{devices[0].device_kind}; {workdir.path}"
         )
         self.say(_classes(dataset.info.classes))
+        if config.recipe is not None:
+            self.say(f"recipe {config.recipe}: {_unlike_defaults(config)}")
 
     def resumed(self, restored: Restored) -> None:
         """Print where the run resumes; warn of refused checkpoints and of another environment."""
@@ -310,6 +312,14 @@ def score_line(scores: Scores) -> str:
             f"average precision {scores.average_precision:.4f}",
         ]
     return ", ".join([*parts, f"expected calibration error {scores.calibration_error:.4f}"])
+
+
+def _unlike_defaults(config: ExperimentConfig) -> str:
+    """The settings that differ from the defaults."""
+    defaults = settings(ExperimentConfig(recipe=config.recipe))
+    return ", ".join(
+        f"{name} {value}" for name, value in settings(config).items() if value != defaults[name]
+    )
 
 
 def _classes(names: Sequence[str]) -> str:

@@ -11,6 +11,7 @@ import sys
 import threading
 import types
 from pathlib import Path
+from typing import ClassVar
 
 import jax
 import pytest
@@ -202,6 +203,45 @@ class TestResume:
         (workdir / "curves.png").unlink()
         assert train("--workdir", workdir, "--resume").returncode == 0
         assert (workdir / "curves.png").exists()
+
+
+class TestRecipe:
+    """A recipe's settings are shown and kept; flags and `--resume` go before them."""
+
+    SMALL: ClassVar = ["--features", "2", "--vocab-size", "20", "--max-length", "10"]
+
+    def run(self, *args: object) -> int:
+        return cli.run(cli.train, list(map(str, args)), "train.py")
+
+    def test_a_flag_goes_before_it(
+        self, reviews: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    ) -> None:
+        small = ["--data-dir", reviews, *self.SMALL, "--epochs", 1, "--batch-size", 8]
+        flags = ["--recipe", "tutorial", "--clip-norm", 2]
+        assert self.run(*small, *flags, "--workdir", tmp_path) == 0
+        (shown,) = (line for line in capsys.readouterr().out.splitlines() if "recipe" in line)
+        assert shown.startswith("recipe tutorial: features 2, ")
+        assert "clip_norm 2.0, averaging None" in shown
+        config = Workdir(tmp_path).config()
+        assert config is not None
+        assert (config.recipe, config.data.text) == ("tutorial", "keras")
+        assert config.training.clip_norm == 2
+        assert self.run("--workdir", tmp_path, "--resume", "--epochs", 2) == 0
+        assert self.run("--workdir", tmp_path, "--resume", "--recipe", "strong") == 2
+        assert "--recipe" in capsys.readouterr().err
+
+    def test_the_strong_one_sees_the_test_split_once(self, reviews: Path, tmp_path: Path) -> None:
+        small = ["--data-dir", reviews, *self.SMALL, "--epochs", 2, "--wide-buckets", 100]
+        assert self.run("--recipe", "strong", *small, "--workdir", tmp_path) == 0
+        records = [json.loads(line) for line in (tmp_path / "metrics.jsonl").open()]
+        assert [record["eval_split"] for record in records] == [None, None]
+        assert json.loads((tmp_path / "result.json").read_text())["test_accuracy"] > 0
+        assert (tmp_path / "curves.png").exists()
+
+    def test_one_that_is_not_there_is_one_line(self, capsys: pytest.CaptureFixture[str]) -> None:
+        assert self.run("--recipe", "weak") == 2
+        said = capsys.readouterr().err
+        assert said == "error: --recipe weak is unknown: one of tutorial, strong\n"
 
 
 class TestOwnArchitecture:

@@ -7,7 +7,14 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from flax_imdb.config import ExperimentConfig, dump_config, load_config
+from flax_imdb.config import (
+    RECIPES,
+    ExperimentConfig,
+    dump_config,
+    load_config,
+    recipe,
+    settings,
+)
 from flax_imdb.errors import InputError
 from flax_imdb.training import TrainConfig
 from flax_imdb.workdir import Workdir
@@ -68,6 +75,22 @@ def test_a_configuration_of_values_that_make_no_sense_is_refused(
     (tmp_path / "config.json").write_text(json.dumps(content))
     with pytest.raises(InputError, match=message):
         load_config(tmp_path / "config.json")
+
+
+class TestRecipe:
+    @pytest.mark.parametrize("name", RECIPES)
+    def test_it_is_the_defaults_but_for_its_settings(self, name: str) -> None:
+        ours, defaults = settings(recipe(name)), settings(ExperimentConfig())
+        assert ours == defaults | RECIPES[name] | {"recipe": name}
+
+    def test_the_tutorials_is_keras(self) -> None:
+        config = recipe("tutorial")
+        assert (config.data.text, config.data.padding) == ("keras", "masked")
+        assert (config.training.clip_norm, config.training.averaging) == (None, None)
+
+    def test_another_is_refused(self) -> None:
+        with pytest.raises(InputError, match="`recipe` weak is unknown: one of tutorial, strong"):
+            recipe("weak")
 
 
 def rates(config: TrainConfig, steps: int) -> list[float]:

@@ -44,6 +44,10 @@ class Dataset:
     validation: Examples
     test: Examples
 
+    def without_test(self) -> "Dataset":
+        """The dataset without the texts of its test split."""
+        return dataclasses.replace(self, test=self.test.take(np.arange(0)))
+
     def to_evaluate(self) -> tuple[str | None, Examples]:
         """The split to evaluate after each epoch, and its examples; None if there is none."""
         if len(self.validation):

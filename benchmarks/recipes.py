@@ -1,0 +1,100 @@
+"""The recipes on the real reviews, over several seeds: accuracy, time and memory.
+
+    python benchmarks/recipes.py
+    python benchmarks/recipes.py --recipe strong --seeds 3 --validate    # on held-out training rows
+
+Each seed is ``train.py --recipe NAME --seed SEED`` in a process of its own. Seeds that are finished
+are not trained again, and one that was stopped goes on. The results are kept in
+benchmarks/results/recipes; docs/results.md shows them.
+"""
+
+import json
+import os
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import jax
+import numpy as np
+import runner
+
+import flax_imdb
+from flax_imdb.config import RECIPES
+from flax_imdb.data import load_dataset
+from flax_imdb.training import predict_labels
+
+ROOT = Path(__file__).parents[1]
+RESULTS = ROOT / "benchmarks" / "results" / "recipes"
+VALIDATION = 5000
+HEADS = ("lstm", "ngrams")
+
+
+def train(flags: list[object]) -> tuple[float, float]:
+    """Run train.py; returns its seconds and its peak memory in MB."""
+    start = time.perf_counter()
+    process = subprocess.Popen([sys.executable, ROOT / "train.py", *map(str, flags)])
+    _, status, usage = os.wait4(process.pid, 0)
+    process.returncode = os.waitstatus_to_exitcode(status)
+    if process.returncode != 0:
+        raise SystemExit(process.returncode)
+    return time.perf_counter() - start, usage.ru_maxrss / 1024
+
+
+def accuracy_of_heads(workdir: Path, *, validate: bool) -> dict[str, float]:
+    """What each head of a run's classifier reaches alone."""
+    model = flax_imdb.load(workdir)
+    dataset = load_dataset(model.config.data)
+    examples = dataset.validation if validate else dataset.test
+    apply = jax.jit(
+        lambda state, batch: state.apply_fn(
+            {"params": state.params}, batch["tokens"], batch["lengths"], method="heads"
+        )
+    )
+    correct: dict[str, float] = {}
+    for planned in model.trainer.batching.plan_evaluation(examples):
+        batch = model.trainer.batching.make(examples, planned)
+        for name, logits in zip(HEADS, apply(model.state, batch), strict=False):
+            right = (np.asarray(predict_labels(logits)) == batch["labels"]) * batch["weights"]
+            correct[name] = correct.get(name, 0.0) + float(right.sum())
+    return {name: count / len(examples) for name, count in correct.items()}
+
+
+def main() -> None:
+    """Train what is asked for and is not finished."""
+    parser = runner.Parser(__doc__, json=False)
+    parser.add_argument("--recipe", type=runner.names(*RECIPES), default=",".join(RECIPES))
+    parser.add_argument("--seeds", type=runner.at_least(1), default=5, help="how many, from 1 on")
+    parser.add_argument(
+        "--validate", action="store_true", help=f"on {VALIDATION:,} rows held out of train"
+    )
+    parser.add_argument("--workdir", type=Path, default=ROOT / "runs" / "recipes")
+    options = parser.parse_args()
+    for recipe in options.recipe:
+        name = f"{recipe}-validation" if options.validate else recipe
+        path = RESULTS / f"{name}.json"
+        done: dict[str, Any] = json.loads(path.read_text()) if path.exists() else {"seeds": []}
+        for seed in range(1, options.seeds + 1):
+            if seed in done["seeds"]:
+                continue
+            workdir = options.workdir / name / f"seed-{seed}"
+            flags = ["--recipe", recipe, "--dataset", "imdb_reviews", "--seed", seed]
+            flags += ["--validation-examples", VALIDATION] if options.validate else []
+            seconds, memory = train([*flags, "--no-baseline", "--workdir", workdir, "--resume"])
+            result = json.loads((workdir / "result.json").read_text())
+            heads = accuracy_of_heads(workdir, validate=options.validate)
+            measured = {
+                "seeds": seed,
+                "accuracies": result[f"{'validation' if options.validate else 'test'}_accuracy"],
+                "heads": heads,
+                "seconds": seconds,
+                "train_seconds": result["train_seconds"],
+                "peak_memory_mb": memory,
+            }
+            done |= {key: [*done.get(key, []), value] for key, value in measured.items()}
+            runner.write(path, done | {"recipe": recipe, "settings": RECIPES[recipe]})
+
+
+if __name__ == "__main__":
+    main()
