@@ -1,0 +1,28 @@
+"""What the benchmark of the recipes measures."""
+
+import json
+from pathlib import Path
+
+import pytest
+import recipes
+
+from flax_imdb import cli
+
+
+@pytest.mark.parametrize("ngrams", [0, 2])
+def test_each_head_alone(reviews: Path, tmp_path: Path, ngrams: int) -> None:
+    small = ["--features", "2", "--vocab-size", "20", "--max-length", "10", "--epochs", "2"]
+    flags = ["--data-dir", str(reviews), "--wide-buckets", "100", "--wide-ngrams", str(ngrams)]
+    assert (
+        cli.run(
+            cli.train, [*flags, *small, "--batch-size", "8", "--workdir", str(tmp_path)], "train.py"
+        )
+        == 0
+    )
+    heads = recipes.accuracy_of_heads(tmp_path, validate=False)
+    if ngrams == 0:
+        result = json.loads((tmp_path / "result.json").read_text())
+        assert heads == {"lstm": pytest.approx(result["test_accuracy"])}
+    else:
+        assert heads.keys() == {"lstm", "ngrams"}
+        assert heads["ngrams"] > 0.9  # A word decides these reviews.
