@@ -1,6 +1,7 @@
 """The on-disk cache of encoded texts."""
 
 import dataclasses
+import functools
 import hashlib
 import json
 import re
@@ -38,20 +39,21 @@ def load_corpus(source: Source, rules: TextRules) -> Corpus:
         corpus = _read_cache(path, key.hexdigest())
     except OSError as error:
         # The entry may be intact and belong to another user: leave it alone.
-        _warn_of_cache(f"{path} cannot be read", error)
+        _warn_of_cache(f"{path} cannot be read", error.strerror or str(error))
         return encode(source, rules)
     if corpus is None:
         corpus = encode(source, rules)
         try:
             _write_cache(path, key.hexdigest(), corpus)
         except OSError as error:
-            _warn_of_cache(f"{path.parent} cannot be written", error)
+            _warn_of_cache(f"{path.parent} cannot be written", error.strerror or str(error))
     return corpus
 
 
-def _warn_of_cache(problem: str, error: OSError) -> None:
+@functools.cache  # Once: the comparison with word counts reads it again.
+def _warn_of_cache(problem: str, reason: str) -> None:
     warn(
-        f"{problem} ({error.strerror or error}): every start encodes the texts anew; "
+        f"{problem} ({reason}): every start encodes the texts anew; "
         "FLAX_IMDB_CACHE may name another directory"
     )
 

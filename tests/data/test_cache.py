@@ -107,7 +107,8 @@ class TestCache:
         before = entry.stat()
         assert not capsys.readouterr().err
         with permissions.denied(entry):
-            assert_same(load_corpus(FewReviews(), "keras"), expected)
+            for _ in range(2):  # A run that compares with word counts reads it twice.
+                assert_same(load_corpus(FewReviews(), "keras"), expected)
         assert capsys.readouterr().err == (
             f"warning: {entry} cannot be read (Permission denied): every start encodes the texts "
             "anew; FLAX_IMDB_CACHE may name another directory\n"
