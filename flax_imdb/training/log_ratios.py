@@ -6,6 +6,9 @@ import numpy as np
 from flax_imdb.data import Examples
 from flax_imdb.layers import hash_ngrams
 
+# Texts whose n-grams are in memory at once.
+_AT_ONCE = 5000
+
 
 def log_count_ratios(examples: Examples, num_logits: int, ngrams: int, buckets: int) -> np.ndarray:
     """The log-count ratio of each bucket of n-grams, float32 [buckets, num_logits].
@@ -20,21 +23,29 @@ def log_count_ratios(examples: Examples, num_logits: int, ngrams: int, buckets: 
       ngrams: the longest n-grams.
       buckets: number of buckets for n-grams of all lengths (see `flax_imdb.layers.hash_ngrams`).
     """
+    counts = np.ones((2, buckets, num_logits))
+    for start in range(0, len(examples), _AT_ONCE):
+        part = examples.take(np.arange(start, min(start + _AT_ONCE, len(examples))))
+        for n in range(1, ngrams + 1):
+            text, bucket = _distinct(part, n, buckets)
+            for logit in range(num_logits):
+                is_of_class = part.labels == (1 if num_logits == 1 else logit)
+                for number, chosen in enumerate((is_of_class, ~is_of_class)):
+                    weights = (part.weights * chosen)[text]
+                    counts[number, :, logit] += np.bincount(bucket, weights, minlength=buckets)
+    of_class, of_others = counts / counts.sum(axis=1, keepdims=True)
+    return np.log(of_class / of_others).astype(np.float32)
+
+
+def _distinct(examples: Examples, n: int, buckets: int) -> tuple[np.ndarray, np.ndarray]:
+    """Each pair of a text and a bucket of its n-grams, once: the texts' positions, the buckets."""
     texts = np.repeat(np.arange(len(examples)), examples.lengths)
     before = np.cumsum(examples.lengths, dtype=np.int64) - examples.lengths
     steps = np.arange(len(texts)) - before[texts]
     # All texts in one row, each after enough zeros that none sees the one before.
-    places = np.arange(len(texts)) + ngrams * (texts + 1)
-    row = np.zeros(len(texts) + ngrams * (len(examples) + 1), np.int32)
-    row[places] = examples.tokens[examples.starts[texts] + steps]
-    counts = np.ones((2, buckets, num_logits))
-    for n in range(1, ngrams + 1):
-        found = np.asarray(hash_ngrams(jnp.asarray(row[None]), n, buckets))[0, places]
-        text, bucket = np.divmod(np.unique(texts * buckets + found), buckets)
-        for logit in range(num_logits):
-            is_of_class = examples.labels == (1 if num_logits == 1 else logit)
-            for number, chosen in enumerate((is_of_class, ~is_of_class)):
-                weights = (examples.weights * chosen)[text]
-                counts[number, :, logit] += np.bincount(bucket, weights, minlength=buckets)
-    of_class, of_others = counts / counts.sum(axis=1, keepdims=True)
-    return np.log(of_class / of_others).astype(np.float32)
+    places = np.arange(len(texts)) + n * (texts + 1)
+    row = np.zeros((1, len(texts) + n * (len(examples) + 1)), np.int32)
+    row[0, places] = examples.tokens[examples.starts[texts] + steps]
+    found = np.asarray(hash_ngrams(jnp.asarray(row), n, buckets))[0, places]
+    text, bucket = np.divmod(np.unique(texts * buckets + found), buckets)
+    return text, bucket

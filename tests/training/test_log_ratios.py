@@ -8,14 +8,15 @@ import pytest
 
 from flax_imdb.data import Examples
 from flax_imdb.layers import hash_ngrams
-from flax_imdb.training import log_count_ratios
+from flax_imdb.training import log_count_ratios, log_ratios
 
 BUCKETS = 30
 
 
 @pytest.mark.parametrize("classes", [2, 3])
-def test_are_those_of_the_formula(classes: int) -> None:
-    """With weights, empty texts, texts in another order and hash collisions."""
+def test_are_those_of_the_formula(classes: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """With weights, empty texts, texts in another order, hash collisions, two texts at a time."""
+    monkeypatch.setattr(log_ratios, "_AT_ONCE", 2)
     rng = np.random.default_rng(0)
     texts = [rng.integers(0, 9, length) for length in (5, 0, 7, 1, 12, 3, 8)]
     labels = np.arange(7) % classes
