@@ -1,10 +1,12 @@
 """How much more often the texts of one class have an n-gram than the others."""
 
-import jax.numpy as jnp
+import jax
 import numpy as np
 
 from flax_imdb.data import Examples
 from flax_imdb.layers import hash_ngrams
+
+_hash = jax.jit(hash_ngrams, static_argnums=(1, 2))
 
 # Texts whose n-grams are in memory at once.
 _AT_ONCE = 5000
@@ -44,8 +46,9 @@ def _distinct(examples: Examples, n: int, buckets: int) -> tuple[np.ndarray, np.
     steps = np.arange(len(texts)) - before[texts]
     # All texts in one row, each after enough zeros that none sees the one before.
     places = np.arange(len(texts)) + n * (texts + 1)
-    row = np.zeros((1, len(texts) + n * (len(examples) + 1)), np.int32)
+    size = len(texts) + n * (len(examples) + 1)
+    row = np.zeros((1, 2 ** size.bit_length()), np.int32)  # Of few sizes: each is compiled.
     row[0, places] = examples.tokens[examples.starts[texts] + steps]
-    found = np.asarray(hash_ngrams(jnp.asarray(row), n, buckets))[0, places]
+    found = np.asarray(_hash(row, n, buckets))[0, places]
     text, bucket = np.divmod(np.unique(texts * buckets + found), buckets)
     return text, bucket
