@@ -4,8 +4,7 @@
     python benchmarks/recipes.py --recipe strong --seeds 3 --validate    # on held-out training rows
 
 Each seed is ``train.py --recipe NAME --seed SEED`` in a process of its own. Seeds that are finished
-are not trained again, and one that was stopped goes on. The results are kept in
-benchmarks/results/recipes; docs/results.md shows them.
+are not trained again. The results are kept in benchmarks/results/recipes.
 """
 
 import json
@@ -81,7 +80,7 @@ def main() -> None:
             workdir = options.workdir / name / f"seed-{seed}"
             flags = ["--recipe", recipe, "--dataset", "imdb_reviews", "--seed", seed]
             flags += ["--validation-examples", VALIDATION] if options.validate else []
-            seconds, memory = train([*flags, "--no-baseline", "--workdir", workdir, "--resume"])
+            seconds, memory = train([*flags, "--no-baseline", "--workdir", workdir, "--overwrite"])
             result = json.loads((workdir / "result.json").read_text())
             heads = accuracy_of_heads(workdir, validate=options.validate)
             measured = {

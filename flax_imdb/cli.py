@@ -69,7 +69,7 @@ def train(args: list[str], prog: str) -> int:
     """Train a classifier on the IMDB reviews, or on texts of your own."""
     # A flag that is not given has the value of the recipe, or of the run that goes on.
     first = _first(args)
-    experiment = ExperimentConfig() if first.recipe is None else recipe(first.recipe)
+    experiment = ExperimentConfig() if first.recipe in (None, "None") else recipe(first.recipe)
     if first.resume and first.workdir is not None:
         experiment = Workdir(first.workdir).config() or experiment
     default = TrainOptions(experiment=experiment)

@@ -36,7 +36,7 @@ _BEFORE: dict[str, dict[str, Any]] = {"training": {"averaging": None}, "data": {
 
 
 RECIPES: dict[str, dict[str, Any]] = {
-    # Keras trains so: what it does not have is off.
+    # The tutorial's words and optimizer; padding stays masked.
     "tutorial": {"text": "keras", "clip_norm": None, "averaging": None},
     "strong": {
         **{"arch": "bilstm", "features": 64, "embedding_features": 64, "pooling": "max_mean"},
@@ -59,8 +59,8 @@ class ExperimentConfig:
       training: How to train.
       runs: Train this many times, with seeds seed, seed + 1, ..., and report mean and standard
         deviation.
-      recipe: The name of the settings that these began as, which `recipe` gives: tutorial or
-        strong; None: the defaults.
+      recipe: The recipe that these settings started from: tutorial or strong. In Python it is a
+        name alone: the function `recipe` returns the settings.
     """
 
     model: ModelConfig = dataclasses.field(default_factory=ModelConfig)

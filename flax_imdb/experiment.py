@@ -92,6 +92,8 @@ def train(
     report.dataset(dataset)
     if config.training.class_weights == "balanced":
         dataset = dataclasses.replace(dataset, train=dataset.train.balanced())
+    # Some settings do not go with so many classes: before anything is deleted.
+    jax.eval_shape(functools.partial(config.create_state, len(dataset.info.classes)))
     config = _found(config, dataset)
     if baseline is None:
         baseline = len(dataset.train) <= MAX_BASELINE_EXAMPLES

@@ -206,14 +206,14 @@ class TestResume:
 
 
 class TestRecipe:
-    """A recipe's settings are shown and kept; flags and `--resume` go before them."""
+    """A recipe's settings are shown and kept; flags override them."""
 
     SMALL: ClassVar = ["--features", "2", "--vocab-size", "20", "--max-length", "10"]
 
     def run(self, *args: object) -> int:
         return cli.run(cli.train, list(map(str, args)), "train.py")
 
-    def test_a_flag_goes_before_it(
+    def test_a_flag_overrides_it(
         self, reviews: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
     ) -> None:
         small = ["--data-dir", reviews, *self.SMALL, "--epochs", 1, "--batch-size", 8]

@@ -83,7 +83,7 @@ class TestRecipe:
         ours, defaults = settings(recipe(name)), settings(ExperimentConfig())
         assert ours == defaults | RECIPES[name] | {"recipe": name}
 
-    def test_the_tutorials_is_keras(self) -> None:
+    def test_the_tutorials_has_the_words_and_the_optimizer_of_keras(self) -> None:
         config = recipe("tutorial")
         assert (config.data.text, config.data.padding) == ("keras", "masked")
         assert (config.training.clip_norm, config.training.averaging) == (None, None)

@@ -141,8 +141,8 @@ def build(config: ModelConfig, vocab_size: int, num_classes: int = 1) -> Classif
     """
     if config.wide_ngrams and config.wide_buckets * num_classes > MAX_NGRAM_BUCKETS:
         raise InputError(
-            f"`wide_buckets` {config.wide_buckets} are too many for {num_classes} classes, each of "
-            f"which has a weight in each: {MAX_NGRAM_BUCKETS // num_classes} is the most"
+            f"`wide_buckets` {config.wide_buckets} is too large for {num_classes} classes, with a "
+            f"weight for each in each bucket: at most {MAX_NGRAM_BUCKETS // num_classes} is needed"
         )
     attributes: dict[str, Any] = {
         "embedding_features": config.embedding_features,

@@ -40,12 +40,13 @@ class Wide(nn.Module):
     def __call__(
         self, tokens: Int[Array, "batch time"], lengths: Int[Array, " batch"]
     ) -> Float[Array, "batch classes"]:
-        """Logits of right-padded texts. An n-gram counts once, however often a text has it."""
+        """Logits of texts. An n-gram counts once in each; token 0 is padding."""
         shape = (self.buckets, self.num_classes)
         ratios = self.param("log_ratios", nn.initializers.ones, shape, self.param_dtype)
         weights = self.param("weights", nn.initializers.zeros, shape, self.param_dtype)
         bias = self.param("bias", nn.initializers.zeros, shape[1:], self.param_dtype)
-        valid = padding_mask(lengths, tokens.shape[1])
+        # Keras's padding is in front, and part of the length.
+        valid = padding_mask(lengths, tokens.shape[1]) & (tokens != 0)
         logits = jnp.broadcast_to(bias, (tokens.shape[0], self.num_classes))
         for n in range(1, self.ngrams + 1):
             found = jnp.where(valid, hash_ngrams(tokens, n, self.buckets), self.buckets)

@@ -8,8 +8,8 @@ from flax_imdb.layers import hash_ngrams
 
 _hash = jax.jit(hash_ngrams, static_argnums=(1, 2))
 
-# Texts whose n-grams are in memory at once.
-_AT_ONCE = 5000
+# Tokens whose n-grams are in memory at once.
+_AT_ONCE = 2**21
 
 
 def log_count_ratios(examples: Examples, num_logits: int, ngrams: int, buckets: int) -> np.ndarray:
@@ -18,6 +18,7 @@ def log_count_ratios(examples: Examples, num_logits: int, ngrams: int, buckets: 
     Of the texts of a class, and of the others, the weights of those with an n-gram of the bucket
     are summed, 1 is added, and both are divided by their sum over all buckets; the result is the
     logarithm of their ratio (Wang and Manning 2012, equation 2, for counts that are 0 or 1).
+    Buckets without an n-gram of these texts do not count, and their ratio is 0.
 
     Args:
       examples: the training texts.
@@ -25,9 +26,10 @@ def log_count_ratios(examples: Examples, num_logits: int, ngrams: int, buckets: 
       ngrams: the longest n-grams.
       buckets: number of buckets for n-grams of all lengths (see `flax_imdb.layers.hash_ngrams`).
     """
-    counts = np.ones((2, buckets, num_logits))
-    for start in range(0, len(examples), _AT_ONCE):
-        part = examples.take(np.arange(start, min(start + _AT_ONCE, len(examples))))
+    counts = np.zeros((2, buckets, num_logits))
+    parts = np.cumsum(examples.lengths, dtype=np.int64) // _AT_ONCE
+    for rows in np.split(np.arange(len(examples)), np.flatnonzero(np.diff(parts)) + 1):
+        part = examples.take(rows)
         for n in range(1, ngrams + 1):
             text, bucket = _distinct(part, n, buckets)
             for logit in range(num_logits):
@@ -35,8 +37,10 @@ def log_count_ratios(examples: Examples, num_logits: int, ngrams: int, buckets: 
                 for number, chosen in enumerate((is_of_class, ~is_of_class)):
                     weights = (part.weights * chosen)[text]
                     counts[number, :, logit] += np.bincount(bucket, weights, minlength=buckets)
-    of_class, of_others = counts / counts.sum(axis=1, keepdims=True)
-    return np.log(of_class / of_others).astype(np.float32)
+    found = counts.sum(axis=0) > 0
+    counts += 1
+    of_class, of_others = counts / np.sum(counts, axis=1, where=found, keepdims=True)
+    return np.where(found, np.log(of_class / of_others), 0).astype(np.float32)
 
 
 def _distinct(examples: Examples, n: int, buckets: int) -> tuple[np.ndarray, np.ndarray]:

@@ -127,9 +127,10 @@ def state_creator(
 
 
 def _without_biases(params: optax.Params) -> optax.Params:
-    """Which parameters decay; those that are not trained do not, either."""
+    """Which parameters decay: neither biases nor what is not trained."""
     return jax.tree_util.tree_map_with_path(
-        lambda path, leaf: jnp.ndim(leaf) > 1 and path[-1].key != "log_ratios", params
+        lambda path, leaf: jnp.ndim(leaf) > 1 and getattr(path[-1], "key", "") != "log_ratios",
+        params,
     )
 
 
@@ -145,10 +146,10 @@ def create_state(
     """Create the state of a model at step 0, with Adam and parameters initialized from `seed`.
 
     With `clip_norm`, gradients are clipped to that global norm first (Pascanu et al. 2013). With
-    `weight_decay`, all parameters but biases decay (Loshchilov and Hutter 2019, algorithm 2). With
-    `averaging`, the parameters are averaged (see `average_params`). Adam has Keras's constants
-    (epsilon 1e-7). optax adds epsilon after the bias correction, as in algorithm 1 of Kingma and Ba
-    2015; Keras adds it before.
+    `weight_decay`, all parameters but biases and log-count ratios decay (Loshchilov and Hutter
+    2019, algorithm 2). With `averaging`, the parameters are averaged (see `average_params`). Adam
+    has Keras's constants (epsilon 1e-7). optax adds epsilon after the bias correction, as in
+    algorithm 1 of Kingma and Ba 2015; Keras adds it before.
     """
     create = state_creator(
         model,

@@ -12,7 +12,7 @@ from flax_imdb.layers import LSTM, hash_ngrams
 from flax_imdb.models import Classifier, ModelConfig, Wide, build
 
 BUCKETS = 40
-TOKENS = jax.random.randint(jax.random.key(0), (4, 9), 0, 5)
+TOKENS = jax.random.randint(jax.random.key(0), (4, 9), 1, 5)
 LENGTHS = jnp.array([9, 4, 1, 0])
 
 
@@ -45,6 +45,16 @@ def test_padding_changes_nothing() -> None:
     )
 
 
+def test_padding_in_front_that_counts_as_tokens_changes_nothing() -> None:
+    wide = Wide(1, ngrams=2, buckets=BUCKETS)
+    padded = jnp.pad(TOKENS, ((0, 0), (3, 0)))
+    np.testing.assert_allclose(
+        wide.apply(variables(1), padded, LENGTHS + 3),
+        wide.apply(variables(1), TOKENS, LENGTHS),
+        atol=1e-6,
+    )
+
+
 def test_the_ratios_are_not_trained() -> None:
     wide = Wide(1, ngrams=2, buckets=BUCKETS)
     grads = jax.grad(lambda of: jnp.sum(wide.apply(of, TOKENS, LENGTHS) ** 2))(variables(1))
@@ -54,7 +64,7 @@ def test_the_ratios_are_not_trained() -> None:
 
 def test_weights_for_more_classes_than_fit_are_refused() -> None:
     config = ModelConfig(wide_ngrams=2, wide_buckets=2**20)
-    with pytest.raises(InputError, match="`wide_buckets` 1048576 are too many for 100 classes"):
+    with pytest.raises(InputError, match="`wide_buckets` 1048576 is too large for 100 classes"):
         build(config, 50, num_classes=100)
     build(config, 50, num_classes=50)
 

@@ -72,6 +72,15 @@ class TestTrain:
             json.loads((tmp_path / "run" / "result.json").read_text())["baseline_accuracy"] is None
         )
 
+    def test_what_its_classes_do_not_allow_is_refused_before_anything_is_deleted(
+        self, trained: tuple[Path, Path], capsys: pytest.CaptureFixture[str]
+    ) -> None:
+        file, run = trained
+        wide = ("--wide-ngrams", "1", "--wide-buckets", "40000000", "--overwrite")
+        assert train(file, run, *wide) == 2
+        assert "--wide-buckets 40000000 is too large for 3 classes" in capsys.readouterr().err
+        assert (run / "result.json").exists()
+
     def test_a_result_does_not_depend_on_the_baseline(
         self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
     ) -> None:
