@@ -133,15 +133,15 @@ class Classifier(nn.Module):
             x = global_pool(x, lengths, self.pooling)
         rate = self.dropout if self.head_dropout is None else self.head_dropout
         x = Dropout(rate, name="Dropout_1")(x, **drawn)
-        head = nn.Dense(
+        deep = nn.Dense(
             self.num_classes,
             kernel_init=nn.initializers.glorot_uniform(),
             dtype=self.dtype,
             param_dtype=self.param_dtype,
             name="head",
-        )
+        )(x)
         if self.wide_ngrams == 0:
-            return (head(x),)
+            return (deep,)
         wide = Wide(
             self.num_classes,
             self.wide_ngrams,
@@ -149,7 +149,6 @@ class Classifier(nn.Module):
             param_dtype=self.param_dtype,
             name="wide",
         )
-        deep = head(x)
         return deep, wide(tokens, valid).astype(deep.dtype)
 
     def _embed(self, name: str, rows: int) -> nn.Embed:
