@@ -4,7 +4,8 @@
     python benchmarks/recipes.py --recipe strong --seeds 3 --validate    # on held-out training rows
 
 Each seed is ``train.py --recipe NAME --seed SEED`` in a process of its own. Seeds that are finished
-are not trained again. The results are kept in benchmarks/results/recipes.
+are not trained again. The results are kept in benchmarks/results/recipes, and those on the test
+split in the package, too, for `flax-imdb recipes`.
 """
 
 import json
@@ -26,6 +27,7 @@ from flax_imdb.training import predict_labels
 
 ROOT = Path(__file__).parents[1]
 RESULTS = ROOT / "benchmarks" / "results" / "recipes"
+PUBLISHED = ROOT / "flax_imdb" / "recipes.json"
 VALIDATION = 5000
 HEADS = ("lstm", "ngrams")
 
@@ -54,10 +56,34 @@ def accuracy_of_heads(workdir: Path, *, validate: bool) -> dict[str, float]:
     correct: dict[str, float] = {}
     for planned in model.trainer.batching.plan_evaluation(examples):
         batch = model.trainer.batching.make(examples, planned)
-        for name, logits in zip(HEADS, apply(model.state, batch), strict=False):
+        for name, logits in zip(HEADS, apply(model.state, batch).each, strict=False):
             right = (np.asarray(predict_labels(logits)) == batch["labels"]) * batch["weights"]
             correct[name] = correct.get(name, 0.0) + float(right.sum())
     return {name: count / len(examples) for name, count in correct.items()}
+
+
+def measure(recipe: str, seed: int, workdir: Path, *, validate: bool) -> dict[str, Any]:
+    """Train with a seed, and measure it."""
+    run = workdir / f"seed-{seed}"
+    flags = ["--recipe", recipe, "--dataset", "imdb_reviews", "--seed", seed]
+    flags += ["--validation-examples", VALIDATION] if validate else []
+    seconds, memory = train([*flags, "--no-baseline", "--workdir", run, "--overwrite"])
+    result = json.loads((run / "result.json").read_text())
+    return {
+        "seed": seed,
+        "accuracy": result[f"{'validation' if validate else 'test'}_accuracy"],
+        "heads": accuracy_of_heads(run, validate=validate),
+        "seconds": seconds,
+        "train_seconds": result["train_seconds"],
+        "peak_memory_mb": memory,
+    }
+
+
+def publish() -> None:
+    """Copy the results on the test split to where `flax-imdb recipes` reads them."""
+    results = {name: RESULTS / f"{name}.json" for name in RECIPES}
+    found = {name: json.loads(path.read_text()) for name, path in results.items() if path.exists()}
+    PUBLISHED.write_text(json.dumps(found, indent=2) + "\n")
 
 
 def main() -> None:
@@ -73,26 +99,14 @@ def main() -> None:
     for recipe in options.recipe:
         name = f"{recipe}-validation" if options.validate else recipe
         path = RESULTS / f"{name}.json"
-        done: dict[str, Any] = json.loads(path.read_text()) if path.exists() else {"seeds": []}
+        rows: list[dict[str, Any]] = json.loads(path.read_text())["rows"] if path.exists() else []
         for seed in range(1, options.seeds + 1):
-            if seed in done["seeds"]:
+            if any(row["seed"] == seed for row in rows):
                 continue
-            workdir = options.workdir / name / f"seed-{seed}"
-            flags = ["--recipe", recipe, "--dataset", "imdb_reviews", "--seed", seed]
-            flags += ["--validation-examples", VALIDATION] if options.validate else []
-            seconds, memory = train([*flags, "--no-baseline", "--workdir", workdir, "--overwrite"])
-            result = json.loads((workdir / "result.json").read_text())
-            heads = accuracy_of_heads(workdir, validate=options.validate)
-            measured = {
-                "seeds": seed,
-                "accuracies": result[f"{'validation' if options.validate else 'test'}_accuracy"],
-                "heads": heads,
-                "seconds": seconds,
-                "train_seconds": result["train_seconds"],
-                "peak_memory_mb": memory,
-            }
-            done |= {key: [*done.get(key, []), value] for key, value in measured.items()}
-            runner.write(path, done | {"recipe": recipe, "settings": RECIPES[recipe]})
+            rows.append(measure(recipe, seed, options.workdir / name, validate=options.validate))
+            settings = RECIPES[recipe].settings
+            runner.write(path, {"recipe": recipe, "settings": settings, "rows": rows})
+    publish()
 
 
 if __name__ == "__main__":

@@ -7,9 +7,11 @@ import datetime
 import importlib
 import io
 import itertools
+import json
 import os
 import re
 import signal
+import statistics
 import sys
 import traceback
 from collections.abc import Callable
@@ -20,7 +22,7 @@ import jax
 import tyro
 
 import flax_imdb
-from flax_imdb.config import ExperimentConfig, recipe
+from flax_imdb.config import RECIPES, ExperimentConfig, recipe
 from flax_imdb.devices import DeviceName
 from flax_imdb.distributed import Processes, is_one_of_several, join, leave
 from flax_imdb.errors import InputError, Preempted, as_flags
@@ -217,6 +219,34 @@ def predict(args: list[str], prog: str) -> int:
     return 0 if len(numbers) == len(texts) else 2
 
 
+@dataclasses.dataclass(frozen=True)
+class RecipesOptions:
+    """List the recipes: their settings, and what each reached on the IMDB reviews."""
+
+
+def recipes(args: list[str], prog: str) -> int:
+    """List the recipes: their settings, and what each reached on the IMDB reviews."""
+    _parse(RecipesOptions, args, prog)
+    reached = json.loads(Path(__file__).with_name("recipes.json").read_text())
+    for name, (about, settings) in RECIPES.items():
+        flags = (f"--{setting.replace('_', '-')} {value}" for setting, value in settings.items())
+        print(f"{name}: {about}\n  {' '.join(flags)}\n  {_reached(reached[name])}")
+    return 0
+
+
+def _reached(results: dict[str, Any]) -> str:
+    """What the runs of a recipe reached, in one line."""
+    accuracies, seconds, memory = (
+        [run[name] for run in results["rows"]] for name in ("accuracy", "seconds", "peak_memory_mb")
+    )
+    return (
+        f"{statistics.mean(accuracies):.2%} ± {statistics.stdev(accuracies):.2%} of the test "
+        f"reviews right (mean and standard deviation of {len(accuracies)} seeds), in "
+        f"{statistics.mean(seconds) / 60:.1f} minutes and {max(memory) / 1000:.1f} GB, on "
+        f"{results['cpus']} CPUs with jax {results['versions']['jax']}"
+    )
+
+
 def _warn_of_synthetic(config: ExperimentConfig) -> None:
     if config.data.dataset == "synthetic":
         _say("SYNTHETIC REVIEWS: this model knows nothing of IMDB")
@@ -233,6 +263,7 @@ COMMANDS: dict[str, Callable[[list[str], str], int]] = {
     "train": train,
     "evaluate": evaluate,
     "predict": predict,
+    "recipes": recipes,
 }
 
 

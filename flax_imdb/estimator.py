@@ -90,6 +90,7 @@ class LSTMClassifier(ClassifierMixin, BaseEstimator):
       wide_ngrams: beside the encoder train logistic regression on the n-grams of 1 to `wide_ngrams`
         tokens, and predict the mean of both; 0: do not.
       wide_buckets: number of weights of these n-grams.
+      wide_weight: their weight in that mean, from 0 to 1; the encoder has the rest.
       dropout: rate of the architecture's dropout; None: its own.
       recurrent_dropout: rate of dropout of the LSTM's state; None: the architecture's own.
       word_dropout: rate at which whole tokens are dropped.
@@ -136,6 +137,7 @@ class LSTMClassifier(ClassifierMixin, BaseEstimator):
         ngram_buckets: int = 2**18,
         wide_ngrams: int = 0,
         wide_buckets: int = 2**20,
+        wide_weight: float = 0.5,
         dropout: float | None = None,
         recurrent_dropout: float | None = None,
         word_dropout: float = 0.0,
@@ -171,6 +173,7 @@ class LSTMClassifier(ClassifierMixin, BaseEstimator):
         self.ngram_buckets = ngram_buckets
         self.wide_ngrams = wide_ngrams
         self.wide_buckets = wide_buckets
+        self.wide_weight = wide_weight
         self.dropout = dropout
         self.recurrent_dropout = recurrent_dropout
         self.word_dropout = word_dropout

@@ -58,6 +58,7 @@ class TestConfig:
             {"training": {"weight_decay": -0.1}},
             "`weight_decay` -0.1 makes no sense: a finite number from 0 is",
         ),
+        ({"model": {"wide_weight": 1.5}}, "`wide_weight` 1.5 makes no sense: .* from 0 to 1"),
         ({"training": {"weight_decay": math.nan}}, "`weight_decay` nan"),
         ({"training": {"adversarial_norm": math.inf}}, "`adversarial_norm` inf"),
         (
@@ -81,7 +82,7 @@ class TestRecipe:
     @pytest.mark.parametrize("name", RECIPES)
     def test_it_is_the_defaults_but_for_its_settings(self, name: str) -> None:
         ours, defaults = settings(recipe(name)), settings(ExperimentConfig())
-        assert ours == defaults | RECIPES[name] | {"recipe": name}
+        assert ours == defaults | RECIPES[name].settings | {"recipe": name}
 
     def test_the_tutorials_has_the_words_and_the_optimizer_of_keras(self) -> None:
         config = recipe("tutorial")

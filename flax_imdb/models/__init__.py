@@ -8,13 +8,14 @@ from flax_imdb.models.architectures import (
     build,
     register,
 )
-from flax_imdb.models.classifier import Classifier
+from flax_imdb.models.classifier import Classifier, Heads
 from flax_imdb.models.wide import Wide
 
 __all__ = [
     "ARCHITECTURES",
     "Architecture",
     "Classifier",
+    "Heads",
     "ModelConfig",
     "Precision",
     "Wide",

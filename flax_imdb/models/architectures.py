@@ -44,6 +44,7 @@ class ModelConfig:
       wide_ngrams: Beside the encoder train logistic regression on the n-grams of 1 to wide_ngrams
         tokens, scaled by their log-count ratios, and predict the mean of both; 0: do not.
       wide_buckets: Number of weights of these n-grams, which share them by hashing.
+      wide_weight: Their weight in the mean of the logits, from 0 to 1; the encoder has the rest.
       dropout: Rate of dropout of the LSTM's inputs (lstm_recurrent_dropout, bilstm), or of the
         embedded tokens and the head's inputs. None: the architecture's own.
       recurrent_dropout: Rate of dropout of the LSTM's state. None: the architecture's own.
@@ -66,6 +67,7 @@ class ModelConfig:
     ngram_buckets: int = 2**18
     wide_ngrams: int = 0
     wide_buckets: int = 2**20
+    wide_weight: float = 0.5
     dropout: float | None = None
     recurrent_dropout: float | None = None
     word_dropout: float = 0.0
@@ -93,6 +95,10 @@ class ModelConfig:
         check_between("ngram_buckets", self.ngram_buckets, 1, MAX_NGRAM_BUCKETS)
         check_between("wide_ngrams", self.wide_ngrams, 0, MAX_NGRAMS)
         check_between("wide_buckets", self.wide_buckets, 1, MAX_NGRAM_BUCKETS)
+        if not (is_number(self.wide_weight) and 0 <= self.wide_weight <= 1):
+            raise InputError(
+                f"`wide_weight` {self.wide_weight} makes no sense: a number from 0 to 1 is needed"
+            )
         for name, rate in (
             ("dropout", self.dropout),
             ("recurrent_dropout", self.recurrent_dropout),
@@ -151,6 +157,7 @@ def build(config: ModelConfig, vocab_size: int, num_classes: int = 1) -> Classif
         "ngram_buckets": config.ngram_buckets,
         "wide_ngrams": config.wide_ngrams,
         "wide_buckets": config.wide_buckets,
+        "wide_weight": config.wide_weight,
         "word_dropout": config.word_dropout,
         "head_dropout": config.head_dropout,
     }

@@ -1,7 +1,7 @@
 """The text classifier: embedding, encoder, pooling, head."""
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -27,11 +27,16 @@ def keras_uniform(
     return jax.random.uniform(key, shape, dtype, -0.05, 0.05)
 
 
-def mean_logits(
-    heads: Sequence[Float[Array, "batch classes"]],
-) -> Float[Array, "batch classes"]:
-    """The mean of the logits of the heads of a :class:`Classifier`."""
-    return heads[0] if len(heads) == 1 else sum(heads[1:], heads[0]) / len(heads)
+class Heads(NamedTuple):
+    """The logits of the heads of a :class:`Classifier`, each [batch, classes].
+
+    Attributes:
+      mean: their weighted mean, which is the classifier's answer.
+      each: those of the encoder, and of the n-grams if there is such a head.
+    """
+
+    mean: Float[Array, "batch classes"]
+    each: tuple[Float[Array, "batch classes"], ...]
 
 
 class Classifier(nn.Module):
@@ -54,6 +59,7 @@ class Classifier(nn.Module):
       wide_ngrams: a second head reads the n-grams of 1 to `wide_ngrams` tokens alone (see
         `flax_imdb.models.Wide`). 0: none.
       wide_buckets: number of its buckets.
+      wide_weight: its weight in the mean of both heads; that of the encoder is the rest up to 1.
       dtype: dtype of the computation of embedding and head (default: inferred from inputs and
         parameters; float32 even if the encoder computes in bfloat16).
       param_dtype: dtype of the parameters of embedding and head.
@@ -71,6 +77,7 @@ class Classifier(nn.Module):
     ngram_buckets: int = 2**18
     wide_ngrams: int = 0
     wide_buckets: int = 2**20
+    wide_weight: float = 0.5
     dtype: Dtype | None = None
     param_dtype: Dtype = jnp.float32
 
@@ -92,11 +99,11 @@ class Classifier(nn.Module):
             `flax_imdb.layers.SequenceLayer`).
 
         Returns:
-          Logits [batch, num_classes]: the mean of those of `heads`.
+          Logits [batch, num_classes]: the weighted mean of those of the heads.
         """
-        return mean_logits(
-            self.heads(tokens, lengths, deterministic=deterministic, example_ids=example_ids)
-        )
+        return self.heads(
+            tokens, lengths, deterministic=deterministic, example_ids=example_ids
+        ).mean
 
     @nn.compact
     def heads(
@@ -106,8 +113,8 @@ class Classifier(nn.Module):
         *,
         deterministic: bool = True,
         example_ids: PerExample | None = None,
-    ) -> tuple[Float[Array, "batch classes"], ...]:
-        """The logits of each head: of the encoder, and of the n-grams if there is such a head.
+    ) -> Heads:
+        """The logits of each head, and their mean.
 
         The arguments are those of a call. In training each head has a loss of its own, so that none
         leaves to another what it could learn itself.
@@ -141,15 +148,16 @@ class Classifier(nn.Module):
             name="head",
         )(x)
         if self.wide_ngrams == 0:
-            return (deep,)
-        wide = Wide(
+            return Heads(deep, (deep,))
+        read = Wide(
             self.num_classes,
             self.wide_ngrams,
             self.wide_buckets,
             param_dtype=self.param_dtype,
             name="wide",
         )
-        return deep, wide(tokens, valid).astype(deep.dtype)
+        wide = read(tokens, valid).astype(deep.dtype)
+        return Heads((1 - self.wide_weight) * deep + self.wide_weight * wide, (deep, wide))
 
     def _embed(self, name: str, rows: int) -> nn.Embed:
         return nn.Embed(

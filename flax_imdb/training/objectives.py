@@ -10,7 +10,6 @@ import optax
 from jaxtyping import Array, Float, Key
 
 from flax_imdb.data.batching import Batch
-from flax_imdb.models.classifier import mean_logits
 from flax_imdb.training.metrics import Metrics, compute_metrics, cross_entropy
 
 Apply = Callable[..., Any]
@@ -57,8 +56,8 @@ class Objective:
                 method="heads",
             )
             labels, weights = batch["labels"], batch["weights"]
-            metrics = compute_metrics(mean_logits(heads), labels, weights)
-            losses = [self._loss(logits, labels, weights) for logits in heads]
+            metrics = compute_metrics(heads.mean, labels, weights)
+            losses = [self._loss(logits, labels, weights) for logits in heads.each]
             return sum(losses[1:], losses[0]), metrics
 
         if self.adversarial_norm == 0:

@@ -70,18 +70,24 @@ def test_weights_for_more_classes_than_fit_are_refused() -> None:
 
 
 class TestBesideAnEncoder:
-    model = Classifier(5, 4, encoder=[LSTM(3)], pooling="max", wide_ngrams=2, wide_buckets=BUCKETS)
+    model = Classifier(
+        *(5, 4),
+        encoder=[LSTM(3)],
+        pooling="max",
+        wide_ngrams=2,
+        wide_buckets=BUCKETS,
+        wide_weight=0.75,
+    )
 
-    def test_logits_are_the_mean_of_the_heads(self) -> None:
+    def test_logits_are_the_weighted_mean_of_the_heads(self) -> None:
         params = self.model.init(jax.random.key(0), TOKENS, LENGTHS)["params"]
         params["wide"] = variables(1)["params"]
-        deep, wide = self.model.apply({"params": params}, TOKENS, LENGTHS, method="heads")
+        mean, (deep, wide) = self.model.apply({"params": params}, TOKENS, LENGTHS, method="heads")
         alone = Classifier(5, 4, encoder=[LSTM(3)], pooling="max")
         of_encoder = {name: leaf for name, leaf in params.items() if name != "wide"}
         np.testing.assert_array_equal(deep, alone.apply({"params": of_encoder}, TOKENS, LENGTHS))
         np.testing.assert_array_equal(
             wide, Wide(1, 2, BUCKETS).apply(variables(1), TOKENS, LENGTHS)
         )
-        np.testing.assert_array_equal(
-            self.model.apply({"params": params}, TOKENS, LENGTHS), (deep + wide) / 2
-        )
+        np.testing.assert_array_equal(self.model.apply({"params": params}, TOKENS, LENGTHS), mean)
+        np.testing.assert_allclose(mean, 0.25 * deep + 0.75 * wide, rtol=1e-6)

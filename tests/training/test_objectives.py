@@ -13,7 +13,7 @@ from step_problems import VOCAB_SIZE, batches
 
 from flax_imdb import models
 from flax_imdb.data import Batch
-from flax_imdb.models import ModelConfig, Wide
+from flax_imdb.models import Heads, ModelConfig, Wide
 from flax_imdb.models.architectures import Pooling
 from flax_imdb.training import Objective, TrainState, create_state, cross_entropy, train_step
 from flax_imdb.training.objectives import perturbation
@@ -31,7 +31,8 @@ class Linear(nn.Module):
         return nn.Dense(1, name="head")(jnp.where(valid[..., None], x, 0).sum(axis=1))
 
     def heads(self, *args: Any, **drawn: Any) -> Any:
-        return (self(*args, **drawn),)
+        logits = self(*args, **drawn)
+        return Heads(logits, (logits,))
 
 
 def gradients(objective: Objective, apply_fn: Any, params: Any, batch: Batch) -> Any:
@@ -80,7 +81,8 @@ class TestHeads:
     @pytest.mark.parametrize("objective", [Objective(), Objective(label_smoothing=0.2)])
     def test_each_has_the_gradient_of_its_own_loss(self, objective: Objective) -> None:
         (batch,) = batches(1, real=5)
-        state, deep_alone = new_state(wide_ngrams=2, wide_buckets=50), new_state()
+        state = new_state(wide_ngrams=2, wide_buckets=50, wide_weight=0.7)
+        deep_alone = new_state()
         params = {**state.params, **deep_alone.params}
         params["wide"] = {
             name: jax.random.normal(jax.random.key(1), leaf.shape)
