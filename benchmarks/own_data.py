@@ -1,12 +1,13 @@
 """Files of the shapes of well-known datasets, with a rule that a model can learn.
 
     python benchmarks/own_data.py --json benchmarks/results/own_data.json
+    python benchmarks/own_data.py --recipe strong --json benchmarks/results/own_data_strong.json
 
 Each text says "the plot was A to begin with, but all in all it was B", or the same the other way
 round. A and B are words for two classes, and B decides: the words alone do not tell, their order
 does. One label in twenty is wrong, so no model can be right more often than the rule. The command
-trains on each file as by default, but for longer, since there are few texts. docs/own_data.md shows
-the results. Takes four to eight minutes on two cores.
+trains on each file as by default or by a recipe, but for longer, since there are few texts.
+docs/own_data.md shows the results. Takes four to eight minutes on two cores.
 """
 
 import dataclasses
@@ -23,6 +24,7 @@ import runner
 from rich.console import Console
 
 import flax_imdb
+from flax_imdb.config import RECIPES
 from flax_imdb.data import DataConfig
 from flax_imdb.data.sources import find_source
 from flax_imdb.tuning import tune_process
@@ -133,11 +135,15 @@ def rule_accuracy(data: DataConfig) -> float:
     return float(np.mean(meant == numbers))
 
 
-def measure(shape: Shape, rows: int, epochs: int, directory: Path) -> dict[str, Any]:
-    """Train on a file of this shape."""
+def measure(
+    shape: Shape, rows: int, epochs: int, directory: Path, base: flax_imdb.ExperimentConfig
+) -> dict[str, Any]:
+    """Train on a file of this shape, with the settings of `base`."""
     texts, labels = generate(shape.labels, rows)
-    data = DataConfig(dataset=str(shape.write(directory, texts, labels)), **shape.settings)
-    config = flax_imdb.ExperimentConfig(data=data, training=flax_imdb.TrainConfig(epochs=epochs))
+    file = str(shape.write(directory, texts, labels))
+    data = dataclasses.replace(base.data, dataset=file, **shape.settings)
+    training = dataclasses.replace(base.training, epochs=epochs)
+    config = dataclasses.replace(base, data=data, training=training)
     workdir = directory / "run"
     start = time.perf_counter()
     result = flax_imdb.train(config, workdir, console=Console(quiet=True))
@@ -160,13 +166,15 @@ def main() -> None:
     parser = runner.Parser(__doc__)
     parser.add_argument("--rows", type=runner.at_least(100), default=ROWS)
     parser.add_argument("--epochs", type=runner.at_least(1), help="for each (default: its own)")
+    parser.add_argument("--recipe", choices=list(RECIPES), help="its settings (default: none)")
     options = parser.parse_args()
+    base = flax_imdb.recipe(options.recipe) if options.recipe else flax_imdb.ExperimentConfig()
     tune_process()
     rows = []
     for shape in SHAPES:
         with tempfile.TemporaryDirectory() as directory:
             epochs = options.epochs or shape.epochs
-            rows.append(measure(shape, options.rows, epochs, Path(directory)))
+            rows.append(measure(shape, options.rows, epochs, Path(directory), base))
         print(*rows[-1].values(), sep="  ", flush=True)
         runner.write(options.json, {"wrong_labels": WRONG, "rows": rows})
 

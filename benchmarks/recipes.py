@@ -2,12 +2,15 @@
 
     python benchmarks/recipes.py
     python benchmarks/recipes.py --recipe strong --seeds 3 --validate    # on held-out training rows
+    python benchmarks/recipes.py --recipe strong --seeds 3 --without adversarial_norm,word_dropout
 
+With `--without` the settings have their defaults, one at a time: what each gains, on held-out rows.
 Each seed is ``train.py --recipe NAME --seed SEED`` in a process of its own. Seeds that are finished
 are not trained again. The results are kept in benchmarks/results/recipes, and those on the test
 split in the package, too, for `flax-imdb recipes`.
 """
 
+import itertools
 import json
 import os
 import subprocess
@@ -21,7 +24,7 @@ import numpy as np
 import runner
 
 import flax_imdb
-from flax_imdb.config import RECIPES
+from flax_imdb.config import RECIPES, ExperimentConfig, settings
 from flax_imdb.data import load_dataset
 from flax_imdb.training import predict_labels
 
@@ -43,13 +46,13 @@ def train(flags: list[object]) -> tuple[float, float]:
     return time.perf_counter() - start, usage.ru_maxrss / 1024
 
 
-def accuracy_of_heads(workdir: Path, *, validate: bool) -> dict[str, float]:
+def accuracy_of_heads(workdir: Path, validate: bool) -> dict[str, float]:
     """What each head of a run's classifier reaches alone."""
     model = flax_imdb.load(workdir)
     dataset = load_dataset(model.config.data)
     examples = dataset.validation if validate else dataset.test
     apply = jax.jit(
-        lambda state, batch: state.apply_fn(
+        lambda state, batch: state.apply(
             {"params": state.params}, batch["tokens"], batch["lengths"], method="heads"
         )
     )
@@ -62,17 +65,22 @@ def accuracy_of_heads(workdir: Path, *, validate: bool) -> dict[str, float]:
     return {name: count / len(examples) for name, count in correct.items()}
 
 
-def measure(recipe: str, seed: int, workdir: Path, *, validate: bool) -> dict[str, Any]:
-    """Train with a seed, and measure it."""
+def measure(
+    recipe: str, without: str | None, seed: int, workdir: Path, *, validate: bool
+) -> dict[str, Any]:
+    """Train with a seed, and measure it; with the default of one setting, if it is given."""
     run = workdir / f"seed-{seed}"
-    flags = ["--recipe", recipe, "--dataset", "imdb_reviews", "--seed", seed]
+    flags: list[object] = ["--recipe", recipe, "--dataset", "imdb_reviews", "--seed", seed]
+    if without is not None:
+        flags += [f"--{without.replace('_', '-')}", settings(ExperimentConfig())[without]]
     flags += ["--validation-examples", VALIDATION] if validate else []
     seconds, memory = train([*flags, "--no-baseline", "--workdir", run, "--overwrite"])
     result = json.loads((run / "result.json").read_text())
     return {
         "seed": seed,
         "accuracy": result[f"{'validation' if validate else 'test'}_accuracy"],
-        "heads": accuracy_of_heads(run, validate=validate),
+        # In a process of its own, since a process is said to need what its parent has needed.
+        "heads": runner.in_new_process(accuracy_of_heads, run, validate),
         "seconds": seconds,
         "train_seconds": result["train_seconds"],
         "peak_memory_mb": memory,
@@ -94,18 +102,21 @@ def main() -> None:
     parser.add_argument(
         "--validate", action="store_true", help=f"on {VALIDATION:,} rows held out of train"
     )
+    settings_of_recipes = {name for recipe in RECIPES.values() for name in recipe.settings}
+    parser.add_argument("--without", type=runner.names(*sorted(settings_of_recipes)), default="")
     parser.add_argument("--workdir", type=Path, default=ROOT / "runs" / "recipes")
     options = parser.parse_args()
-    for recipe in options.recipe:
-        name = f"{recipe}-validation" if options.validate else recipe
-        path = RESULTS / f"{name}.json"
+    options.validate |= bool(options.without)
+    for recipe, without in itertools.product(options.recipe, options.without or [None]):
+        name = recipe + (f"-without-{without}" if without else "")
+        path = RESULTS / ("validation" if options.validate else "") / f"{name}.json"
+        workdir = options.workdir / path.relative_to(RESULTS).with_suffix("")
         rows: list[dict[str, Any]] = json.loads(path.read_text())["rows"] if path.exists() else []
-        for seed in range(1, options.seeds + 1):
-            if any(row["seed"] == seed for row in rows):
-                continue
-            rows.append(measure(recipe, seed, options.workdir / name, validate=options.validate))
-            settings = RECIPES[recipe].settings
-            runner.write(path, {"recipe": recipe, "settings": settings, "rows": rows})
+        for seed in range(len(rows) + 1, options.seeds + 1):
+            rows.append(measure(recipe, without, seed, workdir, validate=options.validate))
+            of_recipe = RECIPES[recipe].settings
+            of_run = {name: value for name, value in of_recipe.items() if name != without}
+            runner.write(path, {"recipe": recipe, "settings": of_run, "rows": rows})
     publish()
 
 

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any, NamedTuple, TypeVar
 
 import jax
+import jax.numpy as jnp
 
 from flax_imdb import models
 from flax_imdb.data import Batching, DataConfig, Examples
@@ -21,7 +22,6 @@ from flax_imdb.training import (
     TrainState,
     log_count_ratios,
     state_creator,
-    with_log_ratios,
 )
 
 T = TypeVar("T", ModelConfig, DataConfig, TrainConfig)
@@ -53,11 +53,11 @@ RECIPES: dict[str, Recipe] = {
         {"text": "keras", "clip_norm": None, "averaging": None},
     ),
     "strong": Recipe(
-        "for accuracy: an LSTM over a convolution, and logistic regression on words and pairs",
+        "for accuracy: an LSTM over a convolution, and logistic regression on n-grams",
         {
             **{"arch": "conv_lstm", "features": 64, "embedding_features": 64},
             **{"pooling": "max_mean", "vocab_size": 30_000, "max_length": 1000},
-            **{"wide_ngrams": 2, "wide_weight": 0.8},
+            **{"wide_ngrams": 3, "wide_weight": 0.8},
             **{"dropout": 0.2, "word_dropout": 0.2, "head_dropout": 0.5},
             **{"epochs": 3, "learning_rate": 2e-3, "schedule": "cosine", "adversarial_norm": 0.2},
             **{"clip_norm": None, "averaging": None},
@@ -141,12 +141,12 @@ class ExperimentConfig:
         return create_or_refuse
 
     def count_ngrams(self, state: TrainState, examples: Examples) -> TrainState:
-        """The state at step 0 with what its classifier takes from counts of the training texts."""
+        """The state with the constants that its classifier takes from the training texts."""
         if self.model.wide_ngrams == 0:
             return state
-        buckets, logits = state.params["wide"]["log_ratios"].shape
-        ratios = log_count_ratios(examples, logits, self.model.wide_ngrams, buckets)
-        return with_log_ratios(state, ratios)
+        buckets, logits = state.params["wide"]["weights"].shape
+        counted = log_count_ratios(examples, logits, self.model.wide_ngrams, buckets)
+        return state.replace(constants={"wide": jax.tree.map(jnp.asarray, counted._asdict())})
 
     def create_state(self, classes: int = 2, steps: int = 1) -> TrainState:
         """The training state at step 0, for a training of this many `steps`.

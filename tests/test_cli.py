@@ -5,6 +5,7 @@ import functools
 import io
 import json
 import os
+import re
 import runpy
 import subprocess
 import sys
@@ -18,6 +19,7 @@ import pytest
 
 import flax_imdb as flax_imdb_package
 from flax_imdb import cli, models
+from flax_imdb.config import RECIPES
 from flax_imdb.report import ProgramConsole
 from flax_imdb.workdir import Workdir
 
@@ -242,6 +244,16 @@ class TestRecipe:
         assert self.run("--recipe", "weak") == 2
         said = capsys.readouterr().err
         assert said == "error: --recipe weak is unknown: one of tutorial, strong\n"
+
+
+class TestRecipes:
+    def test_their_settings_and_what_they_reached(self, capsys: pytest.CaptureFixture[str]) -> None:
+        assert cli.main(["recipes"]) == 0
+        said = capsys.readouterr().out
+        assert [line.partition(":")[0] for line in said.splitlines()[::3]] == list(RECIPES)
+        assert "--text keras --clip-norm None" in said
+        reached = r"  \d\d\.\d\d% ± \d\.\d\d% of the test reviews right .*, on \d+ CPUs with jax"
+        assert len(re.findall(reached, said)) == len(RECIPES)
 
 
 class TestOwnArchitecture:

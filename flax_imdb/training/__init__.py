@@ -21,7 +21,6 @@ from flax_imdb.training.state import (
     create_state,
     saved_arrays,
     state_creator,
-    with_log_ratios,
 )
 from flax_imdb.training.step import apply_gradients, eval_step, sum_gradients, train_step
 from flax_imdb.training.trainer import Hook, Progress, Trainer, one_late
@@ -56,5 +55,4 @@ __all__ = [
     "state_creator",
     "sum_gradients",
     "train_step",
-    "with_log_ratios",
 ]

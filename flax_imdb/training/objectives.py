@@ -31,7 +31,7 @@ class Objective:
     adversarial_norm: float = 0.0
 
     def gradients(
-        self, apply_fn: Apply, params: Any, batch: Batch, key: Key[Array, ""]
+        self, apply: Apply, params: Any, batch: Batch, key: Key[Array, ""]
     ) -> tuple[Any, Metrics]:
         """Gradient of the summed objective with respect to `params`, and the batch's metrics.
 
@@ -39,14 +39,14 @@ class Objective:
         metrics are those of the heads' mean and of the labels as they are, without perturbation.
 
         Args:
-          apply_fn: that of a `flax_imdb.models.Classifier`.
+          apply: that of a `flax_imdb.models.Classifier`.
           params: its parameters.
           batch: the batch.
           key: the dropout key. The perturbed examples have the same masks.
         """
 
         def loss(params: Any, perturbations: dict[str, Any]) -> tuple[Float[Array, ""], Metrics]:
-            heads = apply_fn(
+            heads = apply(
                 {"params": params} | perturbations,
                 batch["tokens"],
                 batch["lengths"],
@@ -62,7 +62,7 @@ class Objective:
 
         if self.adversarial_norm == 0:
             return jax.grad(loss, has_aux=True)(params, {})
-        none = {"perturbations": self._no_perturbation(apply_fn, params, batch)}
+        none = {"perturbations": self._no_perturbation(apply, params, batch)}
         (grads, slopes), metrics = jax.grad(loss, (0, 1), has_aux=True)(params, none)
         worst = jax.tree.map(lambda slope: perturbation(slope, self.adversarial_norm), slopes)
         more, _ = jax.grad(loss, has_aux=True)(params, worst)
@@ -73,10 +73,10 @@ class Objective:
             return compute_metrics(logits, labels, weights)["loss"]
         return jnp.sum(cross_entropy(logits, labels, self.label_smoothing) * weights)
 
-    def _no_perturbation(self, apply_fn: Apply, params: Any, batch: Batch) -> Any:
+    def _no_perturbation(self, apply: Apply, params: Any, batch: Batch) -> Any:
         """Zeros in the shape of the classifier's ``perturbations``."""
         _, made = jax.eval_shape(
-            lambda params: apply_fn(
+            lambda params: apply(
                 {"params": params}, batch["tokens"], batch["lengths"], mutable="perturbations"
             ),
             params,

@@ -1,6 +1,6 @@
 """The training state."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
 import jax
@@ -8,20 +8,25 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 from flax.training import train_state
-from jax.typing import ArrayLike
-from jaxtyping import Array, Float, Int, Key
+from jaxtyping import Array, Int, Key
 
 from flax_imdb.models import Classifier
 
 
 class TrainState(train_state.TrainState):
-    """Flax's ``TrainState`` (step, params, optimizer state) with a dropout key.
+    """Flax's ``TrainState`` (step, params, optimizer state) with constants and a dropout key.
 
     Attributes:
+      constants: the model's variables that are not trained.
       dropout_key: the run's dropout key, into which each step folds its number.
     """
 
+    constants: Any
     dropout_key: Key[Array, ""]
+
+    def apply(self, variables: Mapping[str, Any], *args: Any, **options: Any) -> Any:
+        """Apply the model with these variables, such as ``{"params": params}``, and constants."""
+        return self.apply_fn({"constants": self.constants, **variables}, *args, **options)
 
 
 class AverageParamsState(NamedTuple):
@@ -67,23 +72,14 @@ def averaged(state: TrainState) -> TrainState:
     return state if average is None else state.replace(params=average)
 
 
-def with_log_ratios(state: TrainState, ratios: Float[ArrayLike, "buckets classes"]) -> TrainState:
-    """The state with the log-count ratios of the n-grams that its classifier reads.
-
-    Args:
-      state: that of a classifier with a head for n-grams (see `flax_imdb.models.Wide`).
-      ratios: those of `flax_imdb.training.log_count_ratios`.
-    """
-    wide = {**state.params["wide"], "log_ratios": jnp.asarray(ratios)}
-    return state.replace(params={**state.params, "wide": wide})
-
-
 def saved_arrays(state: TrainState) -> dict[str, Any]:
     """What is saved of a state, in NumPy arrays; the rest follows from the configuration.
 
     ``state.replace(**saved)`` restores it in another state of the same model.
     """
     saved = {"step": state.step, "params": state.params, "opt_state": state.opt_state}
+    if state.constants:  # Earlier versions knew none.
+        saved["constants"] = state.constants
     # A copy: NumPy would look into memory that the next step overwrites.
     return jax.tree.map(np.array, saved)
 
@@ -105,7 +101,10 @@ def state_creator(
         optimizer = optax.adam(learning_rate, eps=1e-7)
     else:
         optimizer = optax.adamw(
-            learning_rate, eps=1e-7, weight_decay=weight_decay, mask=_without_biases
+            learning_rate,
+            eps=1e-7,
+            weight_decay=weight_decay,
+            mask=lambda params: jax.tree.map(lambda leaf: jnp.ndim(leaf) > 1, params),
         )
     if clip_norm is not None:
         optimizer = optax.chain(optax.clip_by_global_norm(clip_norm), optimizer)
@@ -115,23 +114,17 @@ def state_creator(
     @jax.jit  # One program, instead of one for each operation.
     def create(key: Key[Array, ""]) -> TrainState:
         params_key, dropout_key = jax.random.split(key)
+        variables = model.init(params_key, jnp.zeros((1, 8), jnp.int32))
         return TrainState.create(
             apply_fn=model.apply,
-            params=model.init(params_key, jnp.zeros((1, 8), jnp.int32))["params"],
+            params=variables["params"],
+            constants=variables.get("constants", {}),
             tx=optimizer,
             dropout_key=dropout_key,
         )
 
     # Explicit, since JAX_DEFAULT_PRNG_IMPL must not change the random numbers.
     return lambda seed: create(jax.random.key(seed, impl="threefry2x32"))
-
-
-def _without_biases(params: optax.Params) -> optax.Params:
-    """Which parameters decay: neither biases nor what is not trained."""
-    return jax.tree_util.tree_map_with_path(
-        lambda path, leaf: jnp.ndim(leaf) > 1 and getattr(path[-1], "key", "") != "log_ratios",
-        params,
-    )
 
 
 def create_state(
@@ -146,7 +139,7 @@ def create_state(
     """Create the state of a model at step 0, with Adam and parameters initialized from `seed`.
 
     With `clip_norm`, gradients are clipped to that global norm first (Pascanu et al. 2013). With
-    `weight_decay`, all parameters but biases and log-count ratios decay (Loshchilov and Hutter
+    `weight_decay`, all parameters but biases decay (Loshchilov and Hutter
     2019, algorithm 2). With `averaging`, the parameters are averaged (see `average_params`). Adam
     has Keras's constants (epsilon 1e-7). optax adds epsilon after the bias correction, as in
     algorithm 1 of Kingma and Ba 2015; Keras adds it before.

@@ -67,7 +67,7 @@ def sum_gradients(
     key = jax.random.fold_in(state.dropout_key, state.step)
 
     def gradients(params: Any, batch: Batch) -> tuple[Any, Metrics]:
-        return objective.gradients(state.apply_fn, params, batch, key)
+        return objective.gradients(state.apply, params, batch, key)
 
     if microbatches == 1:
         return gradients(state.params, batch)
@@ -124,4 +124,4 @@ def predict_step(state: TrainState, batch: Batch) -> Float[Array, "batch classes
 
 
 def _logits(state: TrainState, batch: Batch) -> Float[Array, "batch classes"]:
-    return state.apply_fn({"params": state.params}, batch["tokens"], batch["lengths"])
+    return state.apply({"params": state.params}, batch["tokens"], batch["lengths"])

@@ -7,6 +7,7 @@ import pytest
 import recipes
 
 from flax_imdb import cli
+from flax_imdb.config import RECIPES
 
 
 @pytest.mark.parametrize("ngrams", [0, 2])
@@ -26,3 +27,12 @@ def test_each_head_alone(reviews: Path, tmp_path: Path, ngrams: int) -> None:
     else:
         assert heads.keys() == {"lstm", "ngrams"}
         assert heads["ngrams"] > 0.9  # A word decides these reviews.
+
+
+def test_what_is_published_is_what_was_measured_with_the_settings_of_today() -> None:
+    published = json.loads(recipes.PUBLISHED.read_text())
+    assert published.keys() == RECIPES.keys()
+    for name, results in published.items():
+        assert results == json.loads((recipes.RESULTS / f"{name}.json").read_text())
+        assert results["settings"] == RECIPES[name].settings
+        assert len(results["rows"]) >= 5

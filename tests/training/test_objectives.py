@@ -13,8 +13,10 @@ from step_problems import VOCAB_SIZE, batches
 
 from flax_imdb import models
 from flax_imdb.data import Batch
+from flax_imdb.layers import hash_ngrams
 from flax_imdb.models import Heads, ModelConfig, Wide
 from flax_imdb.models.architectures import Pooling
+from flax_imdb.models.wide import NGRAM_HASHES
 from flax_imdb.training import Objective, TrainState, create_state, cross_entropy, train_step
 from flax_imdb.training.objectives import perturbation
 
@@ -83,12 +85,17 @@ class TestHeads:
         (batch,) = batches(1, real=5)
         state = new_state(wide_ngrams=2, wide_buckets=50, wide_weight=0.7)
         deep_alone = new_state()
+        hashes = np.asarray(hash_ngrams(jnp.asarray(batch["tokens"]), 1, NGRAM_HASHES)).ravel()
+        owners = np.full(50, -1, np.int32)
+        owners[hashes % 50] = hashes
+        constants = {"owners": jnp.asarray(owners), "log_ratios": jax.random.normal(KEY, (50, 1))}
+        state = state.replace(constants={"wide": constants})
         params = {**state.params, **deep_alone.params}
         params["wide"] = {
             name: jax.random.normal(jax.random.key(1), leaf.shape)
             for name, leaf in params["wide"].items()
         }
-        grads, metrics = gradients(objective, state.apply_fn, params, batch)
+        grads, metrics = gradients(objective, state.apply, params, batch)
         expected, _ = gradients(objective, deep_alone.apply_fn, deep_alone.params, batch)
         assert_close({name: grads[name] for name in expected}, expected, 1e-5)
 
@@ -96,13 +103,14 @@ class TestHeads:
 
         @jax.jit
         def loss_of_wide(wide: Any) -> Any:
-            logits = Wide(1, 2, 50).apply({"params": wide}, tokens, lengths)
+            variables = {"params": wide, "constants": constants}
+            logits = Wide(1, 2, 50).apply(variables, tokens, lengths)
             losses = cross_entropy(logits, batch["labels"], objective.label_smoothing)
             return jnp.sum(losses * batch["weights"])
 
         assert_close(grads["wide"], jax.grad(loss_of_wide)(params["wide"]), 1e-5)
         assert jnp.abs(grads["wide"]["weights"]).max() > 0
-        logits = state.apply_fn({"params": params}, tokens, lengths)
+        logits = state.apply({"params": params}, tokens, lengths)
         loss = jnp.sum(cross_entropy(logits, batch["labels"]) * batch["weights"])
         np.testing.assert_allclose(metrics["loss"], loss, rtol=1e-5)  # Of the heads' mean.
 
