@@ -20,7 +20,7 @@ from flax_imdb.training import (
     TrainConfig,
     Trainer,
     TrainState,
-    log_count_ratios,
+    count_ngrams,
     state_creator,
 )
 
@@ -145,7 +145,7 @@ class ExperimentConfig:
         if self.model.wide_ngrams == 0:
             return state
         buckets, logits = state.params["wide"]["weights"].shape
-        counted = log_count_ratios(examples, logits, self.model.wide_ngrams, buckets)
+        counted = count_ngrams(examples, logits, self.model.wide_ngrams, buckets)
         return state.replace(constants={"wide": jax.tree.map(jnp.asarray, counted._asdict())})
 
     def create_state(self, classes: int = 2, steps: int = 1) -> TrainState:

@@ -25,7 +25,7 @@ class Wide(nn.Module):
 
     Its parameters are ``weights`` [buckets, classes] and ``bias``. Its collection ``"constants"``
     has what is not trained: ``owners`` [buckets] and ``log_ratios`` [buckets, classes]. It comes
-    from the training texts, counted by `flax_imdb.training.log_count_ratios`. Until it is set, no
+    from the training texts, counted by `flax_imdb.training.count_ngrams`. Until it is set, no
     n-gram counts.
 
     Attributes:

@@ -2,7 +2,6 @@
 
 from flax_imdb.training.config import TrainConfig
 from flax_imdb.training.history import EpochRecord, History, UnfinishedEpoch
-from flax_imdb.training.log_ratios import log_count_ratios
 from flax_imdb.training.metrics import (
     EvalMetrics,
     Evaluation,
@@ -12,6 +11,7 @@ from flax_imdb.training.metrics import (
     cross_entropy,
     predict_labels,
 )
+from flax_imdb.training.ngram_counts import count_ngrams
 from flax_imdb.training.objectives import Objective
 from flax_imdb.training.preemption import Preemption, catch_signals
 from flax_imdb.training.state import (
@@ -45,10 +45,10 @@ __all__ = [
     "averaged",
     "catch_signals",
     "compute_metrics",
+    "count_ngrams",
     "create_state",
     "cross_entropy",
     "eval_step",
-    "log_count_ratios",
     "one_late",
     "predict_labels",
     "saved_arrays",

@@ -30,9 +30,7 @@ class CountedNgrams(NamedTuple):
     log_ratios: np.ndarray
 
 
-def log_count_ratios(
-    examples: Examples, num_logits: int, ngrams: int, buckets: int
-) -> CountedNgrams:
+def count_ngrams(examples: Examples, num_logits: int, ngrams: int, buckets: int) -> CountedNgrams:
     """Choose the n-gram of each bucket, and count it.
 
     A bucket is for that of its n-grams which most texts have, if at least two have it. Of the texts

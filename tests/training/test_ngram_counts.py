@@ -11,7 +11,7 @@ import pytest
 from flax_imdb.data import Examples
 from flax_imdb.layers import hash_ngrams
 from flax_imdb.models.wide import NGRAM_HASHES
-from flax_imdb.training import log_count_ratios, log_ratios
+from flax_imdb.training import count_ngrams, ngram_counts
 
 BUCKETS = 30
 
@@ -25,7 +25,7 @@ def hashes_of(text: np.ndarray, n: int) -> set[int]:
 @pytest.mark.parametrize("classes", [2, 3])
 def test_are_those_of_the_formula(classes: int, monkeypatch: pytest.MonkeyPatch) -> None:
     """With weights, empty texts, texts in another order, hash collisions, a few at a time."""
-    monkeypatch.setattr(log_ratios, "_AT_ONCE", 6)
+    monkeypatch.setattr(ngram_counts, "_AT_ONCE", 6)
     rng = np.random.default_rng(0)
     texts = [rng.integers(0, 9, length) for length in (5, 0, 7, 1, 12, 3, 8, 30, 25)]
     labels = np.arange(9) % classes
@@ -33,7 +33,7 @@ def test_are_those_of_the_formula(classes: int, monkeypatch: pytest.MonkeyPatch)
     examples = Examples.build(texts, labels).take(np.array([3, 1, 0, 6, 2, 8, 7]))
     examples = examples.weighted(weights[examples.ids])
     logits = 1 if classes == 2 else classes
-    owners, ratios = log_count_ratios(examples, logits, ngrams=2, buckets=BUCKETS)
+    owners, ratios = count_ngrams(examples, logits, ngrams=2, buckets=BUCKETS)
     assert (ratios.shape, ratios.dtype) == ((BUCKETS, logits), np.float32)
 
     found = [hashes_of(texts[index], 1) | hashes_of(texts[index], 2) for index in examples.ids]
@@ -59,7 +59,7 @@ def test_are_those_of_the_formula(classes: int, monkeypatch: pytest.MonkeyPatch)
 
 def ratios_of_tokens(examples: Examples, tokens: list[int], buckets: int) -> list[float]:
     """The log-count ratios of single tokens."""
-    owners, ratios = log_count_ratios(examples, 1, ngrams=1, buckets=buckets)
+    owners, ratios = count_ngrams(examples, 1, ngrams=1, buckets=buckets)
     found = [int(hash_ngrams(jnp.array([[token]]), 1, NGRAM_HASHES)[0, 0]) for token in tokens]
     return [float(ratios[hashed % buckets, 0]) * (hashed in owners) for hashed in found]
 
