@@ -43,10 +43,10 @@ def presence(examples: Examples, ngrams: int, vocab_size: int) -> sparse.csr_arr
         whole = steps >= n - 1
         numbers = sum(np.roll(tokens, back) * vocab_size**back for back in range(n))
         found, columns = np.unique(numbers[whole], return_inverse=True)
-        rows = texts[whole]
-        part = sparse.csr_array(
-            (np.ones(len(rows), np.float32), (rows, columns)), (len(examples), len(found))
-        )
+        # scikit-learn needs indices of 32 bits.
+        places = texts[whole].astype(np.int32), columns.astype(np.int32)
+        ones = np.ones(len(columns), np.float32)
+        part = sparse.csr_array((ones, places), (len(examples), len(found)))
         part.sum_duplicates()
         part.data[:] = 1
         parts.append(part)
