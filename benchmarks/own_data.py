@@ -1,7 +1,7 @@
 """Files of the shapes of well-known datasets, with a rule that a model can learn.
 
     python benchmarks/own_data.py --json benchmarks/results/own_data.json
-    python benchmarks/own_data.py --recipe strong --json benchmarks/results/own_data_strong.json
+    python benchmarks/own_data.py --recipe strong
 
 Each text says "the plot was A to begin with, but all in all it was B", or the same the other way
 round. A and B are words for two classes, and B decides: the words alone do not tell, their order
