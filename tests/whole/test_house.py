@@ -111,8 +111,8 @@ def test_a_room_knows_the_rooms_below_it_alone(path: Path) -> None:
 
 
 def test_every_module_has_a_room() -> None:
-    top = {path.stem if path.suffix else path.name for path in PACKAGE.iterdir()}
-    assert top - {"__init__", "__pycache__", "py"} == set(ROOMS)
+    modules = {path.stem for path in PACKAGE.iterdir() if path.is_dir() or path.suffix == ".py"}
+    assert modules - {"__init__", "__pycache__"} == set(ROOMS)
 
 
 def test_every_test_file_stands_where_the_module_that_it_tests_does() -> None:
