@@ -52,8 +52,7 @@ def accuracies(model: TrainedModel, sentences: Sequence[Sentence]) -> dict[str, 
 
 def score(run: Path, sentences: Sequence[Sentence]) -> dict[str, Any]:
     """The accuracies of a run, or of each of its seeds."""
-    seeds = sorted(run.glob("seed-*")) or [run]
-    of_seeds = [accuracies(load(seed), sentences) for seed in seeds]
+    of_seeds = [accuracies(load(seed), sentences) for seed in runner.seeds_of(run)]
     by_kind = {kind: [of_seed[kind] for of_seed in of_seeds] for kind in of_seeds[0]}
     return {"run": run.name, "accuracies": by_kind}
 

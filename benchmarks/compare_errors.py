@@ -61,12 +61,11 @@ def group(examples: Examples, vocabulary: Vocabulary) -> Groups:
     """Which examples are in which group, by what is grouped: boolean [examples]."""
     lengths = examples.lengths
 
+    owners, _, tokens = examples.spread()
+
     def words(chosen: np.ndarray) -> np.ndarray:
         """How many tokens of each example are `chosen`, which is boolean [vocabulary]."""
-        ends = np.cumsum(chosen[examples.tokens])
-        starts = examples.starts
-        before = np.where(starts > 0, ends[starts - 1], 0)
-        return np.where(lengths > 0, ends[starts + lengths - 1] - before, 0)
+        return np.bincount(owners[chosen[tokens]], minlength=len(examples))
 
     known = np.array([*SPECIAL_TOKENS, *vocabulary.words])
     negations = words(np.isin(known, NEGATIONS) | np.char.endswith(known, "n't"))
@@ -133,9 +132,9 @@ def main() -> None:
     parser = runner.Parser(__doc__)
     parser.add_argument("run", type=Path, help="directory of a run, or of several seeds")
     options = parser.parse_args()
-    runs = sorted(options.run.glob("seed-*")) or [options.run]
-    ours = np.stack([right_answers(load(run)) for run in runs])
-    config = load(runs[0]).config
+    models = [load(run) for run in runner.seeds_of(options.run)]
+    ours = np.stack([right_answers(model) for model in models])
+    config = models[0].config
     source = find_source(config.data)
     texts, labels = source.read("test")
     counts = word_counts.fit(*source.read("train")).predict(texts) == labels

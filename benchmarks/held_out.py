@@ -9,7 +9,7 @@ features are those of `flax_imdb.models.Wide`, without hashing; liblinear fits t
 is not looked at. docs/results.md shows the figures. Takes five minutes on one core.
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -29,15 +29,11 @@ RARE = (2, 40)
 # IMDB's collection has at most 30 of one film for each label.
 SIMILAR, LARGEST_GROUP = 0.07, 45
 
-Split = Callable[[np.ndarray], Iterator[tuple[np.ndarray, np.ndarray]]]
-
 
 def presence(examples: Examples, ngrams: int, vocab_size: int) -> sparse.csr_array:
     """Which n-grams of 1 to `ngrams` tokens are in which examples: 0 or 1."""
-    texts = np.repeat(np.arange(len(examples)), examples.lengths)
-    before = np.cumsum(examples.lengths, dtype=np.int64) - examples.lengths
-    steps = np.arange(len(texts)) - before[texts]
-    tokens = examples.tokens[examples.starts[texts] + steps].astype(np.int64)
+    texts, steps, tokens = examples.spread()
+    tokens = tokens.astype(np.int64)
     parts = []
     for n in range(1, ngrams + 1):
         whole = steps >= n - 1

@@ -61,6 +61,11 @@ def at_least(least: int) -> Callable[[str], int]:
     return read
 
 
+def seeds_of(run: Path) -> list[Path]:
+    """The directories of a run's seeds, or its own if it has one seed."""
+    return sorted(run.glob("seed-*")) or [run]
+
+
 def write(path: Path | None, results: Mapping[str, Any]) -> None:
     """Write results, with the machine and the versions that gave them; nothing without a path."""
     if path is None:

@@ -151,13 +151,9 @@ def _counts(examples: Examples, words: int):  # type: ignore[no-untyped-def]
     """How often each word is in each text: a sparse matrix [examples, words]."""
     from scipy.sparse import csr_array
 
-    rows = np.repeat(np.arange(len(examples)), examples.lengths)
-    ends = np.cumsum(examples.lengths)
-    source = np.arange(ends[-1]) + np.repeat(
-        examples.starts - (ends - examples.lengths), examples.lengths
-    )
+    rows, _, tokens = examples.spread()
     counts = csr_array(
-        (np.ones(len(rows), np.float64), (rows, examples.tokens[source])),
+        (np.ones(len(rows), np.float64), (rows, tokens)),
         shape=(len(examples), words),
     )
     counts.sum_duplicates()

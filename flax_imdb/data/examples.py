@@ -58,6 +58,17 @@ class Examples:
             ids=self.ids[indices],
         )
 
+    def spread(self) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """All tokens of the examples, one after another.
+
+        Returns:
+          Of each token the index of its example, int64, its step there, int64, and its id, int32.
+        """
+        owners = np.repeat(np.arange(len(self)), self.lengths)
+        before = np.cumsum(self.lengths, dtype=np.int64) - self.lengths
+        steps = np.arange(len(owners)) - before[owners]
+        return owners, steps, self.tokens[self.starts[owners] + steps]
+
     def balanced(self) -> "Examples":
         """The examples, weighted by ``examples / (classes * examples of the class)``."""
         from sklearn.utils.class_weight import compute_sample_weight

@@ -86,12 +86,10 @@ def _distinct(examples: Examples, ngrams: int) -> tuple[np.ndarray, np.ndarray]:
 
 def _of_part(examples: Examples, n: int) -> np.ndarray:
     """Each pair of a text's position and the hash of one of its n-grams, once, as one number."""
-    texts = np.repeat(np.arange(len(examples)), examples.lengths)
-    before = np.cumsum(examples.lengths, dtype=np.int64) - examples.lengths
-    steps = np.arange(len(texts)) - before[texts]
+    texts, _, tokens = examples.spread()
     # All texts in one row, each after enough zeros that none sees the one before.
     places = np.arange(len(texts)) + n * (texts + 1)
     size = len(texts) + n * (len(examples) + 1)
     row = np.zeros((1, 2 ** size.bit_length()), np.int32)  # Of few sizes: each is compiled.
-    row[0, places] = examples.tokens[examples.starts[texts] + steps]
+    row[0, places] = tokens
     return np.unique(texts * NGRAM_HASHES + np.asarray(_hash(row, n, NGRAM_HASHES))[0, places])

@@ -139,10 +139,10 @@ def create_state(
     """Create the state of a model at step 0, with Adam and parameters initialized from `seed`.
 
     With `clip_norm`, gradients are clipped to that global norm first (Pascanu et al. 2013). With
-    `weight_decay`, all parameters but biases decay (Loshchilov and Hutter
-    2019, algorithm 2). With `averaging`, the parameters are averaged (see `average_params`). Adam
-    has Keras's constants (epsilon 1e-7). optax adds epsilon after the bias correction, as in
-    algorithm 1 of Kingma and Ba 2015; Keras adds it before.
+    `weight_decay`, all parameters but biases decay (Loshchilov and Hutter 2019, algorithm 2). With
+    `averaging`, the parameters are averaged (see `average_params`). Adam has Keras's
+    constants (epsilon 1e-7). optax adds epsilon after the bias correction, as in algorithm 1 of
+    Kingma and Ba 2015; Keras adds it before.
     """
     create = state_creator(
         model,

@@ -36,3 +36,12 @@ class TestExamples:
         assert [review(taken, i) for i in range(2)] == [[1, 3], [1, 3, 3, 4]]
         np.testing.assert_array_equal(taken.ids, [2, 0])
         np.testing.assert_array_equal(taken.labels, [1, 1])
+
+
+def test_tokens_are_spread_in_the_order_of_the_examples() -> None:
+    texts = [np.array([1, 5, 6]), np.array([], np.int32), np.array([1, 7])]
+    examples = Examples.build(texts, np.zeros(3)).limited(100, 2).take(np.array([2, 1, 0]))
+    owners, steps, tokens = examples.spread()
+    np.testing.assert_array_equal(owners, [0, 0, 2, 2])
+    np.testing.assert_array_equal(steps, [0, 1, 0, 1])
+    np.testing.assert_array_equal(tokens, [1, 7, 5, 6])
