@@ -1,10 +1,12 @@
 """The recipes on the real reviews, over several seeds: accuracy, time and memory.
 
     python benchmarks/recipes.py
-    python benchmarks/recipes.py --recipe strong --seeds 3 --validate    # on held-out training rows
+    python benchmarks/recipes.py --recipe strong --seeds 3 --validate
     python benchmarks/recipes.py --recipe strong --seeds 3 --without adversarial_norm,word_dropout
 
-With `--without` the settings have their defaults, one at a time: what each gains, on held-out rows.
+With `--validate` a fifth of the training reviews is held out, those of other films, and the test
+split is not looked at (see held_out.py). With `--without` so, too, and the settings have their
+defaults, one at a time: what each gains.
 Each seed is ``train.py --recipe NAME --seed SEED`` in a process of its own. Seeds that are finished
 are not trained again. The results are kept in benchmarks/results/recipes, and those on the test
 split in the package, too, for `flax-imdb recipes`.
@@ -19,19 +21,18 @@ import time
 from pathlib import Path
 from typing import Any
 
+import held_out
 import jax
 import numpy as np
 import runner
 
 import flax_imdb
 from flax_imdb.config import RECIPES, ExperimentConfig, settings
-from flax_imdb.data import load_dataset
 from flax_imdb.training import predict_labels
 
 ROOT = Path(__file__).parents[1]
 RESULTS = ROOT / "benchmarks" / "results" / "recipes"
 PUBLISHED = ROOT / "flax_imdb" / "recipes.json"
-VALIDATION = 5000
 HEADS = ("lstm", "ngrams")
 
 
@@ -46,11 +47,10 @@ def train(flags: list[object]) -> tuple[float, float]:
     return time.perf_counter() - start, usage.ru_maxrss / 1024
 
 
-def accuracy_of_heads(workdir: Path, validate: bool) -> dict[str, float]:
-    """What each head of a run's classifier reaches alone."""
+def accuracy_of_heads(workdir: Path) -> dict[str, float]:
+    """What each head of a run's classifier reaches alone on the run's test split."""
     model = flax_imdb.load(workdir)
-    dataset = load_dataset(model.config.data)
-    examples = dataset.validation if validate else dataset.test
+    examples = model.test_examples()
     apply = jax.jit(
         lambda state, batch: state.apply(
             {"params": state.params}, batch["tokens"], batch["lengths"], method="heads"
@@ -66,21 +66,20 @@ def accuracy_of_heads(workdir: Path, validate: bool) -> dict[str, float]:
 
 
 def measure(
-    recipe: str, without: str | None, seed: int, workdir: Path, *, validate: bool
+    recipe: str, without: str | None, seed: int, workdir: Path, reviews: list[object]
 ) -> dict[str, Any]:
     """Train with a seed, and measure it; with the default of one setting, if it is given."""
     run = workdir / f"seed-{seed}"
-    flags: list[object] = ["--recipe", recipe, "--dataset", "imdb_reviews", "--seed", seed]
+    flags: list[object] = ["--recipe", recipe, *reviews, "--seed", seed]
     if without is not None:
         flags += [f"--{without.replace('_', '-')}", settings(ExperimentConfig())[without]]
-    flags += ["--validation-examples", VALIDATION] if validate else []
     seconds, memory = train([*flags, "--no-baseline", "--workdir", run, "--overwrite"])
     result = json.loads((run / "result.json").read_text())
     return {
         "seed": seed,
-        "accuracy": result[f"{'validation' if validate else 'test'}_accuracy"],
+        "accuracy": result["test_accuracy"],
         # In a process of its own, since a process is said to need what its parent has needed.
-        "heads": runner.in_new_process(accuracy_of_heads, run, validate),
+        "heads": runner.in_new_process(accuracy_of_heads, run),
         "seconds": seconds,
         "train_seconds": result["train_seconds"],
         "peak_memory_mb": memory,
@@ -100,20 +99,24 @@ def main() -> None:
     parser.add_argument("--recipe", type=runner.names(*RECIPES), default=",".join(RECIPES))
     parser.add_argument("--seeds", type=runner.at_least(1), default=5, help="how many, from 1 on")
     parser.add_argument(
-        "--validate", action="store_true", help=f"on {VALIDATION:,} rows held out of train"
+        "--validate", action="store_true", help="on training reviews of other films"
     )
     settings_of_recipes = {name for recipe in RECIPES.values() for name in recipe.settings}
     parser.add_argument("--without", type=runner.names(*sorted(settings_of_recipes)), default="")
     parser.add_argument("--workdir", type=Path, default=ROOT / "runs" / "recipes")
     options = parser.parse_args()
     options.validate |= bool(options.without)
+    reviews: list[object] = ["--dataset", "imdb_reviews"]
+    if options.validate:
+        train_file, other_films = held_out.write_split(options.workdir / "validation")
+        reviews = ["--dataset", train_file, "--test-dataset", other_films]
     for recipe, without in itertools.product(options.recipe, options.without or [None]):
         name = recipe + (f"-without-{without}" if without else "")
         path = RESULTS / ("validation" if options.validate else "") / f"{name}.json"
         workdir = options.workdir / path.relative_to(RESULTS).with_suffix("")
         rows: list[dict[str, Any]] = json.loads(path.read_text())["rows"] if path.exists() else []
         for seed in range(len(rows) + 1, options.seeds + 1):
-            rows.append(measure(recipe, without, seed, workdir, validate=options.validate))
+            rows.append(measure(recipe, without, seed, workdir, reviews))
             of_recipe = RECIPES[recipe].settings
             of_run = {name: value for name, value in of_recipe.items() if name != without}
             runner.write(path, {"recipe": recipe, "settings": of_run, "rows": rows})
