@@ -17,7 +17,7 @@ def main() -> int:
 def train() -> int:
     """``train.py ...``; returns the exit status."""
     cli = _cli()
-    return cli.run(cli.train, sys.argv[1:], "train.py")
+    return cli.run(cli.command("train"), sys.argv[1:], "train.py")
 
 
 def _cli() -> ModuleType:

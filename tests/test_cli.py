@@ -182,7 +182,7 @@ start()
             shown = capsys.readouterr().out
             assert all(f"\n  {command} " in shown for command in cli.COMMANDS)
         with pytest.raises(SystemExit) as exit:
-            cli.run(cli.train, ["--help"], "train.py")
+            cli.run(cli.command("train"), ["--help"], "train.py")
         assert exit.value.code == 0
         shown = capsys.readouterr().out
         assert "--learning-rate" in shown
@@ -213,7 +213,7 @@ class TestRecipe:
     SMALL: ClassVar = ["--features", "2", "--vocab-size", "20", "--max-length", "10"]
 
     def run(self, *args: object) -> int:
-        return cli.run(cli.train, list(map(str, args)), "train.py")
+        return cli.run(cli.command("train"), list(map(str, args)), "train.py")
 
     def test_a_flag_overrides_it(
         self, reviews: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
@@ -288,7 +288,7 @@ class TestOwnArchitecture:
     def test_what_is_not_there_is_one_line(
         self, args: list[str], error: str, capsys: pytest.CaptureFixture[str]
     ) -> None:
-        assert cli.run(cli.train, args, "train.py") == 2
+        assert cli.run(cli.command("train"), args, "train.py") == 2
         said = capsys.readouterr().err
         assert error in said
         assert said.count("\n") == 1
@@ -382,7 +382,7 @@ with open("file", "w") as file:
         with open(writer, "w") as output:
             monkeypatch.setattr(sys, "stdout", output)
             args = ["--data-dir", str(reviews), "--workdir", str(tmp_path / "run"), "--features=8"]
-            assert cli.run(cli.train, args, "train.py") == 141
+            assert cli.run(cli.command("train"), args, "train.py") == 141
         assert capsys.readouterr().err == ""
         assert not (tmp_path / "run" / "checkpoints").exists()
 
@@ -425,7 +425,7 @@ class TestSurroundings:
 
         monkeypatch.setattr("flax_imdb.experiment.train", train)
         for _ in range(3):
-            assert cli.run(cli.train, ["--data-dir", str(reviews)], "train.py") == 0
+            assert cli.run(cli.command("train"), ["--data-dir", str(reviews)], "train.py") == 0
         name = "runs/lstm-20000101-120000"
         assert started == [Path(name), Path(f"{name}-2"), Path(f"{name}-3")]
 
@@ -521,7 +521,7 @@ class TestBadInput:
         monkeypatch: pytest.MonkeyPatch,
     ) -> None:
         monkeypatch.chdir(tmp_path)
-        assert cli.run(cli.train, args.split(), "train.py") == 2
+        assert cli.run(cli.command("train"), args.split(), "train.py") == 2
         output = capsys.readouterr()
         assert output.out == ""
         assert output.err.startswith("error: ")
@@ -545,7 +545,10 @@ class TestBadInput:
         self, args: str, capsys: pytest.CaptureFixture[str]
     ) -> None:
         """What is not there is found out after the numbers were looked at."""
-        assert cli.run(cli.train, [*args.split(), "--data-dir", "/nowhere"], "train.py") == 2
+        assert (
+            cli.run(cli.command("train"), [*args.split(), "--data-dir", "/nowhere"], "train.py")
+            == 2
+        )
         assert capsys.readouterr().err.startswith("error: --data-dir /nowhere is not a directory")
 
     @pytest.mark.parametrize(
@@ -576,7 +579,7 @@ class TestBadInput:
             raise KeyboardInterrupt
 
         monkeypatch.setattr("flax_imdb.experiment.train", interrupted)
-        assert cli.run(cli.train, ["--workdir", "new"], "train.py") == 130
+        assert cli.run(cli.command("train"), ["--workdir", "new"], "train.py") == 130
         said = capsys.readouterr().err
         assert said == "stopped by SIGINT before there was anything new to save\n"
 
@@ -605,7 +608,7 @@ class TestBadInput:
         def command(args: list[str], prog: str) -> int:
             raise error
 
-        monkeypatch.setattr(cli, "is_one_of_several", lambda: True)
+        monkeypatch.setattr("flax_imdb.cli.program.is_one_of_several", lambda: True)
         monkeypatch.setattr("flax_imdb.watch._last_word", threading.RLock())
         monkeypatch.setattr("os._exit", sys.exit)
         with pytest.raises(SystemExit) as end:

@@ -11,8 +11,7 @@ import pytest
 from epochs import epochs
 from rich.console import Console
 
-from flax_imdb import report
-from flax_imdb.report import ProgramConsole, TrainingReport, draw_curves
+from flax_imdb.report import ProgramConsole, TrainingReport, console, draw_curves
 from flax_imdb.training import Progress
 
 
@@ -88,7 +87,7 @@ class TestNotebook:
     def test_shows_what_a_terminal_does_in_one_place_that_is_emptied_at_the_end(
         self, displayed: list[Any], monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        monkeypatch.setattr(report, "_NOTEBOOK_SECONDS", 0.0)
+        monkeypatch.setattr(console, "_NOTEBOOK_SECONDS", 0.0)
         shown(steps(1, 7), force_jupyter=True)
         compiling, first, evaluating, end = displayed
         assert "compiling" in compiling
@@ -97,7 +96,7 @@ class TestNotebook:
         assert end == ""
 
     def test_is_not_flooded(self, displayed: list[Any], monkeypatch: pytest.MonkeyPatch) -> None:
-        monkeypatch.setattr(report, "_NOTEBOOK_SECONDS", 3600.0)
+        monkeypatch.setattr(console, "_NOTEBOOK_SECONDS", 3600.0)
         shown(steps(1, 2, 3, 7), force_jupyter=True)
         assert len(displayed) == 3  # As it begins, evaluates and ends.
 

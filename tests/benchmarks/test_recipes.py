@@ -16,11 +16,13 @@ def test_each_head_alone(reviews: Path, tmp_path: Path, ngrams: int) -> None:
     flags = ["--data-dir", str(reviews), "--wide-buckets", "100", "--wide-ngrams", str(ngrams)]
     assert (
         cli.run(
-            cli.train, [*flags, *small, "--batch-size", "8", "--workdir", str(tmp_path)], "train.py"
+            cli.command("train"),
+            [*flags, *small, "--batch-size", "8", "--workdir", str(tmp_path)],
+            "train.py",
         )
         == 0
     )
-    heads = recipes.accuracy_of_heads(tmp_path, validate=False)
+    heads = recipes.accuracy_of_heads(tmp_path)
     if ngrams == 0:
         result = json.loads((tmp_path / "result.json").read_text())
         assert heads == {"lstm": pytest.approx(result["test_accuracy"])}

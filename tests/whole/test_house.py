@@ -167,14 +167,15 @@ import flax_imdb
 for module in pkgutil.walk_packages(flax_imdb.__path__, "flax_imdb."):
     importlib.import_module(module.name)
 from flax_imdb import cli, workdir
-assert not hasattr(cli.os, "geteuid")
+assert not hasattr(cli.program.os, "geteuid")
 small = ("--batch-size", "8", "--epochs", "1", "--features", "4")
 run = ("--workdir", sys.argv[1])
 size = ("--max-length", "10", "--vocab-size", "50", "--embedding-features", "4")
-assert cli.run(cli.train, ["--data-dir", sys.argv[2], *small, *size, *run], "train.py") == 0
+train = cli.command("train")
+assert cli.run(train, ["--data-dir", sys.argv[2], *small, *size, *run], "train.py") == 0
 assert cli.main(["predict", *run, "a good film"]) == 0
 with workdir.Workdir(sys.argv[1]).hold():
-    assert cli.run(cli.train, ["--resume", "--epochs", "2", *run], "train.py") == 2
+    assert cli.run(train, ["--resume", "--epochs", "2", *run], "train.py") == 2
 """
 
 

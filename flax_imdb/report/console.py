@@ -1,15 +1,12 @@
-"""Console output and pictures: parameter table, progress bar, metrics of epochs, scores."""
+"""Console output: parameter table, progress bar, metrics of epochs, scores."""
 
 import contextlib
-import io
 import math
 import time
-import warnings
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
 
 import jax
-import numpy as np
 from flax.traverse_util import flatten_dict
 from rich.console import Console
 from rich.markup import escape
@@ -26,9 +23,6 @@ from flax_imdb.scores import Scores
 from flax_imdb.training import EpochRecord, Progress, TrainState
 from flax_imdb.training.checkpoints import Restored
 from flax_imdb.workdir import Workdir
-
-if TYPE_CHECKING:
-    from matplotlib.figure import Figure
 
 # Minimum time between updates of a notebook's output.
 _NOTEBOOK_SECONDS = 0.25
@@ -291,15 +285,15 @@ def score_tables(scores: Scores) -> list[Table]:
     for name in shown:
         of_class = scores.per_class[name]
         numbers = (f"{of_class[column]:.2%}" for column in ("precision", "recall", "f1"))
-        by_class.add_row(escape(_short(name)), *numbers, f"{of_class['count']:,}")
+        by_class.add_row(escape(short(name)), *numbers, f"{of_class['count']:,}")
     if len(scores.classes) > _MAX_CONSOLE_MATRIX:
         return [by_class]
     matrix = Table(title="confusion matrix", title_justify="left")
     matrix.add_column("class \\ predicted")
     for name in scores.classes:
-        matrix.add_column(escape(_short(name)), justify="right")
+        matrix.add_column(escape(short(name)), justify="right")
     for name, row in zip(scores.classes, scores.confusion_matrix, strict=True):
-        matrix.add_row(escape(_short(name)), *(f"{count:,}" for count in row))
+        matrix.add_row(escape(short(name)), *(f"{count:,}" for count in row))
     return [by_class, matrix]
 
 
@@ -324,111 +318,12 @@ def _unlike_defaults(config: ExperimentConfig) -> str:
 
 def _classes(names: Sequence[str]) -> str:
     if len(names) == 2:
-        first, second = map(_short, names)
+        first, second = map(short, names)
         return f"2 classes: {first}, {second}; a probability is that of {second}"
-    shown = ", ".join(map(_short, names[:10])) + (", ..." if len(names) > 10 else "")
+    shown = ", ".join(map(short, names[:10])) + (", ..." if len(names) > 10 else "")
     return f"{len(names):,} classes: {shown}"
 
 
-def _short(name: str) -> str:
+def short(name: str) -> str:
+    """A class's name, cut to fit a column."""
     return name if len(name) <= 24 else f"{name[:21]}..."
-
-
-def draw_curves(history: Sequence[EpochRecord], title: str) -> bytes:
-    """Plot loss and accuracy over the epochs as a PNG, independently of the user's matplotlibrc.
-
-    Raises:
-      Exception: of any class, as broken installations of matplotlib fail in many ways.
-    """
-    return _png(lambda figure: _plot_curves(figure, history), title, height=3.6)
-
-
-def draw_scores(scores: Scores, title: str) -> bytes:
-    """Plot the confusion matrix and the reliability diagram as a PNG, as `draw_curves` does.
-
-    Raises:
-      Exception: of any class.
-    """
-    return _png(lambda figure: _plot_scores(figure, scores), title, height=4.4)
-
-
-def _png(plot: Callable[["Figure"], None], title: str, height: float) -> bytes:
-    import matplotlib
-    from matplotlib.backends.backend_agg import FigureCanvasAgg
-    from matplotlib.figure import Figure
-
-    png = io.BytesIO()
-    with matplotlib.rc_context(), warnings.catch_warnings():
-        # Of letters of a class's name that the font lacks: boxes stand for them.
-        warnings.filterwarnings("ignore", message="Glyph")
-        matplotlib.rcdefaults()
-        figure = Figure(figsize=(9, height), layout="constrained")
-        canvas = FigureCanvasAgg(figure)
-        figure.suptitle(title, fontsize="medium", parse_math=False)
-        plot(figure)
-        canvas.print_figure(png, format="png", dpi=150)
-    return png.getvalue()
-
-
-def _plot_curves(figure: "Figure", history: Sequence[EpochRecord]) -> None:
-    from matplotlib.ticker import MaxNLocator, PercentFormatter
-
-    epochs = [record.epoch for record in history]
-    split = history[-1].eval_split
-    loss_axes, accuracy_axes = figure.subplots(1, 2)
-    for axes, quantity in ((loss_axes, "loss"), (accuracy_axes, "accuracy")):
-        train = [getattr(record, f"train_{quantity}") for record in history]
-        evaluated = [getattr(record, f"eval_{quantity}") for record in history]
-        axes.plot(epochs, train, "o-", label="train")
-        axes.plot(epochs, evaluated, "s-", label=split)
-        axes.set(xlabel="epoch", ylabel=quantity)
-        axes.set_xlim(0.5, len(epochs) + 0.5)
-        axes.xaxis.set_major_locator(MaxNLocator(integer=True))
-        axes.grid(alpha=0.3)
-        axes.legend()
-    loss_axes.set_ylabel("cross-entropy (nats)")
-    accuracy_axes.yaxis.set_major_formatter(PercentFormatter(1))
-
-
-def _plot_scores(figure: "Figure", scores: Scores) -> None:
-    from matplotlib.ticker import PercentFormatter
-
-    matrix_axes, reliability_axes = figure.subplots(1, 2)
-    counts = np.array(scores.confusion_matrix)
-    names = [_short(name) for name in scores.confusion_classes]
-    shares = counts / np.maximum(counts.sum(axis=1, keepdims=True), 1)
-    matrix_axes.imshow(shares, cmap="Blues", vmin=0, vmax=1)
-    fontsize = max(4.0, 10 - len(names) / 5)
-    for axis, label in ((matrix_axes.xaxis, "predicted"), (matrix_axes.yaxis, "class")):
-        axis.set_label_text(label)
-        axis.set_ticks(range(len(names)), names, fontsize=fontsize, parse_math=False)
-    if len(names) > 4:
-        matrix_axes.tick_params(axis="x", rotation=90)
-    if len(names) <= 15:
-        for (row, column), count in np.ndenumerate(counts):
-            color = "white" if shares[row, column] > 0.5 else "black"
-            matrix_axes.text(
-                column, row, f"{count:,}", color=color, ha="center", va="center", fontsize=fontsize
-            )
-    of_all = len(scores.classes)
-    matrix_axes.set_title(
-        "confusion matrix"
-        + (f" of the {len(names)} most frequent of {of_all:,} classes" * (len(names) < of_all)),
-        fontsize="medium",
-    )
-
-    confidence, accuracy, examples = np.array(scores.reliability).T
-    reliability_axes.plot([0, 1], [0, 1], color="gray", linestyle="--", label="calibrated")
-    reliability_axes.plot(confidence, accuracy, "o-", label="model")
-    share_axes = reliability_axes.twinx()
-    share_axes.bar(confidence, examples / examples.sum(), width=0.03, alpha=0.2, color="gray")
-    share_axes.set(ylim=(0, 1), ylabel="share of examples (bars)")
-    reliability_axes.set(
-        xlim=(0, 1), ylim=(0, 1), xlabel="probability of the predicted class", ylabel="accuracy"
-    )
-    reliability_axes.set_title(
-        f"reliability: calibration error {scores.calibration_error:.3f}", fontsize="medium"
-    )
-    for axis in (reliability_axes.yaxis, share_axes.yaxis):
-        axis.set_major_formatter(PercentFormatter(1))
-    reliability_axes.legend(loc="upper left")
