@@ -1,9 +1,11 @@
 """Prediction with the model of a finished run."""
 
 import dataclasses
+import functools
 import os
 from collections.abc import Iterable, Mapping, Sequence, Set
 
+import jax
 import numpy as np
 
 from flax_imdb.config import ExperimentConfig, identity, identity_of_old
@@ -15,11 +17,14 @@ from flax_imdb.data import (
     load_dataset,
     split_words,
 )
+from flax_imdb.data.spans import word_spans
 from flax_imdb.data.tokenizer import UNKNOWN
 from flax_imdb.data.words import TextRules
 from flax_imdb.devices import DeviceName, select_devices
 from flax_imdb.environment import fixed_settings
 from flax_imdb.errors import InputError, warn
+from flax_imdb.explain import MAX_EXPLAINED, Explanation, Word, attribute, exact, is_word
+from flax_imdb.models import build
 from flax_imdb.paths import exists
 from flax_imdb.scores import Scores, score
 from flax_imdb.training import Trainer, TrainState, averaged
@@ -151,6 +156,75 @@ class TrainedModel:
         if probabilities.shape[1] == 1:
             return np.concatenate([1 - probabilities, probabilities], axis=1)
         return probabilities
+
+    @fixed_settings()
+    def explain(
+        self, texts: Iterable[str], *, classes: Sequence[str] | None = None
+    ) -> list[Explanation]:
+        """Classify texts, and say which of their words made the answers.
+
+        Args:
+          texts: as in `predict`.
+          classes: those to explain. None: of two the second; of more those that are likeliest for
+            the text, at most `flax_imdb.explain.MAX_EXPLAINED`.
+
+        Raises:
+          InputError: as in `predict`, or there is no such class.
+        """
+        texts = as_texts(texts)
+        known = self.info.classes[1:] if len(self.info.classes) == 2 else self.info.classes
+        for name in classes or ():
+            if name not in known:
+                raise InputError(f"{name!r} cannot be explained: one of {', '.join(known)}")
+        predictions = self.predict(texts)
+        return [self._explain(*each, classes) for each in zip(texts, predictions, strict=True)]
+
+    def _explain(
+        self, text: str, prediction: Prediction, classes: Sequence[str] | None
+    ) -> Explanation:
+        names = self.info.classes
+        two = len(names) == 2
+        if classes is None:
+            likeliest = sorted(names, key=lambda name: -prediction.probabilities[name])
+            classes = names[1:] if two else likeliest[:MAX_EXPLAINED]
+        words = split_words(text, self.vocabulary.rules)
+        data = self.config.data
+        examples = Examples.build([self.vocabulary.encode(words)], np.zeros(1)).limited(
+            data.vocab_size, data.max_length
+        )
+        batching = self.trainer.batching
+        batch = batching.make(examples, batching.plan_evaluation(examples)[0])
+        tokens = batch["tokens"][0]
+        logits = [0] if two else [names.index(name) for name in classes]
+        with jax.enable_x64(True):
+            made = attribute(
+                self._exact, self.config.model, tokens, int(batch["lengths"][0]), logits
+            )
+        if not made.complete:
+            warn(f"the weights of the words in {text[:20]!r} do not add up to the difference")
+        # Of a long text the model reads the end alone.
+        read = np.flatnonzero(is_word(tokens))
+        weights = np.zeros((len(classes), len(words)))
+        weights[:, len(words) - len(read) :] = made.weights[:, read]
+        spans = word_spans(text, self.vocabulary.rules)
+        return Explanation(
+            text=text,
+            label=prediction.label,
+            probabilities=prediction.probabilities,
+            differences=dict(zip(classes, made.differences.tolist(), strict=True)),
+            words=tuple(
+                Word(word, *span, dict(zip(classes, of_word.tolist(), strict=True)))
+                for word, span, of_word in zip(words, spans, weights.T, strict=True)
+            ),
+        )
+
+    @functools.cached_property
+    def _exact(self) -> TrainState:
+        """The state for explanations."""
+        config = dataclasses.replace(self.config.model, precision="float32")
+        classes = len(self.info.classes)
+        model = build(config, self.config.data.vocab_size, 1 if classes == 2 else classes)
+        return exact(self.state, model)
 
     def evaluate(self, data_dir: str | None = None) -> tuple[float, float]:
         """Mean loss in nats and accuracy on the run's test split. See `test_examples`."""

@@ -127,7 +127,9 @@ class Classifier(nn.Module):
             buckets = hash_ngrams(tokens, n, self.ngram_buckets)
             x = x + self._embed(f"embedding_of_{n}_grams", self.ngram_buckets)(buckets)
         if not self.is_initializing():  # It would make a variable of this shape.
-            # Adversarial training differentiates with respect to this, and adds to it.
+            # Adversarial training and explanations differentiate with respect to this, and add to
+            # it.
+            self.sow("intermediates", "embedded", x)
             x = self.perturb("embedded", x)
         x = Dropout(self.word_dropout, broadcast_dims=(-1,), name="word_dropout")(
             x, seq_lengths=lengths, **drawn

@@ -1,9 +1,13 @@
 """Logistic regression on n-grams, beside the encoder."""
 
+from collections.abc import Mapping
+from typing import Any
+
 import jax.numpy as jnp
+import numpy as np
 from flax import linen as nn
 from flax.typing import Dtype
-from jaxtyping import Array, Float, Int
+from jaxtyping import Array, Bool, Float, Int
 
 from flax_imdb.layers import hash_ngrams, padding_mask
 
@@ -55,10 +59,8 @@ class Wide(nn.Module):
         total = jnp.zeros((tokens.shape[0], self.num_classes), self.param_dtype)
         number = jnp.zeros((tokens.shape[0], 1), jnp.int32)
         for n in range(1, self.ngrams + 1):
-            hashes = hash_ngrams(tokens, n, NGRAM_HASHES)
-            found = hashes % self.buckets
-            found = jnp.where(valid & (owners[found] == hashes), found, self.buckets)
-            found = jnp.sort(found, axis=1)  # One that comes again stands beside the first.
+            # Sorted, so that one that comes again stands beside the first.
+            found = jnp.sort(_look_up(owners, tokens, valid, n), axis=1)
             is_first = jnp.diff(found, axis=1, prepend=-1) != 0
             counts = (is_first & (found < self.buckets))[..., None]
             found = jnp.minimum(found, self.buckets - 1)
@@ -66,3 +68,45 @@ class Wide(nn.Module):
             total += jnp.sum(jnp.where(counts, terms, 0), axis=1)
             number += jnp.sum(counts, axis=1)
         return bias + _SCALE * total / jnp.sqrt(jnp.maximum(number, 1))
+
+
+def _look_up(
+    owners: Int[Array, " buckets"],
+    tokens: Int[Array, "batch time"],
+    valid: Bool[Array, "batch time"],
+    n: int,
+) -> Int[Array, "batch time"]:
+    """The bucket of the `n` tokens that end at each step; the number of buckets if none is."""
+    hashes = hash_ngrams(tokens, n, NGRAM_HASHES)
+    found = hashes % len(owners)
+    return jnp.where(valid & (owners[found] == hashes), found, len(owners))
+
+
+def ngram_terms(
+    variables: Mapping[str, Mapping[str, Any]], tokens: Int[np.ndarray, " time"], ngrams: int
+) -> np.ndarray:
+    """What each n-gram adds to the logits of :class:`Wide`.
+
+    One that a text has several times counts once; each occurrence has an equal share of it.
+
+    Args:
+      variables: the module's ``params`` and ``constants``.
+      tokens: of one text; token 0 is padding.
+      ngrams: those of `Wide`.
+
+    Returns:
+      float64 [ngrams, time, classes]: of the n-gram of 1, 2, ... tokens that ends at each step. The
+      sum and the bias are the logits.
+    """
+    owners, ratios = (variables["constants"][name] for name in ("owners", "log_ratios"))
+    weights = variables["params"]["weights"]
+    terms = np.zeros((ngrams, len(tokens), weights.shape[1]))
+    row, number = jnp.asarray(tokens)[None], 0
+    for n in range(1, ngrams + 1):
+        found = np.asarray(_look_up(owners, row, row != 0, n))[0]
+        steps = np.flatnonzero(found < len(owners))
+        buckets, owner, times = np.unique(found[steps], return_inverse=True, return_counts=True)
+        each = np.asarray(ratios[buckets], float) * np.asarray(weights[buckets], float)
+        terms[n - 1, steps] = (each / times[:, None])[owner]
+        number += len(buckets)
+    return _SCALE * terms / np.sqrt(max(number, 1))

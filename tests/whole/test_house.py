@@ -22,6 +22,7 @@ ROOMS = (
         "workdir",
         "results",
         "scores",
+        "explain",
         "config",
         "training",
         "tuning",
