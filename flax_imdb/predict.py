@@ -22,7 +22,7 @@ from flax_imdb.environment import fixed_settings
 from flax_imdb.errors import InputError, warn
 from flax_imdb.paths import exists
 from flax_imdb.scores import Scores, score
-from flax_imdb.training import Trainer, TrainState, averaged
+from flax_imdb.training import Predictor, Trainer, TrainState, averaged
 from flax_imdb.training.checkpoints import Checkpoints, Identity
 from flax_imdb.workdir import Workdir
 
@@ -96,6 +96,10 @@ class TrainedModel:
     info: DatasetInfo
     state: TrainState
     trainer: Trainer
+    _predictor: Predictor = dataclasses.field(init=False, repr=False)
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "_predictor", self.trainer.predictor(self.state))
 
     @property
     def vocabulary(self) -> Vocabulary:
@@ -127,6 +131,20 @@ class TrainedModel:
         ]
 
     @fixed_settings()
+    def compile(self, rows: int | None = None) -> None:
+        """Compile now what predictions need, which is otherwise compiled when it is first needed.
+
+        Texts are predicted in batches of few sizes (1, 8 and the batch size of the training) and
+        padded lengths, each of which is compiled once and kept. After this call no prediction of up
+        to `rows` texts at once compiles anything. Predictions may be asked for from several
+        threads, and meanwhile, too.
+
+        Args:
+          rows: the largest number of texts in a call of `predict`; None: any number.
+        """
+        self._predictor.compile(rows)
+
+    @fixed_settings()
     def predict_probabilities(
         self,
         texts: Iterable[str],
@@ -147,7 +165,7 @@ class TrainedModel:
         examples = Examples.build(encoded, np.zeros(len(encoded))).limited(
             data.vocab_size, data.max_length
         )
-        probabilities = self.trainer.predict(self.state, examples)
+        probabilities = self._predictor(examples)
         if probabilities.shape[1] == 1:
             return np.concatenate([1 - probabilities, probabilities], axis=1)
         return probabilities

@@ -13,6 +13,7 @@ from flax_imdb.training.metrics import (
 )
 from flax_imdb.training.ngram_counts import count_ngrams
 from flax_imdb.training.objectives import Objective
+from flax_imdb.training.predictor import Predictor, one_late
 from flax_imdb.training.preemption import Preemption, catch_signals
 from flax_imdb.training.state import (
     TrainState,
@@ -23,7 +24,7 @@ from flax_imdb.training.state import (
     state_creator,
 )
 from flax_imdb.training.step import apply_gradients, eval_step, sum_gradients, train_step
-from flax_imdb.training.trainer import Hook, Progress, Trainer, one_late
+from flax_imdb.training.trainer import Hook, Progress, Trainer
 
 __all__ = [
     "EpochRecord",
@@ -33,6 +34,7 @@ __all__ = [
     "Hook",
     "Metrics",
     "Objective",
+    "Predictor",
     "Preemption",
     "Progress",
     "StepMetrics",

@@ -72,6 +72,11 @@ def averaged(state: TrainState) -> TrainState:
     return state if average is None else state.replace(params=average)
 
 
+def to_evaluate(state: TrainState) -> TrainState:
+    """What evaluation and prediction need of a state: it has no optimizer state."""
+    return averaged(state).replace(opt_state=())
+
+
 def saved_arrays(state: TrainState) -> dict[str, Any]:
     """What is saved of a state, in NumPy arrays; the rest follows from the configuration.
 
