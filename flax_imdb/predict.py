@@ -22,7 +22,7 @@ from flax_imdb.environment import fixed_settings
 from flax_imdb.errors import InputError, warn
 from flax_imdb.paths import exists
 from flax_imdb.scores import Scores, score
-from flax_imdb.training import Predictor, Trainer, TrainState, averaged
+from flax_imdb.training import Predictor, Trainer, TrainState, averaged, empty_state
 from flax_imdb.training.checkpoints import Checkpoints, Identity
 from flax_imdb.workdir import Workdir
 
@@ -271,8 +271,9 @@ def load(workdir: str | os.PathLike[str], device: DeviceName = "auto") -> Traine
         with Checkpoints(
             files.checkpoints, of_run, defaults=identity_of_old(), read_only=True
         ) as checkpoints:
+            create = config.state_creator(len(info.classes))
             state = checkpoints.load(
-                config.create_state(len(info.classes)), files.finished_epochs()
+                empty_state(create, config.training.seed), files.finished_epochs()
             )
     if info is None or state is None:
         raise InputError(f"`workdir` {files.path} has no finished epoch yet: `resume` the run")

@@ -20,6 +20,7 @@ from flax_imdb.training.state import (
     average_params,
     averaged,
     create_state,
+    empty_state,
     saved_arrays,
     state_creator,
 )
@@ -50,6 +51,7 @@ __all__ = [
     "count_ngrams",
     "create_state",
     "cross_entropy",
+    "empty_state",
     "eval_step",
     "one_late",
     "predict_labels",
