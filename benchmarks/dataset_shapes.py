@@ -73,7 +73,7 @@ def write_amazon(directory: Path, texts: Sequence[str], labels: Sequence[str]) -
             if text:
                 review["reviewText"] = text
             review |= {"summary": title_of(index), "unixReviewTime": 1360108800}
-            file.write(json.dumps(review) + "\n")
+            file.write(json.dumps(review, allow_nan=False) + "\n")
     return path
 
 

@@ -59,14 +59,20 @@ def unreadable(text: str, rules: TextRules) -> str | None:
       rules: which words it has.
     """
     try:
-        _words_of(text, rules)
+        words_of(text, rules)
     except InputError as reason:
         return str(reason)
     return None
 
 
-def _words_of(text: str, rules: TextRules, wordless: bool = False) -> list[str]:
-    """The words of a text; an InputError is the reason why it cannot be classified."""
+def words_of(text: str, rules: TextRules, wordless: bool = False) -> list[str]:
+    """The words of a text; an InputError is the reason why it cannot be classified.
+
+    Args:
+      text: the text.
+      rules: which words it has.
+      wordless: whether it may have none but punctuation.
+    """
     if not isinstance(text, str):
         raise InputError(f"{text!r:.40} is not a text")
     if len(text) > MAX_CHARACTERS:
@@ -121,14 +127,15 @@ class TrainedModel:
           InputError: `texts` is a single text, or one of them cannot be classified; check with
             `unreadable` first.
         """
+        return [*map(self.prediction, self.predict_probabilities(texts, numbers=numbers))]
+
+    def prediction(self, probabilities: np.ndarray) -> Prediction:
+        """The prediction for a text with these probabilities of the classes, float32 [classes]."""
         classes = self.info.classes
-        return [
-            Prediction(
-                label=classes[int(np.argmax(row))],
-                probabilities=dict(zip(classes, row.tolist(), strict=True)),
-            )
-            for row in self.predict_probabilities(texts, numbers=numbers)
-        ]
+        return Prediction(
+            label=classes[int(np.argmax(probabilities))],
+            probabilities=dict(zip(classes, probabilities.tolist(), strict=True)),
+        )
 
     @fixed_settings()
     def compile(self, rows: int | None = None) -> None:
@@ -160,7 +167,17 @@ class TrainedModel:
         if not words:
             return np.empty((0, len(self.info.classes)), np.float32)
         encoded = [self.vocabulary.encode(of_text) for of_text in words]
-        _warn_of_unknown(encoded, numbers or range(1, len(encoded) + 1))
+        each = zip(numbers or range(1, len(encoded) + 1), encoded, strict=True)
+        warn_of_unknown([str(n) for n, ids in each if is_unknown(ids)], len(encoded))
+        return self.predict_encoded(encoded)
+
+    @fixed_settings()
+    def predict_encoded(self, encoded: Sequence[np.ndarray]) -> np.ndarray:
+        """The classes' probabilities, float32 [texts, classes], of texts that are encoded.
+
+        Args:
+          encoded: the ids of one text or more, from `Vocabulary.encode`.
+        """
         data = self.config.data
         examples = Examples.build(encoded, np.zeros(len(encoded))).limited(
             data.vocab_size, data.max_length
@@ -221,20 +238,31 @@ def read_texts(texts: Sequence[str], rules: TextRules, wordless: bool = False) -
     words = []
     for number, text in enumerate(texts, start=1):
         try:
-            words.append(_words_of(text, rules, wordless))
+            words.append(words_of(text, rules, wordless))
         except InputError as reason:
             raise InputError(f"text {number} cannot be read: {reason}") from None
     return words
 
 
-def _warn_of_unknown(encoded: Sequence[np.ndarray], numbers: Sequence[int]) -> None:
-    each = zip(numbers, encoded, strict=True)
-    unknown = [number for number, ids in each if np.all(ids[1:] == UNKNOWN)]
-    if unknown:
-        listed = ", ".join(map(str, unknown[:3])) + (", ..." if len(unknown) > 3 else "")
+def is_unknown(ids: np.ndarray) -> bool:
+    """Whether the model knows no word of an encoded text."""
+    return bool(np.all(ids[1:] == UNKNOWN))
+
+
+def warn_of_unknown(unknown: Sequence[str], texts: int, number: int | None = None) -> None:
+    """Warn of texts of which the model knows no word, if there are any.
+
+    Args:
+      unknown: the first of them, as they are to be named.
+      texts: the number of all texts.
+      number: the number of unknown ones; None: those listed.
+    """
+    number = len(unknown) if number is None else number
+    if number:
+        listed = ", ".join(unknown[:3]) + (", ..." if number > 3 else "")
         warn(
-            f"no word is known to the model in {len(unknown)} of {len(encoded)} texts ({listed}): "
-            "their predictions mean nothing"
+            f"no word is known to the model in {number} of {texts} texts ({listed}): their "
+            "predictions mean nothing"
         )
 
 

@@ -25,7 +25,7 @@ from flax_imdb.training.state import (
     state_creator,
 )
 from flax_imdb.training.step import apply_gradients, eval_step, sum_gradients, train_step
-from flax_imdb.training.trainer import Hook, Progress, Trainer
+from flax_imdb.training.trainer import Hook, Progress, Trainer, check_finite
 
 __all__ = [
     "EpochRecord",
@@ -47,6 +47,7 @@ __all__ = [
     "average_params",
     "averaged",
     "catch_signals",
+    "check_finite",
     "compute_metrics",
     "count_ngrams",
     "create_state",

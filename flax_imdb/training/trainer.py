@@ -141,11 +141,7 @@ class Trainer:
             if split is not None:
                 check = partial(on_evaluated, state, history)
                 evaluation = self.evaluate(state, examples, check)
-            if evaluation is not None and not math.isfinite(evaluation.loss):
-                raise InputError(
-                    f"the loss on the {split} split after epoch {len(history.epochs) + 1} is "
-                    f"{evaluation.loss}: {ADVICE}"
-                )
+                check_finite(evaluation, split, len(history.epochs) + 1)
             history.end_epoch(
                 dataset=dataset.info.name,
                 step=int(state.step),
@@ -272,6 +268,14 @@ class _Clock:
         before = self._time, self._compiled
         self._time, self._compiled = time.perf_counter(), self._step.compile_seconds
         return self._time - before[0], self._compiled - before[1]
+
+
+def check_finite(evaluation: Evaluation, split: str, epoch: int) -> None:
+    """Raise InputError unless the loss on a split after an epoch is finite."""
+    if not math.isfinite(evaluation.loss):
+        raise InputError(
+            f"the loss on the {split} split after epoch {epoch} is {evaluation.loss}: {ADVICE}"
+        )
 
 
 def _nonfinite(step: int, epoch: int, metrics: StepMetrics, rows: np.ndarray) -> str:

@@ -6,6 +6,7 @@ import contextlib
 import gzip
 import io
 import lzma
+import os
 import stat
 import sys
 import zlib
@@ -247,7 +248,8 @@ def _compressed(file: BinaryIO, compression: str) -> Any:
             return lzma.LZMAFile(file, "wb")
     import pyarrow
 
-    return pyarrow.CompressedOutputStream(file, "zstd")
+    # Of its own, since it closes it.
+    return pyarrow.CompressedOutputStream(os.fdopen(os.dup(file.fileno()), "wb"), "zstd")
 
 
 def _check_text(path: Path, beginning: bytes, codec: str) -> None:
