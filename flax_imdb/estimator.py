@@ -507,8 +507,9 @@ def _weights(
         weights = weights * of_samples[rows]
     # Of all classes, also of those that no text has: all are kept.
     by_class = class_weight.values() if isinstance(class_weight, Mapping) else ()
-    kept = [weight for weight in by_class if isinstance(weight, float | np.floating)]
-    if not np.all(np.isfinite([*weights, *kept])) or np.any(weights < 0) or not np.any(weights):
+    kept = np.array([weight for weight in by_class if isinstance(weight, float | np.floating)])
+    finite = np.all(np.isfinite(weights)) and np.all(np.isfinite(kept))
+    if not finite or np.any(weights < 0) or not np.any(weights):
         by_text = sample_weight is not None and np.all(np.isfinite(kept))
         given = "sample_weight" if by_text else "class_weight"
         raise InputError(f"{given} must be finite, not negative and not all zero")

@@ -122,17 +122,29 @@ class TestCommands:
         ]
         assert done.returncode == 2
 
+    def ask(
+        self, workdir: Path, *flags: str | Path, stdin: bytes = b"", status: int = 0
+    ) -> tuple[str, str]:
+        """What predict prints on both streams."""
+        out, err = io.StringIO(), io.StringIO()
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(sys, "stdin", types.SimpleNamespace(buffer=io.BytesIO(stdin)))
+            patch.setattr(sys, "stdout", out)
+            patch.setattr(sys, "stderr", err)
+            args = ["predict", "--workdir", str(workdir), *map(str, flags)]
+            assert cli.main(args) == status
+        return out.getvalue(), err.getvalue()
+
     def test_predict_answers_exactly_the_lines(self, workdir: Path) -> None:
         """They end with line feeds, and with no other character that ends lines elsewhere."""
         stdin = "good\n\nX\u0085Y\u2028Z good\r\ngood".encode()
-        done = flax_imdb("predict", "--workdir", workdir, "--json", stdin=stdin)
-        first, empty, strange, last = map(json.loads, done.stdout.splitlines())
+        answers, _ = self.ask(workdir, "--json", stdin=stdin, status=2)
+        first, empty, strange, last = map(json.loads, answers.splitlines())
         assert first == last
         assert list(first["probabilities"]) == ["negative", "positive"]
         assert first["label"] == strange["label"] == "positive"
         assert empty == {"error": "no words in ''"}
-        assert done.returncode == 2
-        assert flax_imdb("predict", "--workdir", workdir).stdout == ""
+        assert self.ask(workdir) == ("", "")
 
     def test_predict_answers_each_line_as_it_comes(self, workdir: Path) -> None:
         script = "from flax_imdb.cli import script; script()"
@@ -152,38 +164,30 @@ class TestCommands:
             assert process.wait() == 0
 
     def test_a_table_on_standard_input_is_noticed(self, workdir: Path) -> None:
-        stdin = b"id;Review Text\n1;a good film\n"
-        done = flax_imdb("predict", "--workdir", workdir, stdin=stdin)
-        assert done.stderr.splitlines()[0] == (
+        answers, said = self.ask(workdir, stdin=b"id;Review Text\n1;a good film\n")
+        assert said.splitlines()[0] == (
             "warning: standard input begins like a table, with the columns id, Review Text: each "
             "line is taken for a text, and --input FILE reads a table"
         )
-        assert done.stdout.count("\n") == 2
+        assert answers.count("\n") == 2
 
     def test_predict_reads_and_writes_files(self, workdir: Path, tmp_path: Path) -> None:
-        file = tmp_path / "a.csv"
+        file, output = tmp_path / "a.csv", tmp_path / "o.csv"
         file.write_text('id,text\n1,"a good film"\n2,\n3,a bad film')
-        files = ("--input", file, "--output", tmp_path / "o.csv")
-        done = flax_imdb("predict", "--workdir", workdir, *files)
-        assert done.stdout == ""
-        assert done.stderr == (
+        assert self.ask(workdir, "--input", file, "--output", output, status=2) == (
+            "",
             f"error: 1 of 3 rows of {file} cannot be classified, and have no label (line 3: has "
-            "no text)\n"
+            "no text)\n",
         )
-        assert done.returncode == 2
-        rows = [line.split(",") for line in (tmp_path / "o.csv").read_text().splitlines()]
+        rows = [line.split(",") for line in output.read_text().splitlines()]
         assert [row[2] for row in rows] == ["predicted_label", "positive", "", "negative"]
 
-    def test_rows_that_are_left_out_are_no_error(
-        self, workdir: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
-    ) -> None:
+    def test_rows_that_are_left_out_are_no_error(self, workdir: Path, tmp_path: Path) -> None:
         file = tmp_path / "a.csv"
         file.write_text("id,text\n1,a good film\n2,\n")
-        flags = ["--input", str(file), "--skip-bad-rows", "--probabilities"]
-        assert cli.main(["predict", "--workdir", str(workdir), *flags]) == 0
-        said = capsys.readouterr()
-        assert said.out.count("\t") == 3
-        assert said.err == f"{file}: left out 1 of 2 rows (line 3 has no text)\n"
+        answers, said = self.ask(workdir, "--input", file, "--skip-bad-rows", "--probabilities")
+        assert answers.count("\t") == 3
+        assert said == f"{file}: left out 1 of 2 rows (line 3 has no text)\n"
 
     @pytest.mark.parametrize(
         ("flags", "reason"),
@@ -210,8 +214,7 @@ class TestCommands:
     def test_what_is_printed_may_go_to_a_file(self, workdir: Path, tmp_path: Path) -> None:
         output = tmp_path / "answers.jsonl"
         flags = ("--json", "--input", "-", "--output", output)
-        done = flax_imdb("predict", "--workdir", workdir, *flags, stdin=b"good\nbad\n")
-        assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
+        assert self.ask(workdir, *flags, stdin=b"good\nbad\n") == ("", "")
         labels = [json.loads(line)["label"] for line in output.read_text().splitlines()]
         assert labels == ["positive", "negative"]
 

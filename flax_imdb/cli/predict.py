@@ -152,12 +152,10 @@ def _print_answers(texts: Texts, answers: "Answers", options: PredictOptions) ->
     if options.output is None:
         _write_answers(texts, answers, options, sys.stdout)
         return
-    with (
-        writing("`output`", options.output, options.overwrite) as file,
-        io.TextIOWrapper(file, "utf-8", newline="\n", write_through=True) as out,
-    ):
+    with writing("`output`", options.output, options.overwrite) as file:
+        out = io.TextIOWrapper(file, "utf-8", newline="\n")
         _write_answers(texts, answers, options, out)
-        out.detach()
+        out.detach()  # It would close the file.
 
 
 def _write_answers(texts: Texts, answers: "Answers", options: PredictOptions, out: TextIO) -> None:
