@@ -100,7 +100,7 @@ def write_hugging_face(
     }
     table = pyarrow.table(
         {"text": pyarrow.array(texts, pyarrow.string()), "label": pyarrow.array(labels)},
-        metadata={"huggingface": json.dumps({"info": {"features": features}})},
+        metadata={"huggingface": json.dumps({"info": {"features": features}}, allow_nan=False)},
     )
     path = directory / "train-00000-of-00001.parquet"
     pyarrow.parquet.write_table(table, path, row_group_size=100)

@@ -112,22 +112,19 @@ class TrainedModel:
         """Words to ids."""
         return self.info.vocabulary
 
-    def predict(
-        self, texts: Iterable[str], *, numbers: Sequence[int] | None = None
-    ) -> list[Prediction]:
+    def predict(self, texts: Iterable[str]) -> list[Prediction]:
         """Classify texts: a list, a tuple, a NumPy array, a pandas Series, or an iterator.
 
         A text without a single known word is classified, with a warning.
 
         Args:
           texts: the texts.
-          numbers: those of the texts in messages (default: from 1 on).
 
         Raises:
           InputError: `texts` is a single text, or one of them cannot be classified; check with
             `unreadable` first.
         """
-        return [*map(self.prediction, self.predict_probabilities(texts, numbers=numbers))]
+        return [*map(self.prediction, self.predict_probabilities(texts))]
 
     def prediction(self, probabilities: np.ndarray) -> Prediction:
         """The prediction for a text with these probabilities of the classes, float32 [classes]."""
@@ -156,7 +153,6 @@ class TrainedModel:
         self,
         texts: Iterable[str],
         *,
-        numbers: Sequence[int] | None = None,
         wordless: bool = False,
     ) -> np.ndarray:
         """The classes' probabilities, float32 [texts, classes]. See `predict`.
@@ -167,8 +163,8 @@ class TrainedModel:
         if not words:
             return np.empty((0, len(self.info.classes)), np.float32)
         encoded = [self.vocabulary.encode(of_text) for of_text in words]
-        each = zip(numbers or range(1, len(encoded) + 1), encoded, strict=True)
-        warn_of_unknown([str(n) for n, ids in each if is_unknown(ids)], len(encoded))
+        unknown = [str(number) for number, ids in enumerate(encoded, 1) if is_unknown(ids)]
+        warn_of_unknown(unknown, len(encoded))
         return self.predict_encoded(encoded)
 
     @fixed_settings()

@@ -12,19 +12,15 @@ from flax_imdb.data.sources import (
     Bad,
     FileTable,
     choose_texts,
-    note_on_bad_rows,
     open_unlabelled,
-    problem_of_text,
-    text_of,
 )
+from flax_imdb.data.sources.rows import SHOWN_ROWS, note_on_bad_rows, problem_of_text, text_of
 from flax_imdb.data.sources.text_files import format_of
 from flax_imdb.errors import InputError
 from flax_imdb.paths import local_path, writing
 
 # At once, so that many are predicted together, and memory does not grow with the file.
 _ROWS, _CHARACTERS = 8_192, 2**22
-
-_SHOWN_ROWS = 3
 
 
 class Rows(NamedTuple):
@@ -41,7 +37,7 @@ class Rows(NamedTuple):
     originals: list[Any]
 
 
-class TextFile:
+class InputFile:
     """The texts in a file to predict on.
 
     Args:
@@ -53,7 +49,6 @@ class TextFile:
     Attributes:
       table: the file.
       columns: those of the text.
-      note: which rows were left out so far; empty if none were.
 
     Raises:
       InputError: there is no such file, or no such columns.
@@ -116,21 +111,29 @@ class TextFile:
                 )
             return False
         self._left_out += 1
-        if self._left_out <= _SHOWN_ROWS:
+        if self._left_out <= SHOWN_ROWS:
             self._bad.append(f"{name} {problem}")
         return True
 
 
-def check_form(place: str, output: str) -> None:
-    """Raise InputError unless the names of both files say the same format, compressed or not."""
+def check_form(place: str, output: str, json: bool = False) -> None:
+    """Raise InputError unless the names of both files say the same format, compressed or not.
+
+    Args:
+      place: the path of the input.
+      output: the path of the output.
+      json: whether JSON is asked for.
+    """
     ours, theirs = (format_of(local_path("`output`", path, "file")) for path in (place, output))
     if ours[0] != theirs[0] or (theirs[1] and theirs[0] == ".parquet"):
         raise InputError(
             f"`output` {output} does not end in {ours[0]}: it has the form of the input, {place}"
         )
+    if json and "json" not in ours[0]:
+        raise InputError(f"`json` has no effect on {output}, which has the form of the input")
 
 
-def predict_file(texts: TextFile, output: str, answers: Answers, overwrite: bool = False) -> None:
+def predict_file(texts: InputFile, output: str, answers: Answers, overwrite: bool = False) -> None:
     """Write the rows of a file again, as they are, with the answers in new columns.
 
     Args:

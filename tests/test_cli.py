@@ -196,6 +196,7 @@ class TestCommands:
             (["--delimiter", ";"], "--delimiter has no effect: it is for a file"),
             (["--overwrite"], "--overwrite has no effect: it is for a file, given as --output"),
             (["--input", "a.csv", "--output", "b.tsv"], "--output b.tsv does not end in .csv"),
+            (["--input", "a.csv", "--output", "b.csv", "--json"], "--json has no effect on b.csv"),
             (["--output", "none/b.txt"], "--output none/b.txt: there is no directory none"),
             (["--output", "/dev/null", "--overwrite"], "is a pipe or a device, not a file"),
             (["--input", "none.csv"], "none.csv cannot be read: No such file"),

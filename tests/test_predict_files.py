@@ -20,7 +20,7 @@ from own_rows import written
 from flax_imdb.answers import Answers, Choice
 from flax_imdb.data import DataConfig
 from flax_imdb.errors import InputError
-from flax_imdb.predict_files import TextFile, check_form, predict_file
+from flax_imdb.predict_files import InputFile, check_form, predict_file
 
 ADDED = "predicted_label,probability_of_bad,probability_of_good"
 GOOD, BAD = "good,0.25,0.75", "bad,0.75,0.25"
@@ -36,7 +36,7 @@ def predict(
 ) -> bytes:
     """The content of the new file."""
     output = output or file.with_name(f"new-{file.name}")
-    texts = TextFile(str(file), DataConfig(**settings), settings)
+    texts = InputFile(str(file), DataConfig(**settings), settings)
     answers = Answers(KnownModel(*classes), choice or Choice())  # type: ignore[arg-type]
     predict_file(texts, str(output), answers, overwrite)
     assert [path.name for path in file.parent.glob("*.tmp")] == []
@@ -111,7 +111,7 @@ class TestCsv:
     def test_the_columns_of_the_training_are_taken_if_they_are_there(self, tmp_path: Path) -> None:
         file = written(tmp_path / "a.csv", ["text,note", "good,bad"])
         for trained_on, label in (("note", BAD), ("gone", GOOD)):
-            texts = TextFile(str(file), DataConfig(text_columns=trained_on))
+            texts = InputFile(str(file), DataConfig(text_columns=trained_on))
             answers = Answers(KnownModel("bad", "good"), Choice())  # type: ignore[arg-type]
             predict_file(texts, str(tmp_path / "o.csv"), answers, overwrite=True)
             assert (tmp_path / "o.csv").read_text().splitlines()[1] == f"good,bad,{label}"
@@ -206,7 +206,7 @@ class TestBadRows:
             f"good,1,{GOOD}",
             f"bad,3,{BAD}",
         ]
-        texts = TextFile(str(file), DataConfig(skip_bad_rows=True))
+        texts = InputFile(str(file), DataConfig(skip_bad_rows=True))
         assert sum(len(rows.texts) for rows in texts.read()) == 2
         assert texts.note == (
             f"{file}: left out 2 of 4 rows (line 3 has 3 fields instead of 2; line 4 has no text)"
@@ -307,7 +307,7 @@ def test_a_label_that_is_not_likely_enough_is_empty(tmp_path: Path) -> None:
 def test_rows_are_predicted_some_at_a_time(tmp_path: Path) -> None:
     file = written(tmp_path / "a.csv", ["text", *["good"] * 10_000, *["x" * 500_000] * 20])
     model = KnownModel("bad", "good")
-    texts = TextFile(str(file), DataConfig())
+    texts = InputFile(str(file), DataConfig())
     sizes = [len(rows.texts) for rows in texts.read()]
     assert sizes[0] == 8_192
     assert max(sizes[1:]) < 2_000

@@ -18,7 +18,7 @@ from flax_imdb.paths import output_path, writing
 if TYPE_CHECKING:
     from flax_imdb.answers import Answers
     from flax_imdb.predict import TrainedModel
-    from flax_imdb.predict_files import TextFile
+    from flax_imdb.predict_files import InputFile
 
 # The settings of `DataConfig` that say how a file is read.
 _READING = ("text_columns", "columns", "delimiter", "encoding", "skip_bad_rows")
@@ -135,16 +135,16 @@ def _check(options: PredictOptions) -> None:
     if options.file is not None:
         from flax_imdb.predict_files import check_form
 
-        check_form(options.file, options.output)
+        check_form(options.file, options.output, options.json)
 
 
-def _open(place: str, model: "TrainedModel", options: PredictOptions) -> "TextFile":
+def _open(place: str, model: "TrainedModel", options: PredictOptions) -> "InputFile":
     """The texts of a file, read as in training unless a flag says otherwise."""
-    from flax_imdb.predict_files import TextFile
+    from flax_imdb.predict_files import InputFile
 
     given = options.given()
     config = dataclasses.replace(model.config.data, skip_bad_rows=False)
-    return TextFile(place, dataclasses.replace(config, **given), given)
+    return InputFile(place, dataclasses.replace(config, **given), given)
 
 
 def _print_answers(texts: Texts, answers: "Answers", options: PredictOptions) -> None:

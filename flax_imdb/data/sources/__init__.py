@@ -5,7 +5,6 @@ from flax_imdb.data.sources.columns import choose_texts, is_text_name
 from flax_imdb.data.sources.find import REVIEWS, find_reviews, find_source
 from flax_imdb.data.sources.labels import order_labels, problem_of_label
 from flax_imdb.data.sources.own import open_unlabelled, read_labelled
-from flax_imdb.data.sources.rows import note_on_bad_rows, problem_of_text, text_of
 from flax_imdb.data.sources.source import SPLITS, Reviews, Source, Split
 from flax_imdb.data.sources.table import Added, Bad, FileTable
 
@@ -23,11 +22,8 @@ __all__ = [
     "find_reviews",
     "find_source",
     "is_text_name",
-    "note_on_bad_rows",
     "open_unlabelled",
     "order_labels",
     "problem_of_label",
-    "problem_of_text",
     "read_labelled",
-    "text_of",
 ]

@@ -103,13 +103,13 @@ class Delimited(TextFile, FileTable):
 
         with writing_text(self, file, compression) as out:
             if self._header:
-                out.write(extended(next(self._rows())[2], list(added)))
+                out.write(extended(self._head, list(added)))
             yield lambda rows, values: out.writelines(map(extended, rows, values))
 
     def _read_head(self, given: list[str] | None) -> tuple[list[str], list[str]]:
         rows = self._rows()
         try:
-            line, first, _ = next(rows, (0, None, ""))
+            line, first, self._head = next(rows, (0, None, ""))
             if first is None:
                 raise InputError(
                     f"{self.place} is empty: a text and a label on each line is needed"
