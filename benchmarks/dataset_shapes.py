@@ -73,7 +73,7 @@ def write_amazon(directory: Path, texts: Sequence[str], labels: Sequence[str]) -
             if text:
                 review["reviewText"] = text
             review |= {"summary": title_of(index), "unixReviewTime": 1360108800}
-            file.write(json.dumps(review) + "\n")
+            file.write(json.dumps(review, allow_nan=False) + "\n")
     return path
 
 
@@ -100,7 +100,7 @@ def write_hugging_face(
     }
     table = pyarrow.table(
         {"text": pyarrow.array(texts, pyarrow.string()), "label": pyarrow.array(labels)},
-        metadata={"huggingface": json.dumps({"info": {"features": features}})},
+        metadata={"huggingface": json.dumps({"info": {"features": features}}, allow_nan=False)},
     )
     path = directory / "train-00000-of-00001.parquet"
     pyarrow.parquet.write_table(table, path, row_group_size=100)

@@ -693,13 +693,13 @@ def main() -> int:
         results = json.loads(options.json.read_text())
     if options.texts:
         results["texts"] = texts(options.texts, options.seed)
-        print(json.dumps(results["texts"]), flush=True)
+        print(json.dumps(results["texts"], allow_nan=False), flush=True)
     if options.damages:
         results["damages"] = damages(options.damages, options.seed)
-        print(json.dumps(results["damages"]), flush=True)
+        print(json.dumps(results["damages"], allow_nan=False), flush=True)
     if options.steps:
         results["memory"] = [memory(options.steps, every) for every in (500, 10)]
-        print(json.dumps(results["memory"]), flush=True)
+        print(json.dumps(results["memory"], allow_nan=False), flush=True)
     counts = {
         signal.SIGKILL: options.kills,
         signal.SIGTERM: options.signals,
@@ -710,10 +710,10 @@ def main() -> int:
         names = {number.name for number in counts}
         before = [row for row in results.get("kills", []) if row["signal"] not in names]
         results["kills"] = before + kills(counts, options.seed)
-        print(json.dumps(results["kills"]), flush=True)
+        print(json.dumps(results["kills"], allow_nan=False), flush=True)
     if options.jobs:
         results["jobs"] = jobs(options.jobs, options.seed)
-        print(json.dumps(results["jobs"]), flush=True)
+        print(json.dumps(results["jobs"], allow_nan=False), flush=True)
     results |= {"seed": options.seed, "platform": platform.platform(), **runner.machine()}
     runner.write(options.json, results)
     problems = failures(results)

@@ -235,7 +235,7 @@ def main() -> None:
         os.environ["XLA_FLAGS"] = f"{os.environ.get('XLA_FLAGS', '')} --xla_dump_to={dump}"
         for task in tasks:
             rows.append(measure(Path(dump), task))
-            print(json.dumps(rows[-1]))
+            print(json.dumps(rows[-1], allow_nan=False))
     target = re.findall(r'description_str: "(.*)"', TARGET)[0]
     runner.write(options.json, {"target": target, "time": TIME, "rows": rows})
 

@@ -90,7 +90,7 @@ def publish() -> None:
     """Copy the results on the test split to where `flax-imdb recipes` reads them."""
     results = {name: RESULTS / f"{name}.json" for name in RECIPES}
     found = {name: json.loads(path.read_text()) for name, path in results.items() if path.exists()}
-    PUBLISHED.write_text(json.dumps(found, indent=2) + "\n")
+    PUBLISHED.write_text(json.dumps(found, indent=2, allow_nan=False) + "\n")
 
 
 def main() -> None:

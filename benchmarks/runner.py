@@ -71,7 +71,9 @@ def write(path: Path | None, results: Mapping[str, Any]) -> None:
     if path is None:
         return
     path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(json.dumps(machine() | dict(results), indent=2, ensure_ascii=False) + "\n")
+    content = machine() | dict(results)
+    text = json.dumps(content, indent=2, ensure_ascii=False, allow_nan=False)
+    path.write_text(text + "\n")
 
 
 def machine() -> dict[str, Any]:

@@ -180,7 +180,7 @@ def recipe(name: str) -> ExperimentConfig:
 
 def dump_config(config: ExperimentConfig) -> str:
     """The configuration as JSON: one object per part, with its attributes."""
-    return json.dumps(dataclasses.asdict(config), indent=2) + "\n"
+    return json.dumps(dataclasses.asdict(config), indent=2, allow_nan=False) + "\n"
 
 
 def load_config(path: str | os.PathLike[str]) -> ExperimentConfig:

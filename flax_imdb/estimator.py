@@ -3,6 +3,7 @@
 import dataclasses
 import functools
 import json
+import operator
 import os
 from collections.abc import Callable, Iterator, Mapping, Set
 from typing import Any, Self
@@ -388,7 +389,8 @@ class LSTMClassifier(ClassifierMixin, BaseEstimator):
             "validation_fraction": self.validation_fraction,
             "verbose": self.verbose,
         }
-        return json.dumps(content, indent=2, default=lambda scalar: scalar.item()) + "\n"
+        as_number = operator.methodcaller("item")  # Of NumPy's.
+        return json.dumps(content, indent=2, default=as_number, allow_nan=False) + "\n"
 
     @classmethod
     @fixed_settings()
@@ -503,7 +505,12 @@ def _weights(
                 f"{len(labels)} texts is needed"
             )
         weights = weights * of_samples[rows]
-    if not np.all(np.isfinite(weights)) or np.any(weights < 0) or not np.any(weights):
-        given = "class_weight" if sample_weight is None else "sample_weight"
+    # Of all classes, also of those that no text has: all are kept.
+    by_class = class_weight.values() if isinstance(class_weight, Mapping) else ()
+    kept = np.array([weight for weight in by_class if isinstance(weight, float | np.floating)])
+    finite = np.all(np.isfinite(weights)) and np.all(np.isfinite(kept))
+    if not finite or np.any(weights < 0) or not np.any(weights):
+        by_text = sample_weight is not None and np.all(np.isfinite(kept))
+        given = "sample_weight" if by_text else "class_weight"
         raise InputError(f"{given} must be finite, not negative and not all zero")
     return weights

@@ -30,6 +30,7 @@ from flax_imdb.training import (
     Preemption,
     TrainState,
     catch_signals,
+    check_finite,
 )
 from flax_imdb.training.checkpoint_store import are_intact
 from flax_imdb.training.checkpoints import CheckpointConfig, Checkpoints, Identity
@@ -173,6 +174,7 @@ def _train_once(
             state = trainer.place(checkpoints.restore(state, best.step))
         if test is None:
             test = trainer.evaluate(state, dataset.test, preemption.check)
+            check_finite(test, "test", best.epoch)
     preemption.check()  # A signal since the last check must stop the other seeds, too.
     scores = score(test, dataset.test.labels, dataset.info.classes)
     result = _result(config, dataset, devices, state, history, scores, baseline())

@@ -2,8 +2,11 @@
 
 import contextlib
 import os
+import stat
 import sys
+from collections.abc import Iterator
 from pathlib import Path
+from typing import BinaryIO
 
 from flax_imdb.errors import InputError
 
@@ -104,6 +107,64 @@ def check_utf8(setting: str, path: Path) -> None:
         f"{setting} {absolute} is not UTF-8 in this locale, whose encoding is "
         f"{sys.getfilesystemencoding()}: another name, or locale, is needed"
     )
+
+
+def output_path(setting: str, path: str | os.PathLike[str], overwrite: bool) -> Path:
+    """The path of a file to write, in a directory that exists.
+
+    Args:
+      setting: name of the setting, in backticks.
+      path: its value.
+      overwrite: whether a file that is there may be replaced.
+
+    Raises:
+      InputError: it cannot be written, or is there and may not be replaced.
+    """
+    file = local_path(setting, path, "file")
+    try:
+        mode = file.stat().st_mode
+    except (FileNotFoundError, NotADirectoryError):
+        if os.path.isdir(file.parent):
+            return file
+        raise InputError(f"{setting} {file}: there is no directory {file.parent}") from None
+    except OSError as error:
+        raise unreadable(file, error) from None
+    if not stat.S_ISREG(mode):
+        kind = "a directory" if stat.S_ISDIR(mode) else "a pipe or a device"
+        raise InputError(f"{setting} {file} is {kind}, not a file")
+    if not overwrite:
+        raise InputError(f"{setting} {file} exists: `overwrite` replaces it")
+    return file
+
+
+@contextlib.contextmanager
+def writing(setting: str, path: str | os.PathLike[str], overwrite: bool) -> Iterator[BinaryIO]:
+    """Context manager for a file that gets its name once it is complete, and not otherwise.
+
+    See `output_path` for the arguments.
+
+    Raises:
+      InputError: it cannot be written, or there is one that may not be replaced.
+    """
+    file = output_path(setting, path, overwrite)
+    unfinished = file.with_name(f"{file.name}.{os.getpid()}.tmp")
+    try:
+        with unfinished.open("xb") as content:
+            try:
+                yield content
+                content.flush()
+                os.fsync(content.fileno())
+            except BaseException:
+                unfinished.unlink()
+                raise
+        try:
+            output_path(setting, file, overwrite)  # Another program may have written it.
+            unfinished.replace(file)
+        except BaseException:
+            unfinished.unlink()
+            raise
+    except OSError as error:
+        raise InputError(f"{setting} {file} cannot be written: {error.strerror or error}") from None
 
 
 def exists(path: Path) -> bool:

@@ -27,7 +27,7 @@ from flax_imdb.explain import MAX_EXPLAINED, Explanation, Word, attribute, exact
 from flax_imdb.models import build
 from flax_imdb.paths import exists
 from flax_imdb.scores import Scores, score
-from flax_imdb.training import Trainer, TrainState, averaged
+from flax_imdb.training import Predictor, Trainer, TrainState, averaged, empty_state
 from flax_imdb.training.checkpoints import Checkpoints, Identity
 from flax_imdb.workdir import Workdir
 
@@ -64,14 +64,20 @@ def unreadable(text: str, rules: TextRules) -> str | None:
       rules: which words it has.
     """
     try:
-        _words_of(text, rules)
+        words_of(text, rules)
     except InputError as reason:
         return str(reason)
     return None
 
 
-def _words_of(text: str, rules: TextRules, wordless: bool = False) -> list[str]:
-    """The words of a text; an InputError is the reason why it cannot be classified."""
+def words_of(text: str, rules: TextRules, wordless: bool = False) -> list[str]:
+    """The words of a text; an InputError is the reason why it cannot be classified.
+
+    Args:
+      text: the text.
+      rules: which words it has.
+      wordless: whether it may have none but punctuation.
+    """
     if not isinstance(text, str):
         raise InputError(f"{text!r:.40} is not a text")
     if len(text) > MAX_CHARACTERS:
@@ -101,42 +107,57 @@ class TrainedModel:
     info: DatasetInfo
     state: TrainState
     trainer: Trainer
+    _predictor: Predictor = dataclasses.field(init=False, repr=False)
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "_predictor", self.trainer.predictor(self.state))
 
     @property
     def vocabulary(self) -> Vocabulary:
         """Words to ids."""
         return self.info.vocabulary
 
-    def predict(
-        self, texts: Iterable[str], *, numbers: Sequence[int] | None = None
-    ) -> list[Prediction]:
+    def predict(self, texts: Iterable[str]) -> list[Prediction]:
         """Classify texts: a list, a tuple, a NumPy array, a pandas Series, or an iterator.
 
         A text without a single known word is classified, with a warning.
 
         Args:
           texts: the texts.
-          numbers: those of the texts in messages (default: from 1 on).
 
         Raises:
           InputError: `texts` is a single text, or one of them cannot be classified; check with
             `unreadable` first.
         """
+        return [*map(self.prediction, self.predict_probabilities(texts))]
+
+    def prediction(self, probabilities: np.ndarray) -> Prediction:
+        """The prediction for a text with these probabilities of the classes, float32 [classes]."""
         classes = self.info.classes
-        return [
-            Prediction(
-                label=classes[int(np.argmax(row))],
-                probabilities=dict(zip(classes, row.tolist(), strict=True)),
-            )
-            for row in self.predict_probabilities(texts, numbers=numbers)
-        ]
+        return Prediction(
+            label=classes[int(np.argmax(probabilities))],
+            probabilities=dict(zip(classes, probabilities.tolist(), strict=True)),
+        )
+
+    @fixed_settings()
+    def compile(self, rows: int | None = None) -> None:
+        """Compile now what predictions need, which is otherwise compiled when it is first needed.
+
+        Texts are predicted in batches of few sizes (1, 8 and the batch size of the training) and
+        padded lengths, each of which is compiled once and kept. After this call no prediction of up
+        to `rows` texts at once compiles anything. Predictions may be asked for from several
+        threads, and meanwhile, too.
+
+        Args:
+          rows: the largest number of texts in a call of `predict`; None: any number.
+        """
+        self._predictor.compile(rows)
 
     @fixed_settings()
     def predict_probabilities(
         self,
         texts: Iterable[str],
         *,
-        numbers: Sequence[int] | None = None,
         wordless: bool = False,
     ) -> np.ndarray:
         """The classes' probabilities, float32 [texts, classes]. See `predict`.
@@ -147,12 +168,22 @@ class TrainedModel:
         if not words:
             return np.empty((0, len(self.info.classes)), np.float32)
         encoded = [self.vocabulary.encode(of_text) for of_text in words]
-        _warn_of_unknown(encoded, numbers or range(1, len(encoded) + 1))
+        unknown = [str(number) for number, ids in enumerate(encoded, 1) if is_unknown(ids)]
+        warn_of_unknown(unknown, len(encoded))
+        return self.predict_encoded(encoded)
+
+    @fixed_settings()
+    def predict_encoded(self, encoded: Sequence[np.ndarray]) -> np.ndarray:
+        """The classes' probabilities, float32 [texts, classes], of texts that are encoded.
+
+        Args:
+          encoded: the ids of one text or more, from `Vocabulary.encode`.
+        """
         data = self.config.data
         examples = Examples.build(encoded, np.zeros(len(encoded))).limited(
             data.vocab_size, data.max_length
         )
-        probabilities = self.trainer.predict(self.state, examples)
+        probabilities = self._predictor(examples)
         if probabilities.shape[1] == 1:
             return np.concatenate([1 - probabilities, probabilities], axis=1)
         return probabilities
@@ -277,20 +308,31 @@ def read_texts(texts: Sequence[str], rules: TextRules, wordless: bool = False) -
     words = []
     for number, text in enumerate(texts, start=1):
         try:
-            words.append(_words_of(text, rules, wordless))
+            words.append(words_of(text, rules, wordless))
         except InputError as reason:
             raise InputError(f"text {number} cannot be read: {reason}") from None
     return words
 
 
-def _warn_of_unknown(encoded: Sequence[np.ndarray], numbers: Sequence[int]) -> None:
-    each = zip(numbers, encoded, strict=True)
-    unknown = [number for number, ids in each if np.all(ids[1:] == UNKNOWN)]
-    if unknown:
-        listed = ", ".join(map(str, unknown[:3])) + (", ..." if len(unknown) > 3 else "")
+def is_unknown(ids: np.ndarray) -> bool:
+    """Whether the model knows no word of an encoded text."""
+    return bool(np.all(ids[1:] == UNKNOWN))
+
+
+def warn_of_unknown(unknown: Sequence[str], texts: int, number: int | None = None) -> None:
+    """Warn of texts of which the model knows no word, if there are any.
+
+    Args:
+      unknown: the first of them, as they are to be named.
+      texts: the number of all texts.
+      number: the number of unknown ones; None: those listed.
+    """
+    number = len(unknown) if number is None else number
+    if number:
+        listed = ", ".join(unknown[:3]) + (", ..." if number > 3 else "")
         warn(
-            f"no word is known to the model in {len(unknown)} of {len(encoded)} texts ({listed}): "
-            "their predictions mean nothing"
+            f"no word is known to the model in {number} of {texts} texts ({listed}): their "
+            "predictions mean nothing"
         )
 
 
@@ -327,8 +369,9 @@ def load(workdir: str | os.PathLike[str], device: DeviceName = "auto") -> Traine
         with Checkpoints(
             files.checkpoints, of_run, defaults=identity_of_old(), read_only=True
         ) as checkpoints:
+            create = config.state_creator(len(info.classes))
             state = checkpoints.load(
-                config.create_state(len(info.classes)), files.finished_epochs()
+                empty_state(create, config.training.seed), files.finished_epochs()
             )
     if info is None or state is None:
         raise InputError(f"`workdir` {files.path} has no finished epoch yet: `resume` the run")

@@ -14,7 +14,8 @@ class _Written:
 
     def dump(self) -> str:
         """The attributes as a JSON object."""
-        return json.dumps(dataclasses.asdict(self), indent=2) + "\n"  # type: ignore[call-overload]
+        content = dataclasses.asdict(self)  # type: ignore[call-overload]
+        return json.dumps(content, indent=2, allow_nan=False) + "\n"
 
     @classmethod
     def parse(cls, text: str) -> Self | None:

@@ -93,8 +93,8 @@ class Workdir:
 
     def write_records(self, epochs: Sequence[EpochRecord]) -> None:
         """Write ``metrics.jsonl``."""
-        lines = (json.dumps(dataclasses.asdict(epoch)) + "\n" for epoch in epochs)
-        self.write("metrics.jsonl", "".join(lines))
+        lines = [json.dumps(dataclasses.asdict(epoch), allow_nan=False) for epoch in epochs]
+        self.write("metrics.jsonl", "".join(f"{line}\n" for line in lines))
 
     @on_main
     def read(self, name: str) -> str | None:

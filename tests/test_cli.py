@@ -122,6 +122,103 @@ class TestCommands:
         ]
         assert done.returncode == 2
 
+    def ask(
+        self, workdir: Path, *flags: str | Path, stdin: bytes = b"", status: int = 0
+    ) -> tuple[str, str]:
+        """What predict prints on both streams."""
+        out, err = io.StringIO(), io.StringIO()
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(sys, "stdin", types.SimpleNamespace(buffer=io.BytesIO(stdin)))
+            patch.setattr(sys, "stdout", out)
+            patch.setattr(sys, "stderr", err)
+            args = ["predict", "--workdir", str(workdir), *map(str, flags)]
+            assert cli.main(args) == status
+        return out.getvalue(), err.getvalue()
+
+    def test_predict_answers_exactly_the_lines(self, workdir: Path) -> None:
+        """They end with line feeds, and with no other character that ends lines elsewhere."""
+        stdin = "good\n\nX\u0085Y\u2028Z good\r\ngood".encode()
+        answers, _ = self.ask(workdir, "--json", stdin=stdin, status=2)
+        first, empty, strange, last = map(json.loads, answers.splitlines())
+        assert first == last
+        assert list(first["probabilities"]) == ["negative", "positive"]
+        assert first["label"] == strange["label"] == "positive"
+        assert empty == {"error": "no words in ''"}
+        assert self.ask(workdir) == ("", "")
+
+    def test_predict_answers_each_line_as_it_comes(self, workdir: Path) -> None:
+        script = "from flax_imdb.cli import script; script()"
+        with subprocess.Popen(
+            [sys.executable, "-c", script, "predict", "--workdir", workdir],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            env={**os.environ, "PYTHONPATH": str(ROOT)},
+        ) as process:
+            assert process.stdin is not None
+            assert process.stdout is not None
+            for text, label in ((b"a good film\n", b"positive\n"), (b"bad\n", b"negative\n")):
+                process.stdin.write(text)
+                process.stdin.flush()
+                assert process.stdout.readline().endswith(label)
+            process.stdin.close()
+            assert process.wait() == 0
+
+    def test_a_table_on_standard_input_is_noticed(self, workdir: Path) -> None:
+        answers, said = self.ask(workdir, stdin=b"id;Review Text\n1;a good film\n")
+        assert said.splitlines()[0] == (
+            "warning: standard input begins like a table, with the columns id, Review Text: each "
+            "line is taken for a text, and --input FILE reads a table"
+        )
+        assert answers.count("\n") == 2
+
+    def test_predict_reads_and_writes_files(self, workdir: Path, tmp_path: Path) -> None:
+        file, output = tmp_path / "a.csv", tmp_path / "o.csv"
+        file.write_text('id,text\n1,"a good film"\n2,\n3,a bad film')
+        assert self.ask(workdir, "--input", file, "--output", output, status=2) == (
+            "",
+            f"error: 1 of 3 rows of {file} cannot be classified, and have no label (line 3: has "
+            "no text)\n",
+        )
+        rows = [line.split(",") for line in output.read_text().splitlines()]
+        assert [row[2] for row in rows] == ["predicted_label", "positive", "", "negative"]
+
+    def test_rows_that_are_left_out_are_no_error(self, workdir: Path, tmp_path: Path) -> None:
+        file = tmp_path / "a.csv"
+        file.write_text("id,text\n1,a good film\n2,\n")
+        answers, said = self.ask(workdir, "--input", file, "--skip-bad-rows", "--probabilities")
+        assert answers.count("\t") == 3
+        assert said == f"{file}: left out 1 of 2 rows (line 3 has no text)\n"
+
+    @pytest.mark.parametrize(
+        ("flags", "reason"),
+        [
+            (["--input", "a.csv", "good"], "--input a.csv and texts are given: one of them"),
+            (["--delimiter", ";"], "--delimiter has no effect: it is for a file"),
+            (["--overwrite"], "--overwrite has no effect: it is for a file, given as --output"),
+            (["--input", "a.csv", "--output", "b.tsv"], "--output b.tsv does not end in .csv"),
+            (["--input", "a.csv", "--output", "b.csv", "--json"], "--json has no effect on b.csv"),
+            (["--output", "none/b.txt"], "--output none/b.txt: there is no directory none"),
+            (["--output", "/dev/null", "--overwrite"], "is a pipe or a device, not a file"),
+            (["--input", "none.csv"], "none.csv cannot be read: No such file"),
+            (["--top-k", "0"], "--top-k 0 is too small"),
+        ],
+    )
+    def test_flags_that_make_no_sense_are_refused(
+        self, workdir: Path, flags: list[str], reason: str, capsys: pytest.CaptureFixture[str]
+    ) -> None:
+        assert cli.main(["predict", "--workdir", str(workdir), *flags]) == 2
+        said = capsys.readouterr().err
+        assert said.startswith("error: ")
+        assert reason in said
+        assert said.count("\n") == 1
+
+    def test_what_is_printed_may_go_to_a_file(self, workdir: Path, tmp_path: Path) -> None:
+        output = tmp_path / "answers.jsonl"
+        flags = ("--json", "--input", "-", "--output", output)
+        assert self.ask(workdir, *flags, stdin=b"good\nbad\n") == ("", "")
+        labels = [json.loads(line)["label"] for line in output.read_text().splitlines()]
+        assert labels == ["positive", "negative"]
+
     def test_a_reader_that_has_enough_ends_it_without_a_word(self, workdir: Path) -> None:
         """It ends as if SIGPIPE had ended it, without a word."""
         script = "from flax_imdb.cli import script; script()"
@@ -354,9 +451,9 @@ with open("file", "w") as file:
     def test_input_that_cannot_be_read_is_an_error(
         self, workdir: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
     ) -> None:
-        with open("/dev/null", "wb", buffering=0) as unreadable:
-            monkeypatch.setattr(sys, "stdin", types.SimpleNamespace(buffer=unreadable))
-            assert cli.main(["predict", "--workdir", str(workdir)]) == 2
+        unreadable = io.BufferedIOBase()
+        monkeypatch.setattr(sys, "stdin", types.SimpleNamespace(buffer=unreadable))
+        assert cli.main(["predict", "--workdir", str(workdir)]) == 2
         assert capsys.readouterr().err.startswith("error: standard input cannot be read: ")
 
     def test_what_the_encoding_cannot_say_is_escaped(self, monkeypatch: pytest.MonkeyPatch) -> None:

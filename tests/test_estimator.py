@@ -217,6 +217,12 @@ class TestInput:
         with pytest.raises(InputError, match="class_weight must be finite, not negative"):
             small(class_weight=dict(zip(("yes", "no"), weights, strict=True))).fit(TEXTS, LABELS)
 
+    def test_so_are_those_of_classes_without_texts(self) -> None:
+        """They are saved, too."""
+        weights = {"yes": 1, "no": 2, "other": float("nan")}
+        with pytest.raises(InputError, match="class_weight must be finite, not negative"):
+            small(class_weight=weights).fit(TEXTS, LABELS)
+
     def test_numbers_may_be_numpys(self, fitted: LSTMClassifier) -> None:
         numbers = {
             "features": np.int64(8),

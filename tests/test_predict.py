@@ -5,6 +5,7 @@ import json
 import shutil
 import subprocess
 import sys
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import fake_reviews
@@ -40,6 +41,16 @@ class TestLoad:
         assert bad.probability < 0.5 < good.probability
         assert long.label == "negative"  # the end is what is kept
         assert model.predict([]) == []
+
+    def test_a_model_that_was_compiled_ahead_answers_in_other_threads(
+        self, finished: tuple[Path, dict, str]
+    ) -> None:
+        model = flax_imdb.load(finished[0])
+        model.compile(rows=1)
+        texts = ["a good film", "a bad film", "good " * 9]
+        expected = [model.predict([text]) for text in texts]
+        with ThreadPoolExecutor(4) as threads:
+            assert list(threads.map(lambda text: model.predict([text]), texts)) == expected
 
     @pytest.mark.parametrize(
         ("text", "reason"),

@@ -16,6 +16,9 @@ _WINDOW = 16
 # Each padded length is compiled once. A few suffice: on CPUs time loops stop at the longest row.
 _PADDED_LENGTHS = 5
 
+# Smaller batches for predictions of few texts. Each is compiled once for each padded length.
+_FEW = (1, 8)
+
 
 class Batch(TypedDict):
     """A padded batch.
@@ -65,6 +68,24 @@ class Batching:
     max_length: int
     padding: Padding = "masked"
     multiple_of: int = 1
+
+    @property
+    def padded_lengths(self) -> tuple[int, ...]:
+        """The padded lengths that planned batches of texts can have."""
+        if self.padding == "keras":
+            return (self.max_length,)
+        multiple = self._multiple
+        return (*range(multiple, self.max_length, multiple), self.max_length)
+
+    def sizes(self, most: int | None = None) -> "tuple[Batching, ...]":
+        """Batchings of few sizes, the smallest first, for up to `most` rows at once (None: any).
+
+        The largest is this one, or the first that holds `most` rows.
+        """
+        sizes = [size for size in _FEW if size < self.batch_size] + [self.batch_size]
+        if most is not None:
+            sizes = [size for n, size in enumerate(sizes) if n == 0 or sizes[n - 1] < most]
+        return tuple(dataclasses.replace(self, batch_size=size) for size in sizes)
 
     def plan_epoch(self, examples: Examples, *, seed: int, epoch: int) -> list[Planned]:
         """The batches of a training epoch, as a pure function of the arguments.
@@ -123,11 +144,15 @@ class Batching:
         if self.padding == "keras":
             lengths = np.full_like(lengths, self.max_length)
         by_length = indices[np.argsort(lengths[indices], kind="stable")]
-        multiple = -(-self.max_length // _PADDED_LENGTHS)
         planned = []
         for start in range(0, len(by_length), self.batch_size):
             batch = by_length[start : start + self.batch_size]
             longest = int(lengths[batch[-1]])
-            time = min(-(-longest // multiple) * multiple, self.max_length)
+            time = min(-(-longest // self._multiple) * self._multiple, self.max_length)
             planned.append(Planned(batch, time))
         return planned
+
+    @property
+    def _multiple(self) -> int:
+        """Padded lengths are multiples of this, up to `max_length`."""
+        return -(-self.max_length // _PADDED_LENGTHS)

@@ -97,7 +97,7 @@ def _write_cache(path: Path, key: str, corpus: Corpus) -> None:
         for split in ("train", "test")
         for name, array in vars(getattr(corpus, split)).items()
     }
-    said = json.dumps({"remarks": corpus.remarks, "warnings": corpus.warnings})
+    said = json.dumps({"remarks": corpus.remarks, "warnings": corpus.warnings}, allow_nan=False)
     for name, text in (("info", corpus.info.dump()), ("said", said)):
         arrays[name] = np.frombuffer(text.encode(), np.uint8)
     # Not with `tempfile`, whose files no other user may read: the umask should decide that.

@@ -48,7 +48,7 @@ class DatasetInfo:
             "classes": self.classes,
             "words": [*SPECIAL_TOKENS, *self.vocabulary.words],
         }
-        return json.dumps(content)
+        return json.dumps(content, allow_nan=False)
 
     @classmethod
     def load(cls, path: str | os.PathLike[str]) -> "DatasetInfo":

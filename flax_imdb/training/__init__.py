@@ -13,17 +13,19 @@ from flax_imdb.training.metrics import (
 )
 from flax_imdb.training.ngram_counts import count_ngrams
 from flax_imdb.training.objectives import Objective
+from flax_imdb.training.predictor import Predictor, one_late
 from flax_imdb.training.preemption import Preemption, catch_signals
 from flax_imdb.training.state import (
     TrainState,
     average_params,
     averaged,
     create_state,
+    empty_state,
     saved_arrays,
     state_creator,
 )
 from flax_imdb.training.step import apply_gradients, eval_step, sum_gradients, train_step
-from flax_imdb.training.trainer import Hook, Progress, Trainer, one_late
+from flax_imdb.training.trainer import Hook, Progress, Trainer, check_finite
 
 __all__ = [
     "EpochRecord",
@@ -33,6 +35,7 @@ __all__ = [
     "Hook",
     "Metrics",
     "Objective",
+    "Predictor",
     "Preemption",
     "Progress",
     "StepMetrics",
@@ -44,10 +47,12 @@ __all__ = [
     "average_params",
     "averaged",
     "catch_signals",
+    "check_finite",
     "compute_metrics",
     "count_ngrams",
     "create_state",
     "cross_entropy",
+    "empty_state",
     "eval_step",
     "one_late",
     "predict_labels",

@@ -1,5 +1,6 @@
 """Data parallelism: the training step on the devices of a mesh, and over processes."""
 
+import threading
 import time
 from collections.abc import Callable
 from functools import partial
@@ -195,6 +196,8 @@ def local_copy(state: Tree) -> Tree:
 class Compiled:
     """A jitted function of a state and another argument, compiled once per shape of the latter.
 
+    Several threads may call it.
+
     Attributes:
       compile_seconds: total compilation time.
     """
@@ -202,13 +205,25 @@ class Compiled:
     def __init__(self, function: Any):
         self._function = function
         self._by_shape: dict[tuple[int, ...], Any] = {}
+        self._compiling = threading.Lock()
         self.compile_seconds = 0.0
 
     def __call__(self, state: TrainState, other: Any) -> Any:
         """Call the function, compiled for the shapes of `other`."""
+        return self.compiled(state, other)(state, other)
+
+    @property
+    def shapes(self) -> int:
+        """The number of shapes that it was compiled for."""
+        return len(self._by_shape)
+
+    def compiled(self, state: TrainState, other: Any) -> Any:
+        """The function compiled for the shapes of `other`; not called."""
         shapes = tuple(leaf.shape for leaf in jax.tree.leaves(other))
         if shapes not in self._by_shape:
-            start = time.perf_counter()
-            self._by_shape[shapes] = self._function.lower(state, other).compile()
-            self.compile_seconds += time.perf_counter() - start
-        return self._by_shape[shapes](state, other)
+            with self._compiling:
+                if shapes not in self._by_shape:
+                    start = time.perf_counter()
+                    self._by_shape[shapes] = self._function.lower(state, other).compile()
+                    self.compile_seconds += time.perf_counter() - start
+        return self._by_shape[shapes]

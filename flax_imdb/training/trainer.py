@@ -26,8 +26,9 @@ from flax_imdb.training.parallel import (
     on_each_device,
     place,
 )
-from flax_imdb.training.state import TrainState, averaged
-from flax_imdb.training.step import eval_step, predict_step
+from flax_imdb.training.predictor import Predictor, in_order, one_late
+from flax_imdb.training.state import TrainState, to_evaluate
+from flax_imdb.training.step import eval_step
 
 T = TypeVar("T")
 
@@ -87,7 +88,6 @@ class Trainer:
         self._local = mesh.local_mesh
         self._train_step = make_train_step(mesh, microbatches, objective)
         self._eval_step = Compiled(jax.jit(on_each_device(eval_step, self._local)))
-        self._predict_step = Compiled(jax.jit(predict_step, out_shardings=by_row(self._local)))
 
     def place(self, state: TrainState) -> TrainState:
         """Put a state on the devices. With several processes, the first one's goes to all."""
@@ -141,11 +141,7 @@ class Trainer:
             if split is not None:
                 check = partial(on_evaluated, state, history)
                 evaluation = self.evaluate(state, examples, check)
-            if evaluation is not None and not math.isfinite(evaluation.loss):
-                raise InputError(
-                    f"the loss on the {split} split after epoch {len(history.epochs) + 1} is "
-                    f"{evaluation.loss}: {ADVICE}"
-                )
+                check_finite(evaluation, split, len(history.epochs) + 1)
             history.end_epoch(
                 dataset=dataset.info.name,
                 step=int(state.step),
@@ -228,7 +224,14 @@ class Trainer:
         sums = dict.fromkeys(Metrics.__annotations__, 0.0)
         plan = self.batching.plan_evaluation(examples)
         batches = []
-        for metrics in one_late(self._on_each(self._eval_step, state, examples, plan)):
+        state = jax.device_put(local_copy(to_evaluate(state)), replicated(self._local))
+        started = (
+            self._eval_step(
+                state, jax.device_put(self._share(examples, planned), by_row(self._local))
+            )
+            for planned in plan
+        )
+        for metrics in one_late(started):
             after_batch()
             metrics = jax.device_get(metrics)
             sums = merge(sums, metrics)  # Over this process's devices.
@@ -239,28 +242,14 @@ class Trainer:
         for part, _ in of_processes:
             total = merge(total, part)
         shares = zip(*(batches for _, batches in of_processes), strict=True)
-        rows = _in_order(plan, [np.concatenate(share) for share in shares])
+        rows = in_order(plan, [np.concatenate(share) for share in shares])
         return Evaluation(
             *compute(total), rows[:, 0].astype(np.int32), rows[:, 1].astype(np.float32)
         )
 
-    def predict(self, state: TrainState, examples: Examples) -> np.ndarray:
-        """Probabilities float32 [examples, classes]; with one logit, that of label 1.
-
-        For a single process.
-        """
-        plan = self.batching.plan_evaluation(examples)
-        batches = one_late(self._on_each(self._predict_step, state, examples, plan))
-        return _in_order(plan, [np.asarray(batch) for batch in batches])
-
-    def _on_each(
-        self, step: Compiled, state: TrainState, examples: Examples, plan: list[Planned]
-    ) -> Iterator[Any]:
-        """Start a step on each planned batch, and yield its results."""
-        state = local_copy(averaged(state).replace(opt_state=()))
-        state = jax.device_put(state, replicated(self._local))
-        for planned in plan:
-            yield step(state, jax.device_put(self._share(examples, planned), by_row(self._local)))
+    def predictor(self, state: TrainState) -> Predictor:
+        """What predicts with the parameters that are evaluated; for a single process."""
+        return Predictor(self._local, self.batching, state)
 
     def _share(self, examples: Examples, planned: Planned) -> Batch:
         """This process's rows of a batch."""
@@ -281,20 +270,12 @@ class _Clock:
         return self._time - before[0], self._compiled - before[1]
 
 
-def one_late(started: Iterator[T]) -> Iterator[T]:
-    """Yield each result after the next computation has started: no device waits for the host."""
-    waiting: list[T] = []
-    for result in started:
-        yield from waiting
-        waiting = [result]
-    yield from waiting
-
-
-def _in_order(plan: Sequence[Planned], batches: Sequence[np.ndarray]) -> np.ndarray:
-    """The rows of planned batches in the order of the examples, without filler rows."""
-    rows = [batch[: len(planned.indices)] for planned, batch in zip(plan, batches, strict=True)]
-    order = np.argsort(np.concatenate([planned.indices for planned in plan]))
-    return np.concatenate(rows)[order]
+def check_finite(evaluation: Evaluation, split: str, epoch: int) -> None:
+    """Raise InputError unless the loss on a split after an epoch is finite."""
+    if not math.isfinite(evaluation.loss):
+        raise InputError(
+            f"the loss on the {split} split after epoch {epoch} is {evaluation.loss}: {ADVICE}"
+        )
 
 
 def _nonfinite(step: int, epoch: int, metrics: StepMetrics, rows: np.ndarray) -> str:

@@ -59,6 +59,28 @@ class TestOrder:
             plan = Batching(2, max_length).plan_evaluation(examples(lengths))
             assert len({planned.time for planned in plan}) <= 5
             assert max(planned.time for planned in plan) == max_length
+            assert {planned.time for planned in plan} == {*Batching(2, max_length).padded_lengths}
+        assert Batching(2, 500, "keras").padded_lengths == (500,)
+
+    @pytest.mark.parametrize(
+        ("batch_size", "most", "sizes"),
+        [
+            (64, 1, [1]),
+            (64, 2, [1, 8]),
+            (64, 8, [1, 8]),
+            (64, 9, [1, 8, 64]),
+            (64, 1000, [1, 8, 64]),
+            (64, None, [1, 8, 64]),
+            (8, None, [1, 8]),
+            (5, 3, [1, 5]),
+            (1, None, [1]),
+        ],
+    )
+    def test_few_rows_have_a_size_of_their_own(
+        self, batch_size: int, most: int | None, sizes: list[int]
+    ) -> None:
+        found = Batching(batch_size, 60).sizes(most)
+        assert [batching.batch_size for batching in found] == sizes
 
 
 class TestBatch:

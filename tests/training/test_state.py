@@ -10,7 +10,14 @@ from numerics import assert_close
 from step_problems import VOCAB_SIZE, batches, new_state
 
 from flax_imdb import models
-from flax_imdb.training import averaged, create_state, train_step
+from flax_imdb.training import (
+    averaged,
+    create_state,
+    empty_state,
+    saved_arrays,
+    state_creator,
+    train_step,
+)
 
 
 def test_clipping_is_by_the_norm_of_all_gradients() -> None:
@@ -65,6 +72,19 @@ def test_the_average_of_the_parameters_weighs_a_step_by_a_power_of_its_number(
     weights = [math.prod(range(t, t + power)) for t in range(1, 7)]
     expected = jax.tree.map(lambda *params: np.average(params, axis=0, weights=weights), *after)
     assert_close(averaged(state).params, expected, 1e-6)
+
+
+def test_an_empty_state_is_a_state_of_zeros_but_for_what_is_not_saved() -> None:
+    config = models.ModelConfig(embedding_features=4, features=6, wide_ngrams=2, wide_buckets=8)
+    create = state_creator(models.build(config, VOCAB_SIZE), learning_rate=1e-2, averaging=3)
+    state, empty = create(5), empty_state(create, 5)
+    saved, zeros = saved_arrays(state), saved_arrays(empty)
+    jax.tree.map(np.testing.assert_array_equal, zeros, jax.tree.map(np.zeros_like, saved))
+    assert jax.random.key_data(empty.dropout_key).tolist() == (
+        jax.random.key_data(state.dropout_key).tolist()
+    )
+    restored = empty.replace(**saved)
+    assert jax.tree.structure(restored) == jax.tree.structure(state)
 
 
 def test_without_averaging_the_last_parameters_are_evaluated() -> None:

@@ -44,7 +44,7 @@ def trained(arch: str, devices: int) -> tuple[Any, list[Any], np.ndarray]:
         state = trainer.train_epoch(state, dataset.train, history, TrainConfig(batch_size=8))
         assert history.unfinished is not None
         metrics.append((*history.unfinished.means, *trainer.evaluate(state, dataset.test)[:2]))
-    predictions = trainer.predict(state, dataset.test)
+    predictions = trainer.predictor(state)(dataset.test)
     return jax.device_get((state.params, state.step)), metrics, predictions
 
 
@@ -119,7 +119,7 @@ def test_the_averaged_parameters_are_evaluated_and_predict() -> None:
     evaluated = trainer.evaluate(state, dataset.test)
     assert evaluated[:2] == trainer.evaluate(average, dataset.test)[:2]
     assert evaluated[:2] != trainer.evaluate(last, dataset.test)[:2]
-    predicted, expected = (trainer.predict(each, dataset.test) for each in (state, average))
+    predicted, expected = (trainer.predictor(each)(dataset.test) for each in (state, average))
     np.testing.assert_array_equal(predicted, expected)
 
 
@@ -134,7 +134,7 @@ def test_an_evaluation_has_the_prediction_of_each_example_in_order(
     state = create_state(models.build(config, 30, logits), learning_rate=1e-2, seed=0)
     trainer = Trainer(make_mesh(jax.devices()[:devices]), Batching(8, 12, multiple_of=devices))
     state, test = trainer.place(state), few_reviews().test
-    evaluation, probabilities = trainer.evaluate(state, test), trainer.predict(state, test)
+    evaluation, probabilities = trainer.evaluate(state, test), trainer.predictor(state)(test)
     likeliest = probabilities[:, 0] > 0.5 if classes == 2 else probabilities.argmax(axis=1)
     np.testing.assert_array_equal(evaluation.predicted, likeliest)
     np.testing.assert_allclose(evaluation.probability, probabilities.max(axis=1), rtol=1e-6)

@@ -16,6 +16,8 @@ ROOMS = (
         "__main__",
         "cli",
         "estimator",
+        "predict_files",
+        "answers",
         "predict",
         "experiment",
         "report",
@@ -61,6 +63,7 @@ def imported(statement: str) -> set[str]:
         ("flax_imdb.training", {"rich"}),
         ("flax_imdb.experiment", {"rich"}),
         ("flax_imdb.predict", {"rich"}),
+        ("flax_imdb.predict_files", {"rich"}),
         ("flax_imdb.estimator", {"rich", "sklearn"}),
         ("flax_imdb.cli", {"rich", "tyro"}),
     ],
@@ -85,6 +88,19 @@ def test_layers_import_what_the_readme_says_alone(room: str) -> None:
     ]
     libraries = {str(name).partition(".")[0] for name in imports} - set(sys.stdlib_module_names)
     assert libraries <= {"flax_imdb", "jax", "flax", "numpy", "jaxtyping"}
+
+
+def test_json_is_strict() -> None:
+    """Every JSON that is written is read by all programs: NaN and infinity are none."""
+    lax = [
+        f"{path.relative_to(ROOT)}:{node.lineno}"
+        for folder in (PACKAGE, ROOT / "benchmarks")
+        for path in folder.rglob("*.py")
+        for node in ast.walk(ast.parse(path.read_text()))
+        if isinstance(node, ast.Call) and ast.unparse(node.func) in ("json.dump", "json.dumps")
+        if "allow_nan=False" not in map(ast.unparse, node.keywords)
+    ]
+    assert lax == []
 
 
 def room(module: str) -> str:

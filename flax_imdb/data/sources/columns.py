@@ -42,6 +42,41 @@ class Columns:
     note: str = ""
 
 
+def choose_texts(
+    table: Table, texts: Sequence[str] | None, usual: Sequence[str] | None = None
+) -> tuple[str, ...]:
+    """Choose the columns of the text, of a table that need not have labels.
+
+    Args:
+      table: the table.
+      texts: the columns that are asked for.
+      usual: columns to take if none are asked for and these are all there; otherwise the one with a
+        usual name is taken.
+
+    Raises:
+      InputError: there are no such columns, or it is not clear which they are.
+    """
+    head = table.head()
+    names = _names(table, head)
+    if texts is None and usual and set(usual) <= set(names):
+        return tuple(usual)
+    texts = texts and [name if name in names else name.strip() for name in texts]
+    _check_asked(table, head, texts, None)
+    found = _named(names, TEXT_NAMES, [], table.likely_texts()) if texts is None else texts
+    found = names if len(names) == 1 else found
+    if len(found) != 1 and texts is None:
+        raise InputError(
+            f"{table.place} does not make clear which column is the text: give `text_columns`; "
+            f"{_those_of(head)}{table.hint}"
+        )
+    return tuple(found)
+
+
+def is_text_name(name: str) -> bool:
+    """Whether a column of this name is usually one of texts."""
+    return _plain(name) in TEXT_NAMES
+
+
 def choose_columns(table: Table, texts: Sequence[str] | None, label: str | None) -> Columns:
     """Choose columns of a table.
 
@@ -54,11 +89,7 @@ def choose_columns(table: Table, texts: Sequence[str] | None, label: str | None)
       InputError: there are no such columns, or it is not clear which they are.
     """
     head = table.head()
-    names = [name for name, _ in head]
-    # Spreadsheets write commas after the last column, which name several columns "".
-    twice = [name for name, count in Counter(filter(None, names)).items() if count > 1]
-    if twice:
-        raise InputError(f"{table.place} has several columns {shown(twice[0])}{table.hint}")
+    names = _names(table, head)
     # Blanks may be around a name in a setting, and rarely in the file, too.
     texts = texts and [name if name in names else name.strip() for name in texts]
     label = label if label is None or label in names else label.strip()
@@ -81,6 +112,16 @@ def choose_columns(table: Table, texts: Sequence[str] | None, label: str | None)
     guessed = len(asked) < len(texts) + 1
     note = _note(names, texts, labels[0]) if guessed and table.has_columns else ""
     return Columns(tuple(texts), labels[0], note)
+
+
+def _names(table: Table, head: Sequence[tuple[str, str]]) -> list[str]:
+    """The names of the columns; InputError if two are alike."""
+    names = [name for name, _ in head]
+    # Spreadsheets write commas after the last column, which name several columns "".
+    twice = [name for name, count in Counter(filter(None, names)).items() if count > 1]
+    if twice:
+        raise InputError(f"{table.place} has several columns {shown(twice[0])}{table.hint}")
+    return names
 
 
 def _check_asked(

@@ -1,19 +1,22 @@
 """Tables of text: .csv and .tsv files."""
 
+import contextlib
 import csv
-import operator
+import io
 import re
-from collections.abc import Generator, Iterable, Iterator, Sequence
+from collections.abc import Generator, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
+from typing import BinaryIO
 
 from flax_imdb.data.config import MAX_CHARACTERS, DataConfig, column_names
-from flax_imdb.data.sources.table import Bad, Record, shown
+from flax_imdb.data.sources.table import Added, Bad, FileTable, Row, Write, shown
 from flax_imdb.data.sources.text_files import (
     TextFile,
     decoding_problem,
     encoding_hint,
     format_of,
     open_text,
+    writing_text,
 )
 from flax_imdb.errors import InputError
 
@@ -21,7 +24,7 @@ from flax_imdb.errors import InputError
 _FIELD_LIMIT = 16 * MAX_CHARACTERS
 
 
-class Delimited(TextFile):
+class Delimited(TextFile, FileTable):
     """A file with a row on each line, or on several where fields have line breaks.
 
     A field is text, whatever it looks like, and an empty one is missing. Fields may be in double
@@ -61,26 +64,52 @@ class Delimited(TextFile):
         """The names of the columns, and the first row."""
         return list(zip(self._columns, self._first, strict=False))
 
-    def records(self, columns: Sequence[str]) -> Iterator[Record]:
-        """The fields of some columns in each row."""
+    def rows(self, columns: Sequence[str]) -> Iterator[Row]:
+        """The rows, with the fields of some columns; the original is their text."""
         width = len(self._columns)
-        # One column would be a string instead of a tuple: there are always two or more.
-        chosen = operator.itemgetter(*map(self._columns.index, columns))
+        indices = [self._columns.index(column) for column in columns]
         rows = self._rows()
         if self._header:
             next(rows, None)
-        for line, row in rows:
+        for line, row, text in rows:
             if isinstance(row, Bad):
-                yield line, row
+                yield Row(line, row, text)
             elif len(row) != width:
-                yield line, Bad(f"has {_fields(len(row))} instead of {width}")
+                yield Row(line, Bad(f"has {_fields(len(row))} instead of {width}"), text)
             else:
-                yield line, chosen(row)
+                yield Row(line, [row[index] for index in indices], text)
+
+    @contextlib.contextmanager
+    def writing(
+        self, file: BinaryIO, compression: str, added: Mapping[str, type]
+    ) -> Iterator[Write]:
+        """Write rows with more fields at their ends."""
+        fields = io.StringIO()
+        tabs = self._delimiter == "\t"
+        writer = csv.writer(
+            fields,
+            delimiter=self._delimiter,
+            lineterminator="",
+            quoting=csv.QUOTE_NONE if tabs else csv.QUOTE_MINIMAL,
+            quotechar=None if tabs else '"',
+        )
+
+        def extended(row: str, values: Sequence[Added]) -> str:
+            fields.seek(0)
+            fields.truncate()
+            writer.writerow(values)
+            end = len(row.rstrip("\r\n"))
+            return f"{row[:end]}{self._delimiter}{fields.getvalue()}{row[end:]}"
+
+        with writing_text(self, file, compression) as out:
+            if self._header:
+                out.write(extended(self._head, list(added)))
+            yield lambda rows, values: out.writelines(map(extended, rows, values))
 
     def _read_head(self, given: list[str] | None) -> tuple[list[str], list[str]]:
         rows = self._rows()
         try:
-            line, first = next(rows, (0, None))
+            line, first, self._head = next(rows, (0, None, ""))
             if first is None:
                 raise InputError(
                     f"{self.place} is empty: a text and a label on each line is needed"
@@ -104,15 +133,15 @@ class Delimited(TextFile):
                     f"{self.place}: line {line} {problem}; {encoding_hint(self.encoding)}"
                 )
             names = [name.strip() for name in first]
-            for _, row in rows:
+            for _, row, _ in rows:
                 if not isinstance(row, Bad):
                     return names, row + [""] * (len(names) - len(row))
             raise InputError(f"{self.place} has a line of column names, and no rows")
         finally:
             rows.close()
 
-    def _rows(self) -> Generator[tuple[int, list[str] | Bad]]:
-        """The fields of each row, and the line on which it begins."""
+    def _rows(self) -> Generator[tuple[int, list[str] | Bad, str]]:
+        """The line on which each row begins, its fields, and its text."""
         csv.field_size_limit(max(csv.field_size_limit(), _FIELD_LIMIT))
         quoted = self._delimiter != "\t"
         of_row: list[str] = []
@@ -133,10 +162,10 @@ class Delimited(TextFile):
                 except csv.Error as error:
                     if quoted:
                         self._check_quotes("".join(of_row), line)
-                    yield line, Bad(f"cannot be split into fields ({error})")
+                    yield line, Bad(f"cannot be split into fields ({error})"), "".join(of_row)
                     continue
                 if row:  # A blank line is no row.
-                    yield line, row
+                    yield line, row, "".join(of_row)
 
     def _check_quotes(self, row: str, line: int) -> None:
         """Raise InputError if the last field of `row` has a quote that is never closed."""

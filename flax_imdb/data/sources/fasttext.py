@@ -1,10 +1,12 @@
-"""Texts in fastText's form: ``__label__x text``."""
+"""A text on each line, alone or in fastText's form: ``__label__x text``."""
 
+import contextlib
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from typing import BinaryIO
 
-from flax_imdb.data.sources.table import Bad, Record
-from flax_imdb.data.sources.text_files import TextFile, open_text
+from flax_imdb.data.sources.table import Added, Bad, FileTable, Record, Row, Write
+from flax_imdb.data.sources.text_files import TextFile, open_text, writing_text
 from flax_imdb.errors import InputError
 
 _LABEL = "__label__"
@@ -40,3 +42,43 @@ class FastText(TextFile):
                 else:
                     values = {"label": found[1], "text": found[2].rstrip("\n")}
                     yield number, [values[column] for column in columns]
+
+
+class Lines(TextFile, FileTable):
+    """A file with a text on each line, and perhaps labels in fastText's form before it.
+
+    Lines end with a line feed alone, as those of standard input do, and each is a row.
+    """
+
+    kind = "lines"
+    has_columns = False
+
+    def head(self) -> list[tuple[str, str]]:
+        """The first text."""
+        first = next(self.rows(["text"]), None)
+        if first is None:
+            raise InputError(f"{self.place} is empty: a text on each line is needed")
+        return [("text", str(first.values[0]))]
+
+    def rows(self, columns: Sequence[str]) -> Iterator[Row]:
+        """The texts; the original is the line."""
+        with open_text(self.path, self.encoding, newline="\n") as lines:
+            for number, line in enumerate(lines, 1):
+                text = line.removesuffix("\n").removesuffix("\r")
+                while found := _LINE.fullmatch(text):
+                    text = found[2]
+                yield Row(number, [text], line)
+
+    @contextlib.contextmanager
+    def writing(
+        self, file: BinaryIO, compression: str, added: Mapping[str, type]
+    ) -> Iterator[Write]:
+        """Write lines with values at their ends, between tabs."""
+
+        def extended(line: str, values: Sequence[Added]) -> str:
+            text = line.removesuffix("\n").removesuffix("\r")
+            fields = ("" if value is None else str(value) for value in values)
+            return "\t".join((text, *fields)) + line[len(text) :]
+
+        with writing_text(self, file, compression) as out:
+            yield lambda rows, values: out.writelines(map(extended, rows, values))

@@ -1,13 +1,14 @@
 """Tables of JSON: an object on each line, or an array of objects."""
 
+import contextlib
 import itertools
 import json
 import re
-from collections.abc import Generator, Iterator, Sequence
-from typing import Any, NoReturn
+from collections.abc import Generator, Iterator, Mapping, Sequence
+from typing import Any, BinaryIO, NoReturn
 
-from flax_imdb.data.sources.table import Bad, Record, as_text, first_bad
-from flax_imdb.data.sources.text_files import TextFile, open_text
+from flax_imdb.data.sources.table import Added, Bad, FileTable, Row, Write, as_text, first_bad
+from flax_imdb.data.sources.text_files import TextFile, open_text, writing_text
 from flax_imdb.errors import InputError
 
 HEAD_ROWS = 1_000
@@ -25,20 +26,21 @@ def _refuse_constant(constant: str) -> NoReturn:
 _DECODER = json.JSONDecoder(parse_int=str, parse_float=str, parse_constant=_refuse_constant)
 
 
-class JsonRows(TextFile):
+class JsonRows(TextFile, FileTable):
     """A file with a JSON object on each line, or an array of objects.
 
     A column is a key; a key of an object in an object is ``outer.inner``.
     """
 
     kind = "json"
+    nested = True
 
     def head(self) -> list[tuple[str, str]]:
         """The keys of the first objects, and a first value of each."""
         columns: dict[str, str] = {}
         objects = self._objects()
         problem = None
-        for line, found in itertools.islice(objects, HEAD_ROWS):
+        for line, found, _ in itertools.islice(objects, HEAD_ROWS):
             if isinstance(found, Bad):
                 problem = problem or f"line {line} {found}"
                 continue
@@ -54,28 +56,62 @@ class JsonRows(TextFile):
             )
         raise InputError(f"{self.place} is empty: a JSON object on each line is needed")
 
-    def records(self, columns: Sequence[str]) -> Iterator[Record]:
-        """The values of some keys in each object."""
-        for line, found in self._objects():
+    def rows(self, columns: Sequence[str]) -> Iterator[Row]:
+        """The objects, with the values of some keys; the original is their text."""
+        for line, found, text in self._objects():
             if isinstance(found, Bad):
-                yield line, found
+                yield Row(line, found, text)
                 continue
             values = [as_text(_value(found, name)) for name in columns]
-            yield line, first_bad(values) or values
+            yield Row(line, first_bad(values) or values, text)
 
-    def _objects(self) -> Generator[tuple[int, dict[str, Any] | Bad]]:
-        """The objects, and the lines on which they are."""
+    @contextlib.contextmanager
+    def writing(
+        self, file: BinaryIO, compression: str, added: Mapping[str, type]
+    ) -> Iterator[Write]:
+        """Write objects with more keys at their ends."""
+
+        def extended(text: str, values: Sequence[Added]) -> str:
+            if any(name in text and name in _DECODER.decode(text) for name in added):
+                raise InputError(
+                    f"{self.place} has one of the keys {', '.join(added)} after its first "
+                    f"{HEAD_ROWS:,} objects"
+                )
+            new = json.dumps(dict(zip(added, values, strict=True)), allow_nan=False)
+            end = text.rindex("}")
+            separator = "" if text[:end].strip() == "{" else ", "
+            return f"{text[:end]}{separator}{new[1:-1]}{text[end:]}"
+
+        with writing_text(self, file, compression) as out:
+            if not self._is_array():
+                yield lambda rows, values: out.writelines(map(extended, rows, values))
+                return
+            before = itertools.chain(["[\n"], itertools.repeat(",\n"))
+
+            def write(rows: Sequence[str], values: Sequence[Sequence[Added]]) -> None:
+                for text in map(extended, rows, values):
+                    out.write(next(before) + text)
+
+            yield write
+            out.write("[]\n" if next(before) == "[\n" else "\n]\n")
+
+    def _is_array(self) -> bool:
         with open_text(self.path, self.encoding) as lines:
+            return next(filter(str.strip, lines), "").lstrip().startswith("[")
+
+    def _objects(self) -> Generator[tuple[int, dict[str, Any] | Bad, str]]:
+        """The lines on which the objects are, the objects, and their text."""
+        with open_text(self.path, self.encoding, newline="") as lines:
             rows = ((number, line) for number, line in enumerate(lines, 1) if not line.isspace())
             for number, line in itertools.islice(rows, 1):
                 if line.lstrip().startswith("["):
                     yield from self._elements(line + lines.read(), number)
                 else:
-                    yield number, _decoded(line)
+                    yield number, _decoded(line), line
             for number, line in rows:
-                yield number, _decoded(line)
+                yield number, _decoded(line), line
 
-    def _elements(self, text: str, line: int) -> Iterator[tuple[int, dict[str, Any] | Bad]]:
+    def _elements(self, text: str, line: int) -> Iterator[tuple[int, dict[str, Any] | Bad, str]]:
         """The elements of the array that is `text`, which begins on `line`."""
         counted, end = 0, text.index("[") + 1
         separator = ""
@@ -88,7 +124,8 @@ class JsonRows(TextFile):
                 element, end = _DECODER.raw_decode(text, start)
             except (ValueError, RecursionError) as error:
                 raise InputError(f"{self.place}: line {line} {_not_json(error)}") from None
-            yield line, element if isinstance(element, dict) else _not_an_object()
+            found = element if isinstance(element, dict) else _not_an_object()
+            yield line, found, text[start:end]
             end = _after_blanks(text, end)
             separator = text[end : end + 1]
             if separator == "]":

@@ -17,27 +17,30 @@ from flax_imdb.data.config import DataConfig, column_names
 from flax_imdb.data.sources import folder, tfds_any
 from flax_imdb.data.sources.columns import Columns, choose_columns
 from flax_imdb.data.sources.delimited import Delimited
-from flax_imdb.data.sources.fasttext import FastText
+from flax_imdb.data.sources.fasttext import FastText, Lines
 from flax_imdb.data.sources.json_rows import JsonRows
 from flax_imdb.data.sources.labels import check_labels, order_labels, split_rows, warnings_on
 from flax_imdb.data.sources.parquet import Parquet
 from flax_imdb.data.sources.rows import Rows, read_rows
 from flax_imdb.data.sources.source import Source, Split
-from flax_imdb.data.sources.table import Table, listed, shown
+from flax_imdb.data.sources.table import FileTable, Table, listed, shown
 from flax_imdb.data.sources.text_files import COMPRESSIONS, check_file, format_of
 from flax_imdb.errors import InputError
 from flax_imdb.paths import absolute_path, exists, local_path, tfds_data_dir
 
-FORMATS: Mapping[str, Callable[[Path, DataConfig], Table]] = {
+UNLABELLED: Mapping[str, Callable[[Path, DataConfig], FileTable]] = {
     ".csv": Delimited,
     ".tsv": Delimited,
     ".json": JsonRows,
     ".jsonl": JsonRows,
     ".ndjson": JsonRows,
     ".parquet": Parquet,
-    ".txt": FastText,
+    ".txt": Lines,
 }
-"""What reads a file, by the ending of its name."""
+"""What reads a file of texts that need not have labels, by the ending of its name."""
+
+FORMATS: Mapping[str, Callable[[Path, DataConfig], Table]] = {**UNLABELLED, ".txt": FastText}
+"""What reads a file of texts with labels, likewise."""
 
 # Of reading: to be raised when the same files and settings give other texts or labels.
 _VERSION = 1
@@ -99,6 +102,26 @@ def open_place(setting: str, place: str, config: DataConfig) -> Place:
     if os.path.isdir(path):
         return Place(name, location, location, *folder.splits_of(path, config))
     return Place(name, location, location, _table_in(path, config))
+
+
+def open_unlabelled(
+    setting: str, place: str, config: DataConfig, given: Collection[str] = ()
+) -> FileTable:
+    """Open a file of texts that need not have labels, such as one to predict on.
+
+    Args:
+      setting: the setting that names it, in backticks.
+      place: its path.
+      config: how it is to be read.
+      given: settings that must have an effect.
+
+    Raises:
+      InputError: there is none, or it cannot be read.
+    """
+    path = local_path(setting, place, "file")
+    table = UNLABELLED[_form_of(path)](path, config)
+    _check_effect(given, [table], config, place)
+    return table
 
 
 class OwnSource(Source):
@@ -206,7 +229,7 @@ class OwnSource(Source):
     def _digest(self) -> str:
         used: list[object] = [_VERSION, self._config.skip_bad_rows, *self._train.used()]
         used += self._test.used() if self._test else [self._config.test_fraction]
-        return hashlib.sha256(json.dumps(used).encode()).hexdigest()
+        return hashlib.sha256(json.dumps(used, allow_nan=False).encode()).hexdigest()
 
 
 def _check_effect(
@@ -282,6 +305,11 @@ class _Content:
 
 
 def _table_in(path: Path, config: DataConfig) -> Table:
+    return FORMATS[_form_of(path)](path, config)
+
+
+def _form_of(path: Path) -> str:
+    """The format of a file, by the ending of its name; InputError if it has none that is known."""
     check_file(path)
     form, compression = format_of(path)
     if form not in FORMATS or (compression and FORMATS[form] is Parquet):
@@ -289,7 +317,7 @@ def _table_in(path: Path, config: DataConfig) -> Table:
             f"{path} does not end in one of {', '.join(FORMATS)}; those of text may be compressed: "
             f"{', '.join(COMPRESSIONS)}"
         )
-    return FORMATS[form](path, config)
+    return form
 
 
 def _setting(names: Sequence[str]) -> str:

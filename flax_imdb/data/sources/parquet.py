@@ -1,13 +1,23 @@
 """Tables in Parquet files."""
 
 import contextlib
+import itertools
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, BinaryIO
 
 from flax_imdb.data.config import DataConfig
-from flax_imdb.data.sources.table import Record, Table, as_text, class_name, first_bad
+from flax_imdb.data.sources.table import (
+    Added,
+    FileTable,
+    Record,
+    Row,
+    Write,
+    as_text,
+    class_name,
+    first_bad,
+)
 from flax_imdb.data.sources.text_files import check_file, damaged, reading
 from flax_imdb.errors import InputError
 
@@ -17,7 +27,7 @@ if TYPE_CHECKING:
 _ROWS_AT_ONCE = 8_192
 
 
-class Parquet(Table):
+class Parquet(FileTable):
     """A Parquet file. Its columns of classes may have names, as Hugging Face writes them."""
 
     unit = "row"
@@ -47,25 +57,59 @@ class Parquet(Table):
         if len(set(self._names)) < len(self._names):
             return [(name, "") for name in self._names]  # Which cannot be read by their names.
         usable = [name for name in self._names if not self._problems[name]]
-        values = next(self._batches(usable, 1)) if usable else []
-        first = {
-            name: as_text(column[0]) or "" for name, column in zip(usable, values, strict=True)
-        }
+        batch = next(self._batches(usable, 1)) if usable else None
+        first = {name: as_text(_values(batch.column(name))[0]) or "" for name in usable if batch}
         return [(name, first.get(name, self._problems[name])) for name in self._names]
 
     def records(self, columns: Sequence[str]) -> Iterator[Record]:
-        """The values of some columns in each row."""
+        """The values of some columns in each row; no others are read."""
+        return ((place, values) for place, values, _ in self._rows_of(columns, columns))
+
+    def rows(self, columns: Sequence[str]) -> Iterator[Row]:
+        """The rows, with some values as texts; the original is a batch, and the index in it."""
+        return self._rows_of(columns, self._names)
+
+    def _rows_of(self, columns: Sequence[str], read: Sequence[str]) -> Iterator[Row]:
         for name in columns:
             if problem := self._problems[name]:
                 raise InputError(f"{self.place}: column {name} {problem}, not texts or labels")
         row = 0
-        for batch in self._batches(columns, _ROWS_AT_ONCE):
-            texts = [
-                self._as_texts(name, values) for name, values in zip(columns, batch, strict=True)
-            ]
-            for values in zip(*texts, strict=True):
+        for batch in self._batches(read, _ROWS_AT_ONCE):
+            texts = [self._as_texts(name, _values(batch.column(name))) for name in columns]
+            for index, values in enumerate(zip(*texts, strict=True)):
                 row += 1
-                yield row, first_bad(values) or values
+                yield Row(row, first_bad(values) or values, (batch, index))
+
+    @contextlib.contextmanager
+    def writing(
+        self, file: BinaryIO, compression: str, added: Mapping[str, type]
+    ) -> Iterator[Write]:
+        """Write rows with more columns; those of the file keep their types."""
+        import pyarrow
+        import pyarrow.parquet
+
+        types = {str: pyarrow.string(), float: pyarrow.float32()}
+        with self._open() as original:
+            schema = original.schema_arrow
+        for name, kind in added.items():
+            schema = schema.append(pyarrow.field(name, types[kind]))
+
+        def write(
+            rows: Sequence[tuple[pyarrow.RecordBatch, int]], values: Sequence[Sequence[Added]]
+        ) -> None:
+            parts = []
+            for _, group in itertools.groupby(rows, key=lambda row: id(row[0])):
+                (batch, *_), indices = zip(*group, strict=True)
+                parts.append(batch.take(pyarrow.array(indices)))
+            kept = pyarrow.Table.from_batches(parts)
+            new = [
+                pyarrow.array(column, types[kind])
+                for column, kind in zip(zip(*values, strict=True), added.values(), strict=True)
+            ]
+            out.write_table(pyarrow.Table.from_arrays([*kept.columns, *new], schema=schema))
+
+        with pyarrow.parquet.ParquetWriter(file, schema) as out:
+            yield write
 
     def class_names(self, column: str) -> tuple[str, ...] | None:
         """The names of the classes in the column, if they have any."""
@@ -87,13 +131,13 @@ class Parquet(Table):
         except (pyarrow.ArrowException, UnicodeDecodeError) as error:
             raise damaged(self._path, error) from error
 
-    def _batches(self, columns: Sequence[str], rows: int) -> Iterator[list[list[object]]]:
-        """The values of some columns, so many rows at once."""
+    def _batches(self, columns: Sequence[str], rows: int) -> "Iterator[pyarrow.RecordBatch]":
+        """Some columns, so many rows at once."""
         read = 0
         with self._open() as file:
             for batch in file.iter_batches(rows, columns=list(columns), use_threads=False):
                 read += batch.num_rows
-                yield [_values(batch.column(name)) for name in columns]
+                yield batch
         if read != self._rows:
             error = ValueError(f"{read} rows instead of {self._rows}")
             raise damaged(self._path, error)

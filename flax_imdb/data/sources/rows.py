@@ -10,7 +10,8 @@ from flax_imdb.data.sources.table import Bad, Table
 from flax_imdb.data.sources.text_files import decoding_problem, encoding_hint, not_in
 from flax_imdb.errors import InputError
 
-_SHOWN_ROWS = 3
+SHOWN_ROWS = 3
+"""Of so many bad rows it is said what is wrong."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -46,14 +47,13 @@ def read_rows(table: Table, columns: Columns, skip_bad_rows: bool) -> Rows:
     seen: dict[str, str] = {}  # Of equal labels one is kept in memory.
     bad: list[str] = []
     bad_rows = 0
-    single = len(columns.texts) == 1
     for position, values in table.records((columns.label, *columns.texts)):
         if isinstance(values, Bad):
             problem: str = values
         else:
             label = (values[0] or "").strip()
-            text = (values[1] if single else _joined(values[1:])) or ""
-            problem = _problem_of_text(text, table.encoding)
+            text = text_of(values[1:])
+            problem = problem_of_text(text, table.encoding)
             if label not in seen:
                 problem = (
                     decoding_problem(label, table.encoding) or problem_of_label(label) or problem
@@ -63,9 +63,9 @@ def read_rows(table: Table, columns: Columns, skip_bad_rows: bool) -> Rows:
             labels.append(seen.setdefault(label, label))
             continue
         bad_rows += 1
-        if bad_rows <= _SHOWN_ROWS:
+        if bad_rows <= SHOWN_ROWS:
             bad.append(f"{table.unit} {position} {problem}".strip())
-    note = _note_on_bad_rows(bad, bad_rows, len(texts) + bad_rows)
+    note = note_on_bad_rows(bad, bad_rows, len(texts) + bad_rows)
     if bad_rows and not skip_bad_rows:
         undecoded = any(problem.endswith(not_in(table.encoding)) for problem in bad)
         may_hint = undecoded and "encoding" in table.takes
@@ -84,11 +84,15 @@ def read_rows(table: Table, columns: Columns, skip_bad_rows: bool) -> Rows:
     return Rows(texts, labels, table.class_names(columns.label), tuple(remarks))
 
 
-def _joined(parts: Sequence[str | None]) -> str:
+def text_of(parts: Sequence[str | None]) -> str:
+    """The text in some columns: what is not empty, joined by line breaks."""
+    if len(parts) == 1:
+        return parts[0] or ""
     return "\n".join(part for part in parts if part and not part.isspace())
 
 
-def _problem_of_text(text: str, encoding: str) -> str:
+def problem_of_text(text: str, encoding: str) -> str:
+    """Why a text cannot be used, as the end of a sentence; empty if it can."""
     if not text or text.isspace():
         return "has no text"
     if len(text) > MAX_CHARACTERS:
@@ -98,6 +102,7 @@ def _problem_of_text(text: str, encoding: str) -> str:
     return decoding_problem(text, encoding)
 
 
-def _note_on_bad_rows(first: list[str], bad: int, rows: int) -> str:
+def note_on_bad_rows(first: Sequence[str], bad: int, rows: int) -> str:
+    """How many of the rows are bad, and what is wrong with the first ones."""
     more = f" and {bad - len(first):,} more" if bad > len(first) else ""
     return f"{bad:,} of {rows:,} rows ({'; '.join(first)}{more})"

@@ -1,11 +1,13 @@
 """What all sources of rows have in common: named columns, and records of chosen ones."""
 
 import abc
+import contextlib
 import hashlib
 import os
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from decimal import Decimal
 from pathlib import Path
+from typing import Any, BinaryIO, NamedTuple
 
 from flax_imdb.paths import unreadable
 
@@ -86,6 +88,64 @@ class Table(abc.ABC):
                 raise unreadable(file, error) from None
             digest.update(os.fsencode(name) + f" {of_file}\n".encode())
         return digest.hexdigest()
+
+
+class Row(NamedTuple):
+    """A row of a file.
+
+    Attributes:
+      place: its line, or its number.
+      values: those of the columns that were asked for, or why it cannot be used.
+      original: the whole row, as the table's `writing` wants it.
+    """
+
+    place: int | str
+    values: Sequence[str | None] | Bad
+    original: Any
+
+
+Added = str | float | None | dict[str, float]
+Write = Callable[[Sequence[Any], Sequence[Sequence[Added]]], None]
+
+
+class FileTable(Table):
+    """The rows of one file, which can be written again with more columns.
+
+    Attributes:
+      nested: whether a value that is added may be a dict.
+    """
+
+    nested: bool = False
+
+    @abc.abstractmethod
+    def rows(self, columns: Sequence[str]) -> Iterator[Row]:
+        """The rows, with the values of some columns.
+
+        Raises:
+          InputError: while iterating, if the file cannot be read any further.
+        """
+
+    def records(self, columns: Sequence[str]) -> Iterator[Record]:
+        """The values of some columns in each row."""
+        for place, values, _ in self.rows(columns):
+            yield place, values
+
+    @abc.abstractmethod
+    def writing(
+        self, file: BinaryIO, compression: str, added: Mapping[str, type]
+    ) -> contextlib.AbstractContextManager[Write]:
+        """Context manager that writes rows in the form of this file, as they are, and adds columns.
+
+        It gives a function of the originals of some rows, and of the values that each gets.
+
+        Args:
+          file: where to.
+          compression: one of `text_files.COMPRESSIONS`, or empty.
+          added: the names of the new columns, and their types: str, float, or dict if `nested`.
+
+        Raises:
+          InputError: what is added cannot be written in this form.
+        """
 
 
 def as_text(value: object) -> str | Bad | None:

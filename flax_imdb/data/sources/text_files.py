@@ -6,11 +6,13 @@ import contextlib
 import gzip
 import io
 import lzma
+import os
 import stat
+import sys
 import zlib
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any, BinaryIO, TextIO
+from typing import Any, BinaryIO, TextIO, cast
 
 from flax_imdb.data.config import DataConfig
 from flax_imdb.data.sources.table import Table
@@ -135,6 +137,63 @@ def open_text(path: Path, encoding: str, newline: str | None = None) -> Iterator
             ) from error
 
 
+@contextlib.contextmanager
+def writing_text(
+    like: TextFile, file: BinaryIO, compression: str, newline: str | None = ""
+) -> Iterator[TextIO]:
+    """Write text with the encoding of another file, and the byte-order mark if that has one.
+
+    What was read with `open_text` is written as the same bytes.
+
+    Args:
+      like: the other file.
+      file: where to. It stays open.
+      compression: one of `COMPRESSIONS`, or empty.
+      newline: as of `open`.
+
+    Raises:
+      InputError: the encoding has no such characters.
+    """
+    codec, mark = _codec_and_mark(like.path, like.encoding)
+    with (
+        contextlib.nullcontext(file) if not compression else _compressed(file, compression)
+    ) as content:
+        text = io.TextIOWrapper(
+            cast(BinaryIO, content), encoding=codec, errors="surrogateescape", newline=newline
+        )
+        try:
+            text.write(mark)
+            yield text
+            text.flush()
+        except UnicodeEncodeError as error:
+            raise InputError(
+                f"{error.object[error.start : error.end]!r} cannot be written in {codec}, the "
+                f"encoding of {like.path}"
+            ) from None
+        finally:
+            # Otherwise it would close the file.
+            with contextlib.suppress(UnicodeError, OSError):
+                text.detach()
+
+
+def _codec_and_mark(path: Path, encoding: str) -> tuple[str, str]:
+    """The codec of a file with the order of its bytes, and the mark at its beginning, if any."""
+    codec = codec_of(encoding)
+    with reading(path), path.open("rb", buffering=0) as file:
+        beginning = _decompressed(file, format_of(path)[1]).read(4)
+    for marked, mark, exact in (
+        ("utf-8", codecs.BOM_UTF8, "utf-8"),
+        ("utf-16", codecs.BOM_UTF16_LE, "utf-16-le"),
+        ("utf-16", codecs.BOM_UTF16_BE, "utf-16-be"),
+        ("utf-32", codecs.BOM_UTF32_LE, "utf-32-le"),
+        ("utf-32", codecs.BOM_UTF32_BE, "utf-32-be"),
+    ):
+        if codec == marked and beginning.startswith(mark):
+            return exact, "\ufeff"
+    native = {"utf-16": f"utf-16-{sys.byteorder[0]}e", "utf-32": f"utf-32-{sys.byteorder[0]}e"}
+    return native.get(codec, codec), ""
+
+
 def decoding_problem(text: str, encoding: str) -> str:
     """What is wrong with the bytes that `text` was read from; empty if nothing.
 
@@ -176,6 +235,21 @@ def _decompressed(content: BinaryIO, compression: str) -> Any:
 
             return pyarrow.CompressedInputStream(content, "zstd")
     return content
+
+
+def _compressed(file: BinaryIO, compression: str) -> Any:
+    """A stream whose bytes go to `file` in a compressed form; closing it leaves `file` open."""
+    match compression:
+        case ".gz":
+            return gzip.GzipFile(fileobj=file, mode="wb", filename="", mtime=0)
+        case ".bz2":
+            return bz2.BZ2File(file, "wb")
+        case ".xz":
+            return lzma.LZMAFile(file, "wb")
+    import pyarrow
+
+    # Of its own, since it closes it.
+    return pyarrow.CompressedOutputStream(os.fdopen(os.dup(file.fileno()), "wb"), "zstd")
 
 
 def _check_text(path: Path, beginning: bytes, codec: str) -> None:

@@ -1,0 +1,178 @@
+"""Answers to texts: what is shown of predictions, and of texts that cannot be classified."""
+
+import dataclasses
+import json
+import math
+from collections.abc import Mapping, Sequence
+from typing import NamedTuple
+
+from flax_imdb.data.sources import Bad
+from flax_imdb.errors import InputError, warn
+from flax_imdb.predict import TrainedModel, is_unknown, warn_of_unknown, words_of
+
+MANY_CLASSES = 20
+"""Of more classes than this the likeliest `USUAL_TOP` alone are shown, unless another number is."""
+
+USUAL_TOP = 5
+
+UNDECIDED = "unsure"
+"""Shown for a label where no class is likely enough."""
+
+# Of the texts with something wrong the first ones are named.
+_NAMED = 4
+
+
+@dataclasses.dataclass(frozen=True)
+class Choice:
+    """What is shown of a prediction.
+
+    Attributes:
+      top_k: Show the probabilities of so many classes, the likeliest first. None: of all, or of 5
+        if there are more than 20.
+      min_probability: A text has no label if no class has this probability.
+    """
+
+    top_k: int | None = None
+    min_probability: float = 0.0
+
+    def __post_init__(self) -> None:
+        if self.top_k is not None and self.top_k < 1:
+            raise InputError(f"`top_k` {self.top_k} is too small: 1 or more is needed")
+        if not 0 <= self.min_probability <= 1:
+            raise InputError(
+                f"`min_probability` {self.min_probability} makes no sense: a number from 0 to 1 is "
+                "needed"
+            )
+
+    def ranks(self, classes: int) -> int | None:
+        """How many of the likeliest are shown; None: all classes, in their order."""
+        if self.top_k is None:
+            return USUAL_TOP if classes > MANY_CLASSES else None
+        return min(self.top_k, classes)
+
+
+class Answer(NamedTuple):
+    """What is shown for a text.
+
+    Attributes:
+      label: the likeliest class; None if it is not likely enough, or the text is not classified.
+      probabilities: those that are shown.
+      probability: that of the second of two classes, of more that of the likeliest.
+      problem: why the text cannot be classified; empty if it is.
+    """
+
+    label: str | None
+    probabilities: Mapping[str, float]
+    probability: float = math.nan
+    problem: str = ""
+
+    def as_json(self) -> str:
+        """One JSON object: the label and the probabilities, or the problem as an error."""
+        if self.problem:
+            return json.dumps({"error": self.problem}, allow_nan=False)
+        shown = {"label": self.label, "probabilities": dict(self.probabilities)}
+        return json.dumps(shown, allow_nan=False)
+
+    def as_line(self, probabilities: bool) -> str:
+        """A probability, a tab and the label; with `probabilities` those of classes follow."""
+        if self.problem:
+            return f"{self.probability:.4f}\tunreadable"
+        fields = [f"{self.probability:.4f}", UNDECIDED if self.label is None else self.label]
+        if probabilities:
+            fields += [f"{name}={value:.4f}" for name, value in self.probabilities.items()]
+        return "\t".join(fields)
+
+
+class Counted:
+    """How many texts have something, and the names of the first ones."""
+
+    def __init__(self) -> None:
+        self.number = 0
+        self.first: list[str] = []
+
+    def add(self, name: str) -> None:
+        """Count a text."""
+        self.number += 1
+        if len(self.first) < _NAMED:
+            self.first.append(name)
+
+
+class Answers:
+    """Answers texts, some at a time, and counts what is to be said of all of them.
+
+    Args:
+      model: the model.
+      choice: what is shown.
+
+    Attributes:
+      classes: of the model.
+      ranks: how many of the likeliest classes are shown; None: all classes, in their order.
+      texts: how many there were.
+      problems: those that could not be classified, each named with the reason.
+    """
+
+    def __init__(self, model: TrainedModel, choice: Choice):
+        self._model = model
+        self.classes = model.info.classes
+        self.ranks = choice.ranks(len(self.classes))
+        self._least = choice.min_probability
+        if self._least > 0 and UNDECIDED in self.classes:
+            raise InputError(
+                f"`min_probability` {self._least} shows {UNDECIDED} where no class has that "
+                "probability, and a class of this model has that name"
+            )
+        self.texts = 0
+        self.problems, self._unknown = Counted(), Counted()
+        self._undecided = 0
+
+    def __call__(self, texts: Sequence[str], names: Sequence[str]) -> list[Answer]:
+        """The answers to some texts, which messages call by these names.
+
+        A `Bad` is the reason why there is no text.
+        """
+        problems: dict[int, str] = {}
+        encoded = []
+        for index, (text, name) in enumerate(zip(texts, names, strict=True)):
+            try:
+                if isinstance(text, Bad):
+                    raise InputError(text)
+                words = words_of(text, self._model.vocabulary.rules)
+            except InputError as reason:
+                problems[index] = str(reason)
+                self.problems.add(f"{name}: {reason}")
+                continue
+            ids = self._model.vocabulary.encode(words)
+            encoded.append(ids)
+            if is_unknown(ids):
+                self._unknown.add(name.rpartition(" ")[2])
+        self.texts += len(texts)
+        rows = iter(self._model.predict_encoded(encoded) if encoded else ())
+        answers = []
+        for index in range(len(texts)):
+            if index in problems:
+                answers.append(Answer(None, {}, problem=problems[index]))
+                continue
+            prediction = self._model.prediction(next(rows))
+            answers.append(self._shown(prediction.label, prediction.probabilities))
+            self._undecided += answers[-1].label is None
+        return answers
+
+    def _shown(self, likeliest: str, probabilities: dict[str, float]) -> Answer:
+        highest = probabilities[likeliest]
+        probability = probabilities[self.classes[1]] if len(self.classes) == 2 else highest
+        if self.ranks is not None:
+            # Equal ones stay in the order of the classes.
+            likeliest_first = sorted(probabilities.items(), key=lambda each: -each[1])
+            probabilities = dict(likeliest_first[: self.ranks])
+        label = likeliest if highest >= self._least else None
+        return Answer(label, probabilities, probability)
+
+    def warn(self) -> None:
+        """Warn of texts whose predictions mean little."""
+        classified = self.texts - self.problems.number
+        warn_of_unknown(self._unknown.first, classified, self._unknown.number)
+        if self._undecided:
+            warn(
+                f"no class has a probability of {self._least:g} in {self._undecided} of "
+                f"{classified} texts: they have no label"
+            )
