@@ -163,7 +163,7 @@ def _train_once(
         for state, evaluation in epochs:
             saving.save(state, history)
             checkpoints.wait()
-            workdir.write_records(history.epochs)
+            _write_history(workdir, history)
             report.epoch(history.epochs[-1])
             preemption.check()
             test = evaluation if history.epochs[-1].eval_split == "test" else None
@@ -386,7 +386,12 @@ def _go_on(workdir: Workdir, config: ExperimentConfig, dataset: Dataset, history
     # Only now: a run that cannot be continued stays as it was.
     workdir.write("config.json", dump_config(config))
     workdir.write("vocabulary.json", dataset.info.dump())
+    _write_history(workdir, history)
+
+
+def _write_history(workdir: Workdir, history: History) -> None:
     workdir.write_records(history.epochs)
+    workdir.write_steps(len(history.epochs), history.last_steps)
 
 
 def _finished(workdir: Workdir, config: ExperimentConfig) -> Result | Summary | None:

@@ -22,6 +22,7 @@ from flax_imdb.predict import load
 from flax_imdb.report import TrainingReport
 from flax_imdb.training import Evaluation, Progress, Trainer
 from flax_imdb.training.checkpoints import CheckpointConfig
+from flax_imdb.workdir import Workdir
 
 RESULT_KEYS = {
     *("arch", "dataset", "device", "devices", "epochs", "seed", "padding", "precision"),
@@ -69,6 +70,7 @@ class TestFiles:
             *(
                 "config.json",
                 "metrics.jsonl",
+                "steps.jsonl",
                 "result.json",
                 "curves.png",
                 "scores.png",
@@ -90,6 +92,19 @@ class TestFiles:
         assert all(record.keys() >= METRICS_KEYS for record in records)
         assert result["test_accuracy"] == records[-1]["eval_accuracy"]
         assert records[-1]["train_loss"] < records[0]["train_loss"]
+
+    def test_steps_have_a_line_each_whose_mean_is_that_of_their_epoch(
+        self, finished: tuple[Path, dict, str]
+    ) -> None:
+        files = Workdir(finished[0])
+        steps = files.steps()
+        assert [step.step for step in steps] == list(range(1, 3 * STEPS + 1))
+        for record in files.records():
+            of_epoch = [step for step in steps if step.epoch == record.epoch]
+            assert len(of_epoch) == STEPS
+            # All batches of this experiment are full.
+            assert np.mean([step.loss for step in of_epoch]) == pytest.approx(record.train_loss)
+            assert all(step.gradient_norm and step.step_ms > 0 for step in of_epoch)
 
     def test_the_console_shows_the_parameters_and_ends_with_the_accuracy(
         self, finished: tuple[Path, dict, str]
@@ -202,9 +217,13 @@ class TestSameBits:
         quiet_train(experiment(reviews, epochs=2), tmp_path)
         for name in ("metrics.jsonl", "result.json"):
             (tmp_path / name).unlink()
+        steps = tmp_path / "steps.jsonl"
+        lines = steps.read_text().splitlines(keepends=True)
+        steps.write_text("".join(lines[:STEPS]))
         quiet_train(experiment(reviews, epochs=2), tmp_path, resume=True)
         records = [json.loads(line) for line in (tmp_path / "metrics.jsonl").open()]
         assert [record["epoch"] for record in records] == [1, 2]
+        assert steps.read_text() == "".join(lines)
 
     def test_runs_of_several_seeds_differ_and_are_summed_up(
         self, reviews: Path, tmp_path: Path

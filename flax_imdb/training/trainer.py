@@ -1,7 +1,6 @@
 """Training, evaluation and prediction on the devices of a mesh."""
 
 import math
-import statistics
 import time
 from collections.abc import Callable, Iterator, Sequence
 from functools import partial
@@ -16,7 +15,7 @@ from flax_imdb.devices import by_row, replicated
 from flax_imdb.distributed import all_gather
 from flax_imdb.errors import InputError
 from flax_imdb.training.config import TrainConfig
-from flax_imdb.training.history import History, UnfinishedEpoch
+from flax_imdb.training.history import History, StepRecord, UnfinishedEpoch
 from flax_imdb.training.metrics import Evaluation, Metrics, StepMetrics, compute, merge
 from flax_imdb.training.objectives import Objective
 from flax_imdb.training.parallel import (
@@ -55,6 +54,7 @@ class Progress(NamedTuple):
       loss: mean over the epoch so far.
       accuracy: mean over the epoch so far.
       step_ms: median time of the last 99 steps, in milliseconds.
+      last: the last step alone.
     """
 
     epoch: int
@@ -63,6 +63,7 @@ class Progress(NamedTuple):
     loss: float
     accuracy: float
     step_ms: float
+    last: StepRecord
 
 
 class Trainer:
@@ -190,12 +191,18 @@ class Trainer:
 
         def count(planned: Planned, metrics: StepMetrics) -> None:
             metrics = jax.device_get(metrics)  # Waits for the step.
-            finite = epoch.count(metrics, *clock.lap())
+            step = steps_before + epoch.steps + 1
+            finite = epoch.count(number, step, metrics, *clock.lap())
             if not finite and not config.skip_nonfinite:
-                step, rows = steps_before + epoch.steps, examples.ids[planned.indices]
+                rows = examples.ids[planned.indices]
                 raise InputError(_nonfinite(step, number, metrics, rows))
-            recent = statistics.median(epoch.step_ms[-99:])
-            on_step(Progress(number, epoch.steps, len(plan), *epoch.means, recent))
+            on_step(
+                Progress(
+                    *(number, epoch.steps, len(plan), *epoch.means),
+                    step_ms=epoch.recent_ms(99),
+                    last=epoch.records[-1],
+                )
+            )
 
         waiting: tuple[Planned, StepMetrics] | None = None
         left = plan[epoch.steps :]
