@@ -4,7 +4,7 @@ import dataclasses
 import functools
 import os
 import statistics
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 
 import jax
 from rich.console import Console
@@ -21,7 +21,16 @@ from flax_imdb.config import (
 from flax_imdb.data import DataConfig, Dataset, load_dataset
 from flax_imdb.devices import DeviceName, kind, select_devices
 from flax_imdb.errors import InputError, warn
-from flax_imdb.report import ProgramConsole, Report, count_parameters, draw_curves, draw_scores
+from flax_imdb.report import (
+    Predicted,
+    ProgramConsole,
+    Report,
+    count_parameters,
+    draw_curves,
+    draw_scores,
+    read_run,
+    render,
+)
 from flax_imdb.results import Result, Summary
 from flax_imdb.scores import MAX_BASELINE_EXAMPLES, Scores, baseline_accuracy, score
 from flax_imdb.training import (
@@ -82,7 +91,7 @@ def train(
         report.result(finished)
         if isinstance(finished, Result) and not _drawn(files):
             with files.hold():
-                _draw(files, finished)
+                _draw(files, finished, _NOT_KNOWN)
         return finished
     distributed.everywhere(_check, config, devices)  # Before anything is written.
     dataset = distributed.everywhere(load_dataset, config.data)
@@ -107,11 +116,16 @@ def train(
             files.clear()
         elif not resume:
             files.check_free()  # Again: another run may have come and gone meanwhile.
-        train_it = _train_once if config.runs == 1 else _train_several
-        result = train_it(config, dataset, devices, files, checkpoints, report, compare)
+        if config.runs > 1:
+            summary, predicted = _train_several(
+                config, dataset, devices, files, checkpoints, report, compare
+            )
+            report.result(summary)
+            _write_report(files, predicted)
+            return summary
+        result, test = _train_once(config, dataset, devices, files, checkpoints, report, compare)
         report.result(result)
-        if isinstance(result, Result):
-            _draw(files, result)
+        _draw(files, result, test)
     return result
 
 
@@ -123,7 +137,7 @@ def _train_once(
     checkpoint_config: CheckpointConfig,
     report: Report,
     baseline: Callable[[], float | None],
-) -> Result:
+) -> tuple[Result, Predicted]:
     training = config.training
     trainer = config.trainer(devices)
     state = config.create_state(len(dataset.info.classes), training.steps(len(dataset.train)))
@@ -177,7 +191,7 @@ def _train_once(
     scores = score(test, dataset.test.labels, dataset.info.classes)
     result = _result(config, dataset, devices, state, history, scores, baseline())
     workdir.write("result.json", result.dump())
-    return result
+    return result, Predicted(dataset.test, test)
 
 
 class _Saving:
@@ -221,24 +235,26 @@ def _train_several(
     checkpoints: CheckpointConfig,
     report: Report,
     baseline: Callable[[], float | None],
-) -> Summary:
+) -> tuple[Summary, list[Predicted | InputError]]:
     for _, directory in _seeds(config, workdir):
         _check_same(directory, dataset)
     workdir.write("config.json", dump_config(config))
-    results = []
+    results, predicted = [], []
     for once, directory in _seeds(config, workdir):
         with directory.hold():
             result = _finished(directory, once)
             drawn = result is not None and _drawn(directory)
+            test: Predicted | InputError = _NOT_KNOWN
             if result is None:
                 report.seed(once.training.seed)
-                result = _train_once(
+                result, test = _train_once(
                     once, dataset, devices, directory, checkpoints, report, baseline
                 )
             assert isinstance(result, Result)
             if not drawn:
-                _draw(directory, result)
+                _draw(directory, result, test)
         results.append(result)
+        predicted.append(test)
     accuracies = [result.test_accuracy for result in results]
     same = (
         *("arch", "dataset", "note", "device", "devices", "epochs", "padding", "precision"),
@@ -257,11 +273,11 @@ def _train_several(
         versions=results[0].versions,
     )
     workdir.write("summary.json", summary.dump())
-    return summary
+    return summary, predicted
 
 
 def _drawn(workdir: Workdir) -> bool:
-    return workdir.has("curves.png") and workdir.has("scores.png")
+    return all(map(workdir.has, ("curves.png", "scores.png", "report.html")))
 
 
 def _seeds(
@@ -460,17 +476,30 @@ def _baseline(config: ExperimentConfig, dataset: Dataset) -> float | None:
         return None
 
 
+# Of a run that finished before.
+_NOT_KNOWN = InputError("flax-imdb report computes the predictions that they need")
+
+
 @distributed.on_main
-def _draw(workdir: Workdir, result: Result) -> None:
-    """Draw the pictures of a finished run, or warn: the result does not depend on them."""
+def _draw(workdir: Workdir, result: Result, predicted: Predicted | InputError) -> None:
+    """Draw what shows a finished run, or warn: the result does not depend on it."""
     title = f"{result.arch} on {result.dataset}: test accuracy {result.test_accuracy:.2%}"
     if result.note:
         title += "\nSYNTHETIC REVIEWS: accuracy means nothing for IMDB"
-    for name, draw in (
-        ("curves.png", lambda: draw_curves(workdir.records(), title)),
-        ("scores.png", lambda: draw_scores(result, title)),
-    ):
-        try:
-            workdir.write(name, draw())
-        except Exception as error:  # Any of matplotlib's.
-            warn(f"no {name} in {workdir.path}: {type(error).__name__}: {error}")
+    _try_to_write(workdir, "curves.png", lambda: draw_curves(workdir.records(), title))
+    _try_to_write(workdir, "scores.png", lambda: draw_scores(result, title))
+    _write_report(workdir, [predicted])
+
+
+@distributed.on_main
+def _write_report(workdir: Workdir, predicted: Sequence[Predicted | InputError]) -> None:
+    """Write the page on a run, or on those of several seeds."""
+    each = list(zip(workdir.seeds(), predicted, strict=True))
+    _try_to_write(workdir, "report.html", lambda: render([read_run(*run) for run in each]))
+
+
+def _try_to_write(workdir: Workdir, name: str, draw: Callable[[], str | bytes]) -> None:
+    try:
+        workdir.write(name, draw())
+    except Exception as error:  # Any of matplotlib's.
+        warn(f"no {name} in {workdir.path}: {type(error).__name__}: {error}")

@@ -32,6 +32,7 @@ _FILES_OF_A_RUN = (
     "steps.jsonl",
     "curves.png",
     "scores.png",
+    "report.html",
     "estimator.json",
     "result.json",
     "summary.json",
@@ -69,6 +70,14 @@ class Workdir:
         """The experiment; None if none was started."""
         path = self.path / "config.json"
         return load_config(path) if exists(path) else None
+
+    def seeds(self) -> "list[Workdir]":
+        """The directories of the run's seeds; of a single run, this one."""
+        config = self.config()
+        if config is None or config.runs == 1:
+            return [self]
+        first = config.training.seed
+        return [Workdir(self.path / f"seed-{seed}") for seed in range(first, first + config.runs)]
 
     @on_main
     def dataset_info(self) -> DatasetInfo | None:

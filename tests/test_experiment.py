@@ -74,6 +74,7 @@ class TestFiles:
                 "result.json",
                 "curves.png",
                 "scores.png",
+                "report.html",
                 "vocabulary.json",
             ),
             *("checkpoints", ".lock"),
@@ -125,14 +126,16 @@ class TestFiles:
     ) -> None:
         workdir, result, _ = finished
         shutil.copytree(workdir, tmp_path / "run")
-        for name in ("result.json", "curves.png", "scores.png"):
+        for name in ("result.json", "curves.png", "scores.png", "report.html"):
             (tmp_path / "run" / name).unlink()
+        failing: tuple[str, ...] = ("curves.png", "scores.png")  # The page needs no matplotlib.
         if why == "cannot be drawn":
             monkeypatch.setattr("matplotlib.figure.Figure", None)
         elif why == "cannot be imported":
             monkeypatch.setitem(sys.modules, "matplotlib", None)
         else:
-            for name in ("curves.png", "scores.png"):
+            failing += ("report.html",)
+            for name in failing:
                 (tmp_path / "run" / f"{name}.tmp").symlink_to("/dev/full")
         config = load_config(workdir / "config.json")
         again, console = quiet_train(config, tmp_path / "run", resume=True)
@@ -140,9 +143,10 @@ class TestFiles:
         assert json.loads((tmp_path / "run" / "result.json").read_text()) == again
         assert console.endswith(f"\nAccuracy: {result['test_accuracy']:.2%}\n")
         said = capsys.readouterr().err.splitlines()
-        for name, line in zip(("curves.png", "scores.png"), said, strict=True):
+        for name, line in zip(failing, said, strict=True):
             assert line.startswith(f"warning: no {name} in {tmp_path / 'run'}: ")
             assert not (tmp_path / "run" / name).exists()
+        assert (tmp_path / "run" / "report.html").exists() == ("report.html" not in failing)
 
     def test_it_learns_the_word(self, finished: tuple[Path, dict, str]) -> None:
         assert finished[1]["test_accuracy"] > 0.9
@@ -387,9 +391,11 @@ class TestRefusals:
         self, reviews: Path, tmp_path: Path
     ) -> None:
         quiet_train(experiment(reviews, epochs=1, runs=2), tmp_path)
-        before = (tmp_path / "seed-7" / "curves.png").read_bytes()
+        drawn = ("seed-7/curves.png", "seed-7/report.html", "report.html")
+        before = [(tmp_path / name).read_bytes() for name in drawn]
         quiet_train(experiment(reviews, epochs=2, runs=2), tmp_path, resume=True)
-        assert (tmp_path / "seed-7" / "curves.png").read_bytes() != before
+        for name, content in zip(drawn, before, strict=True):
+            assert (tmp_path / name).read_bytes() != content
 
     def test_a_second_run_in_the_same_workdir_is_refused(
         self, reviews: Path, tmp_path: Path

@@ -2,7 +2,7 @@
 
 from flax_imdb.data.batching import Batch, Batching, Planned
 from flax_imdb.data.config import MAX_CHARACTERS, MAX_VOCAB_SIZE, DataConfig, Padding
-from flax_imdb.data.dataset import Dataset, load_dataset, load_examples, make_dataset
+from flax_imdb.data.dataset import Dataset, load_dataset, load_examples, make_dataset, read_again
 from flax_imdb.data.examples import Examples, encode
 from flax_imdb.data.info import DatasetInfo
 from flax_imdb.data.tokenizer import Vocabulary
@@ -24,5 +24,6 @@ __all__ = [
     "load_dataset",
     "load_examples",
     "make_dataset",
+    "read_again",
     "split_words",
 ]

@@ -1,7 +1,7 @@
 """Loading a dataset: from its name to the examples of an experiment."""
 
 import dataclasses
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 
 import numpy as np
 
@@ -111,6 +111,24 @@ def load_examples(
     words = info.vocabulary
     encoded = [words.encode(split_words(text, words.rules)) for text in texts]
     return Examples.build(encoded, labels).limited(config.vocab_size, config.max_length), remarks
+
+
+def read_again(config: DataConfig, info: DatasetInfo, numbers: Sequence[int]) -> list[str]:
+    """Read texts of the test split again.
+
+    Args:
+      config: where they are.
+      info: of the dataset that they were in.
+      numbers: their indices in the whole split: `Examples.ids`.
+
+    Raises:
+      InputError: they are not there any more, or the dataset has other texts now.
+    """
+    source = find_source(config)
+    if source.fingerprint != info.fingerprint:
+        raise InputError(f"{source.location} holds other texts than the run was trained on")
+    texts, _ = source.read("test")
+    return [texts[number] for number in numbers]
 
 
 def _split(
