@@ -94,7 +94,8 @@ def train(
                 _draw(files, finished, _NOT_KNOWN)
         return finished
     distributed.everywhere(_check, config, devices)  # Before anything is written.
-    dataset = distributed.everywhere(load_dataset, config.data)
+    with report.reading() as progress:
+        dataset = distributed.everywhere(load_dataset, config.data, progress)
     distributed.check_agreement(
         {"`dataset`": dataset.info.name, "the fingerprint of the texts": dataset.info.fingerprint}
     )
@@ -162,6 +163,15 @@ def _train_once(
         report.resumed(restored)
         _go_on(workdir, config, dataset, history)
         saving = _Saving(checkpoints, workdir, preemption)
+
+        def evaluated(state: TrainState, history: History, done: int, batches: int) -> None:
+            report.evaluated(done, batches)
+            saving.check(state, history)
+
+        def tested(done: int, batches: int) -> None:
+            report.evaluated(done, batches)
+            preemption.check()
+
         test: Evaluation | None = None
         # The tutorial shows the test split after each epoch. Other recipes see it once.
         shown = dataset if config.recipe in (None, "tutorial") else dataset.without_test()
@@ -172,7 +182,7 @@ def _train_once(
             training,
             hooks=[saving],
             on_step=report.step,
-            on_evaluated=saving.check,
+            on_evaluated=evaluated,
         )
         for state, evaluation in epochs:
             saving.save(state, history)
@@ -186,7 +196,7 @@ def _train_once(
         if best is not history.epochs[-1]:
             state = trainer.place(checkpoints.restore(state, best.step))
         if test is None:
-            test = trainer.evaluate(state, dataset.test, preemption.check)
+            test = trainer.evaluate(state, dataset.test, tested)
     preemption.check()  # A signal since the last check must stop the other seeds, too.
     scores = score(test, dataset.test.labels, dataset.info.classes)
     result = _result(config, dataset, devices, state, history, scores, baseline())

@@ -7,7 +7,7 @@ import numpy as np
 
 from flax_imdb.data.cache import load_corpus
 from flax_imdb.data.config import DataConfig
-from flax_imdb.data.examples import Corpus, Examples
+from flax_imdb.data.examples import Corpus, Examples, OnRead
 from flax_imdb.data.info import DatasetInfo
 from flax_imdb.data.sources import Source, find_source, read_labelled
 from flax_imdb.data.words import split_words
@@ -55,14 +55,18 @@ class Dataset:
         return ("test" if len(self.test) else None), self.test
 
 
-def load_dataset(config: DataConfig) -> Dataset:
+def load_dataset(config: DataConfig, on_read: OnRead = lambda what, done, total: None) -> Dataset:
     """Find, read and encode the texts that `config` asks for.
+
+    Args:
+      config: which texts.
+      on_read: called while they are read, unless the cache has them (see `encode`).
 
     Raises:
       InputError: there are no such texts, or fewer than asked for.
     """
     source = find_source(config)
-    return make_dataset(source, load_corpus(source, config.text), config)
+    return make_dataset(source, load_corpus(source, config.text, on_read), config)
 
 
 def make_dataset(source: Source, corpus: Corpus, config: DataConfig) -> Dataset:

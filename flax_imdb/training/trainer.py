@@ -114,7 +114,7 @@ class Trainer:
         *,
         hooks: Sequence[Hook] = (),
         on_step: Callable[[Progress], None] = lambda progress: None,
-        on_evaluated: Callable[[TrainState, History], None] = lambda state, history: None,
+        on_evaluated: Callable[[TrainState, History, int, int], None] = lambda *_: None,
     ) -> Iterator[tuple[TrainState, Evaluation | None]]:
         """Train until `history` has all epochs; yield the state and the evaluation after each.
 
@@ -128,7 +128,8 @@ class Trainer:
           config: as in `train_epoch`; `epochs` is how many there are in all.
           hooks: as in `train_epoch`.
           on_step: as in `train_epoch`.
-          on_evaluated: called after each batch of an evaluation; an exception from it ends it.
+          on_evaluated: called after each batch of an evaluation, with the batches done and their
+            number; an exception from it ends the evaluation.
 
         Raises:
           InputError: a loss or gradient is not finite.
@@ -226,17 +227,19 @@ class Trainer:
         self,
         state: TrainState,
         examples: Examples,
-        after_batch: Callable[[], None] = lambda: None,
+        after_batch: Callable[[int, int], None] = lambda done, batches: None,
     ) -> Evaluation:
         """Evaluate `state` on `examples`.
 
-        `after_batch` is called after each batch; an exception from it ends the evaluation.
+        `after_batch` is called after each batch, with the batches done and their number; an
+        exception from it ends the evaluation.
         """
         sums = dict.fromkeys(Metrics.__annotations__, 0.0)
         plan = self.batching.plan_evaluation(examples)
         batches = []
-        for metrics in one_late(self._on_each(self._eval_step, state, examples, plan)):
-            after_batch()
+        started = self._on_each(self._eval_step, state, examples, plan)
+        for done, metrics in enumerate(one_late(started), start=1):
+            after_batch(done, len(plan))
             metrics = jax.device_get(metrics)
             sums = merge(sums, metrics)  # Over this process's devices.
             predictions = (metrics[name].ravel() for name in ("predicted", "probability"))
