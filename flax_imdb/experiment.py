@@ -55,6 +55,7 @@ def train(
     overwrite: bool = False,
     checkpoints: CheckpointConfig = CheckpointConfig(),
     baseline: bool | None = None,
+    tensorboard: bool = False,
     console: Console | None = None,
 ) -> Result | Summary:
     """Train an experiment and write its files to `workdir`.
@@ -72,6 +73,7 @@ def train(
       checkpoints: when to save, and what to keep.
       baseline: also report the accuracy of logistic regression on word counts. None: with at most
         `flax_imdb.scores.MAX_BASELINE_EXAMPLES` training texts.
+      tensorboard: write event files for TensorBoard, to ``tensorboard`` in `workdir`.
       console: where to show progress (default: standard output).
 
     Returns:
@@ -83,7 +85,8 @@ def train(
     """
     files = workdir if isinstance(workdir, Workdir) else Workdir(workdir)
     devices = select_devices(device, config.training.batch_size)
-    report = Report(console or ProgramConsole(quiet=not distributed.is_main()))
+    console = console or ProgramConsole(quiet=not distributed.is_main())
+    report = Report(console, tensorboard=tensorboard)
     _check_agreement(config, resume=resume, overwrite=overwrite)
     config = _settle(config, files, report, resume=resume, overwrite=overwrite)
     if resume and (finished := _finished(files, config)) is not None:
@@ -162,6 +165,7 @@ def _train_once(
         state = trainer.place(state)
         report.resumed(restored)
         _go_on(workdir, config, dataset, history)
+        report.before(workdir, history)
         saving = _Saving(checkpoints, workdir, preemption)
 
         def evaluated(state: TrainState, history: History, done: int, batches: int) -> None:

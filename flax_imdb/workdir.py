@@ -30,6 +30,7 @@ _FILES_OF_A_RUN = (
     "checkpoints",
     "metrics.jsonl",
     "steps.jsonl",
+    "tensorboard",
     "curves.png",
     "scores.png",
     "report.html",

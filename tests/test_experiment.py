@@ -1,26 +1,22 @@
 """A run: its files, resuming it, refusals."""
 
-import contextlib
 import dataclasses
 import json
 import shutil
 import sys
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
-from unittest import mock
 
 import fake_reviews
 import jax
 import numpy as np
 import pytest
-from small_runs import STEPS, assert_same_run, experiment, quiet_train
+from small_runs import STEPS, assert_same_run, dying_after, experiment, quiet_train
 
 from flax_imdb.config import load_config
 from flax_imdb.errors import InputError
 from flax_imdb.predict import load
-from flax_imdb.report import TrainingReport
-from flax_imdb.training import Evaluation, Progress, Trainer
+from flax_imdb.training import Evaluation, Trainer
 from flax_imdb.training.checkpoints import CheckpointConfig
 from flax_imdb.workdir import Workdir
 
@@ -33,22 +29,6 @@ METRICS_KEYS = {
     *("epoch", "step", "train_loss", "train_accuracy", "eval_split", "eval_loss"),
     *("eval_accuracy", "seconds", "step_ms_median", "examples_per_second"),
 }
-
-
-@contextlib.contextmanager
-def dying_after(steps: int) -> Iterator[None]:
-    """Context manager in which a run dies after so many steps."""
-    step, count = TrainingReport.step, 0
-
-    def die(self: TrainingReport, progress: Progress) -> None:
-        nonlocal count
-        count += 1
-        if count == steps:
-            raise ZeroDivisionError
-        step(self, progress)
-
-    with mock.patch.object(TrainingReport, "step", die), pytest.raises(ZeroDivisionError):
-        yield
 
 
 def parameters(workdir: Path) -> Any:

@@ -16,11 +16,12 @@ from rich.table import Table
 
 from flax_imdb.config import ExperimentConfig, settings
 from flax_imdb.data import Dataset, OnRead
-from flax_imdb.distributed import is_main
+from flax_imdb.distributed import is_main, on_main
 from flax_imdb.errors import warn
+from flax_imdb.report.tensorboard import EventFiles, check_installed
 from flax_imdb.results import Result, Summary
 from flax_imdb.scores import Scores
-from flax_imdb.training import EpochRecord, Progress, TrainState
+from flax_imdb.training import EpochRecord, History, Progress, TrainState
 from flax_imdb.training.checkpoints import Restored
 from flax_imdb.workdir import Workdir
 
@@ -58,11 +59,23 @@ class ProgramConsole(Console):
 
 
 class Report:
-    """The console output of a run. With several processes, only process 0 prints."""
+    """What a run shows while it goes. With several processes, only process 0 does.
 
-    def __init__(self, console: Console):
+    Args:
+      console: where to print.
+      tensorboard: also write event files for TensorBoard.
+
+    Raises:
+      InputError: the library that writes event files is not installed.
+    """
+
+    def __init__(self, console: Console, *, tensorboard: bool = False):
+        if tensorboard:
+            check_installed()
         self._console = console
         self._training: TrainingReport | None = None
+        self._tensorboard = tensorboard
+        self._events: EventFiles | None = None
 
     def say(self, line: str) -> None:
         """Print a line without markup or wrapping."""
@@ -133,14 +146,30 @@ class Report:
 
     @contextlib.contextmanager
     def epochs(self, count: int) -> Iterator[None]:
-        """Context manager that shows progress; call `step`, `evaluated` and `epoch` inside."""
-        with TrainingReport(self._console, count) as self._training:
-            yield
+        """Context manager that shows progress; call the following methods inside."""
+        try:
+            with TrainingReport(self._console, count) as self._training:
+                yield
+        finally:
+            if self._events is not None:
+                self._events.close()
+                self._events = None
+
+    @on_main
+    def before(self, workdir: Workdir, history: History) -> None:
+        """Begin the event files with what the run has behind it, if there are to be any."""
+        if self._tensorboard:
+            workdir.check_held()
+            unfinished = history.unfinished.records if history.unfinished else []
+            self._events = EventFiles(workdir.path / "tensorboard")
+            self._events.add([*workdir.steps(), *unfinished], history.epochs)
 
     def step(self, progress: Progress) -> None:
         """Show a step."""
         assert self._training is not None
         self._training.step(progress)
+        if self._events is not None:
+            self._events.step(progress.last)
 
     def evaluated(self, done: int, batches: int) -> None:
         """Show that so many batches of an evaluation are done."""
@@ -151,6 +180,8 @@ class Report:
         """Print the metrics of an epoch."""
         assert self._training is not None
         self._training.epoch(record)
+        if self._events is not None:
+            self._events.epoch(record)
 
     def scores(self, scores: Scores) -> None:
         """Print the scores of a test, but for the accuracy."""
