@@ -6,8 +6,11 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
-from flax_imdb.errors import InputError
+from flax_imdb.errors import InputError, warn
 from flax_imdb.training import EpochRecord, StepRecord
+
+# A flush waits for the disk, for as long as some training steps take.
+_FLUSH_SECONDS = 10.0
 
 
 def check_installed() -> None:
@@ -31,12 +34,13 @@ class EventFiles:
         behind it again, so that each step is there once, wherever the run was stopped.
 
     Raises:
-      InputError: they cannot be written; from every method.
+      InputError: they cannot be written; from the other methods, too.
     """
 
     def __init__(self, directory: Path):
         self._directory = directory.absolute()
         self._writers: dict[str, Any] = {}
+        self._flushed = time.monotonic()
         try:
             shutil.rmtree(self._directory)
         except FileNotFoundError:
@@ -72,9 +76,12 @@ class EventFiles:
             self.epoch(epoch)
 
     def close(self) -> None:
-        """Close the files."""
+        """Close the files, or warn: there may be a more urgent problem."""
         for writer in self._writers.values():
-            writer.close()
+            try:
+                writer.close()
+            except OSError as error:
+                warn(str(self._problem(error)))
         self._writers.clear()
 
     def _write(self, split: str, step: int, **values: float | None) -> None:
@@ -90,7 +97,10 @@ class EventFiles:
         try:
             writer = self._writer(split)
             writer.write_event(event)
-            writer.flush()
+            if time.monotonic() - self._flushed >= _FLUSH_SECONDS:
+                for each in self._writers.values():
+                    each.flush()
+                self._flushed = time.monotonic()
         except OSError as error:
             raise self._problem(error) from None
 

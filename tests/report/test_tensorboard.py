@@ -13,6 +13,7 @@ from tensorboardX.proto.event_pb2 import Event
 
 from flax_imdb.cli import main
 from flax_imdb.errors import InputError
+from flax_imdb.report import tensorboard
 from flax_imdb.report.tensorboard import EventFiles
 from flax_imdb.training import StepRecord
 from flax_imdb.training.checkpoints import CheckpointConfig
@@ -114,8 +115,11 @@ class TestEventFiles:
         files.close()
         assert scalars(tmp_path / "events" / "train") == {"accuracy": [(1, 0.5)]}
 
-    def test_can_be_read_while_they_are_written(self, tmp_path: Path) -> None:
+    def test_can_be_read_while_they_are_written(
+        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
         files = EventFiles(tmp_path / "events")
+        monkeypatch.setattr(tensorboard, "_FLUSH_SECONDS", 0.0)
         files.step(StepRecord(1, 1, 0.25, 0.5, 1.0, 9.0))
         assert scalars(tmp_path / "events" / "train")["loss"] == [(1, 0.25)]
         files.close()
