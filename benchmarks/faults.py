@@ -106,17 +106,18 @@ def digest(state: TrainState) -> str:
     return sha256.hexdigest()
 
 
-def untimed(workdir: Path) -> list[dict[str, Any]]:
-    """The metrics of a run's epochs without what differs from run to run."""
-    timed = {"seconds", "compile_seconds", "step_ms_median", "examples_per_second"}
-    lines = [json.loads(line) for line in (workdir / "metrics.jsonl").open()]
+def untimed(workdir: Path, name: str = "metrics.jsonl") -> list[dict[str, Any]]:
+    """The metrics of a run's epochs, or steps, without what differs from run to run."""
+    timed = {"seconds", "compile_seconds", "step_ms_median", "examples_per_second", "step_ms"}
+    lines = [json.loads(line) for line in (workdir / name).open()]
     return [{name: line[name] for name in line.keys() - timed} for line in lines]
 
 
 def ending(workdir: Path) -> tuple[str, list[Any], float]:
     """All that a finished run came to but the times: bits, metrics of the epochs, loss."""
     result = json.loads((workdir / "result.json").read_text())
-    return digest(load(workdir, "cpu").state), untimed(workdir), result["test_loss"]
+    metrics = [*untimed(workdir), *untimed(workdir, "steps.jsonl")]
+    return digest(load(workdir, "cpu").state), metrics, result["test_loss"]
 
 
 def phase(workdir: Path) -> str:

@@ -247,6 +247,7 @@ class LSTMClassifier(ClassifierMixin, BaseEstimator):
                 history,
                 config.training,
                 on_step=report.step,
+                on_evaluated=lambda state, history, *done: report.evaluated(*done),
             )
             for state, _ in epochs:
                 report.epoch(history.epochs[-1])

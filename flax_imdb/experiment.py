@@ -4,7 +4,7 @@ import dataclasses
 import functools
 import os
 import statistics
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 
 import jax
 from rich.console import Console
@@ -21,7 +21,16 @@ from flax_imdb.config import (
 from flax_imdb.data import DataConfig, Dataset, load_dataset
 from flax_imdb.devices import DeviceName, kind, select_devices
 from flax_imdb.errors import InputError, warn
-from flax_imdb.report import ProgramConsole, Report, count_parameters, draw_curves, draw_scores
+from flax_imdb.report import (
+    Predicted,
+    ProgramConsole,
+    Report,
+    count_parameters,
+    draw_curves,
+    draw_scores,
+    read_run,
+    render,
+)
 from flax_imdb.results import Result, Summary
 from flax_imdb.scores import MAX_BASELINE_EXAMPLES, Scores, baseline_accuracy, score
 from flax_imdb.training import (
@@ -47,6 +56,7 @@ def train(
     overwrite: bool = False,
     checkpoints: CheckpointConfig = CheckpointConfig(),
     baseline: bool | None = None,
+    tensorboard: bool = False,
     console: Console | None = None,
 ) -> Result | Summary:
     """Train an experiment and write its files to `workdir`.
@@ -64,6 +74,7 @@ def train(
       checkpoints: when to save, and what to keep.
       baseline: also report the accuracy of logistic regression on word counts. None: with at most
         `flax_imdb.scores.MAX_BASELINE_EXAMPLES` training texts.
+      tensorboard: write event files for TensorBoard, to ``tensorboard`` in `workdir`.
       console: where to show progress (default: standard output).
 
     Returns:
@@ -75,7 +86,8 @@ def train(
     """
     files = workdir if isinstance(workdir, Workdir) else Workdir(workdir)
     devices = select_devices(device, config.training.batch_size)
-    report = Report(console or ProgramConsole(quiet=not distributed.is_main()))
+    console = console or ProgramConsole(quiet=not distributed.is_main())
+    report = Report(console, tensorboard=tensorboard)
     _check_agreement(config, resume=resume, overwrite=overwrite)
     config = _settle(config, files, report, resume=resume, overwrite=overwrite)
     if resume and (finished := _finished(files, config)) is not None:
@@ -83,10 +95,11 @@ def train(
         report.result(finished)
         if isinstance(finished, Result) and not _drawn(files):
             with files.hold():
-                _draw(files, finished)
+                _draw(files, finished, _NOT_KNOWN)
         return finished
     distributed.everywhere(_check, config, devices)  # Before anything is written.
-    dataset = distributed.everywhere(load_dataset, config.data)
+    with report.reading() as progress:
+        dataset = distributed.everywhere(load_dataset, config.data, progress)
     distributed.check_agreement(
         {"`dataset`": dataset.info.name, "the fingerprint of the texts": dataset.info.fingerprint}
     )
@@ -108,11 +121,16 @@ def train(
             files.clear()
         elif not resume:
             files.check_free()  # Again: another run may have come and gone meanwhile.
-        train_it = _train_once if config.runs == 1 else _train_several
-        result = train_it(config, dataset, devices, files, checkpoints, report, compare)
+        if config.runs > 1:
+            summary, predicted = _train_several(
+                config, dataset, devices, files, checkpoints, report, compare
+            )
+            report.result(summary)
+            _write_report(files, predicted)
+            return summary
+        result, test = _train_once(config, dataset, devices, files, checkpoints, report, compare)
         report.result(result)
-        if isinstance(result, Result):
-            _draw(files, result)
+        _draw(files, result, test)
     return result
 
 
@@ -124,7 +142,7 @@ def _train_once(
     checkpoint_config: CheckpointConfig,
     report: Report,
     baseline: Callable[[], float | None],
-) -> Result:
+) -> tuple[Result, Predicted]:
     training = config.training
     trainer = config.trainer(devices)
     state = config.create_state(len(dataset.info.classes), training.steps(len(dataset.train)))
@@ -148,7 +166,17 @@ def _train_once(
         state = trainer.place(state)
         report.resumed(restored)
         _go_on(workdir, config, dataset, history)
+        report.before(workdir, history)
         saving = _Saving(checkpoints, workdir, preemption)
+
+        def evaluated(state: TrainState, history: History, done: int, batches: int) -> None:
+            report.evaluated(done, batches)
+            saving.check(state, history)
+
+        def tested(done: int, batches: int) -> None:
+            report.evaluated(done, batches)
+            preemption.check()
+
         test: Evaluation | None = None
         # The tutorial shows the test split after each epoch. Other recipes see it once.
         shown = dataset if config.recipe in (None, "tutorial") else dataset.without_test()
@@ -159,12 +187,12 @@ def _train_once(
             training,
             hooks=[saving],
             on_step=report.step,
-            on_evaluated=saving.check,
+            on_evaluated=evaluated,
         )
         for state, evaluation in epochs:
             saving.save(state, history)
             checkpoints.wait()
-            workdir.write_records(history.epochs)
+            _write_history(workdir, history)
             report.epoch(history.epochs[-1])
             preemption.check()
             test = evaluation if history.epochs[-1].eval_split == "test" else None
@@ -173,13 +201,13 @@ def _train_once(
         if best is not history.epochs[-1]:
             state = trainer.place(checkpoints.restore(state, best.step))
         if test is None:
-            test = trainer.evaluate(state, dataset.test, preemption.check)
+            test = trainer.evaluate(state, dataset.test, tested)
             check_finite(test, "test", best.epoch)
     preemption.check()  # A signal since the last check must stop the other seeds, too.
     scores = score(test, dataset.test.labels, dataset.info.classes)
     result = _result(config, dataset, devices, state, history, scores, baseline())
     workdir.write("result.json", result.dump())
-    return result
+    return result, Predicted(dataset.test, test)
 
 
 class _Saving:
@@ -223,24 +251,26 @@ def _train_several(
     checkpoints: CheckpointConfig,
     report: Report,
     baseline: Callable[[], float | None],
-) -> Summary:
+) -> tuple[Summary, list[Predicted | InputError]]:
     for _, directory in _seeds(config, workdir):
         _check_same(directory, dataset)
     workdir.write("config.json", dump_config(config))
-    results = []
+    results, predicted = [], []
     for once, directory in _seeds(config, workdir):
         with directory.hold():
             result = _finished(directory, once)
             drawn = result is not None and _drawn(directory)
+            test: Predicted | InputError = _NOT_KNOWN
             if result is None:
                 report.seed(once.training.seed)
-                result = _train_once(
+                result, test = _train_once(
                     once, dataset, devices, directory, checkpoints, report, baseline
                 )
             assert isinstance(result, Result)
             if not drawn:
-                _draw(directory, result)
+                _draw(directory, result, test)
         results.append(result)
+        predicted.append(test)
     accuracies = [result.test_accuracy for result in results]
     same = (
         *("arch", "dataset", "note", "device", "devices", "epochs", "padding", "precision"),
@@ -259,11 +289,11 @@ def _train_several(
         versions=results[0].versions,
     )
     workdir.write("summary.json", summary.dump())
-    return summary
+    return summary, predicted
 
 
 def _drawn(workdir: Workdir) -> bool:
-    return workdir.has("curves.png") and workdir.has("scores.png")
+    return all(map(workdir.has, ("curves.png", "scores.png", "report.html")))
 
 
 def _seeds(
@@ -388,7 +418,12 @@ def _go_on(workdir: Workdir, config: ExperimentConfig, dataset: Dataset, history
     # Only now: a run that cannot be continued stays as it was.
     workdir.write("config.json", dump_config(config))
     workdir.write("vocabulary.json", dataset.info.dump())
+    _write_history(workdir, history)
+
+
+def _write_history(workdir: Workdir, history: History) -> None:
     workdir.write_records(history.epochs)
+    workdir.write_steps(len(history.epochs), history.last_steps)
 
 
 def _finished(workdir: Workdir, config: ExperimentConfig) -> Result | Summary | None:
@@ -457,17 +492,30 @@ def _baseline(config: ExperimentConfig, dataset: Dataset) -> float | None:
         return None
 
 
+# Of a run that finished before.
+_NOT_KNOWN = InputError("flax-imdb report computes the predictions that they need")
+
+
 @distributed.on_main
-def _draw(workdir: Workdir, result: Result) -> None:
-    """Draw the pictures of a finished run, or warn: the result does not depend on them."""
+def _draw(workdir: Workdir, result: Result, predicted: Predicted | InputError) -> None:
+    """Draw what shows a finished run, or warn: the result does not depend on it."""
     title = f"{result.arch} on {result.dataset}: test accuracy {result.test_accuracy:.2%}"
     if result.note:
         title += "\nSYNTHETIC REVIEWS: accuracy means nothing for IMDB"
-    for name, draw in (
-        ("curves.png", lambda: draw_curves(workdir.records(), title)),
-        ("scores.png", lambda: draw_scores(result, title)),
-    ):
-        try:
-            workdir.write(name, draw())
-        except Exception as error:  # Any of matplotlib's.
-            warn(f"no {name} in {workdir.path}: {type(error).__name__}: {error}")
+    _try_to_write(workdir, "curves.png", lambda: draw_curves(workdir.records(), title))
+    _try_to_write(workdir, "scores.png", lambda: draw_scores(result, title))
+    _write_report(workdir, [predicted])
+
+
+@distributed.on_main
+def _write_report(workdir: Workdir, predicted: Sequence[Predicted | InputError]) -> None:
+    """Write the page on a run, or on those of several seeds."""
+    each = list(zip(workdir.seeds(), predicted, strict=True))
+    _try_to_write(workdir, "report.html", lambda: render([read_run(*run) for run in each]))
+
+
+def _try_to_write(workdir: Workdir, name: str, draw: Callable[[], str | bytes]) -> None:
+    try:
+        workdir.write(name, draw())
+    except Exception as error:  # Any of matplotlib's.
+        warn(f"no {name} in {workdir.path}: {type(error).__name__}: {error}")

@@ -27,7 +27,14 @@ from flax_imdb.explain import MAX_EXPLAINED, Explanation, Word, attribute, exact
 from flax_imdb.models import build
 from flax_imdb.paths import exists
 from flax_imdb.scores import Scores, score
-from flax_imdb.training import Predictor, Trainer, TrainState, averaged, empty_state
+from flax_imdb.training import (
+    Evaluation,
+    Predictor,
+    Trainer,
+    TrainState,
+    averaged,
+    empty_state,
+)
 from flax_imdb.training.checkpoints import Checkpoints, Identity
 from flax_imdb.workdir import Workdir
 
@@ -278,11 +285,14 @@ class TrainedModel:
         self.info.check_same(dataset.info, dataset.location)
         return dataset.test
 
-    @fixed_settings()
     def score(self, examples: Examples) -> Scores:
         """The scores on the test split, or on what `flax_imdb.data.load_examples` has read."""
-        evaluation = self.trainer.evaluate(self.state, examples)
-        return score(evaluation, examples.labels, self.info.classes)
+        return score(self.predict_examples(examples), examples.labels, self.info.classes)
+
+    @fixed_settings()
+    def predict_examples(self, examples: Examples) -> Evaluation:
+        """What the model predicts for each example, with loss and accuracy. See `score`."""
+        return self.trainer.evaluate(self.state, examples)
 
 
 def as_texts(texts: Iterable[str]) -> list[str]:

@@ -72,9 +72,8 @@ def score(evaluation: Evaluation, labels: np.ndarray, classes: tuple[str, ...]) 
         for name, (p, r, f1, count) in zip(classes, by_class, strict=True)
     }
     two = len(classes) == 2
-    confidence = np.where(predicted == 1, probability, 1 - probability) if two else probability
-    reliability = _reliability(confidence, predicted == labels)
-    confidences, accuracies, counts = np.array(reliability).T
+    reliability = _reliability(confidences(evaluation, len(classes)), predicted == labels)
+    means, accuracies, counts = np.array(reliability).T
     ranked = two and len(np.unique(labels)) == 2
     frequent = np.argsort(-np.bincount(labels, minlength=len(classes)), kind="stable")
     shown = np.sort(frequent[:MAX_MATRIX_CLASSES])
@@ -91,9 +90,15 @@ def score(evaluation: Evaluation, labels: np.ndarray, classes: tuple[str, ...]) 
         average_precision=(
             float(metrics.average_precision_score(labels, probability)) if ranked else None
         ),
-        calibration_error=float(np.average(np.abs(confidences - accuracies), weights=counts)),
+        calibration_error=float(np.average(np.abs(means - accuracies), weights=counts)),
         reliability=reliability,
     )
+
+
+def confidences(evaluation: Evaluation, classes: int) -> np.ndarray:
+    """The probability of the predicted class of each example, float32 [examples]."""
+    predicted, probability = evaluation.predicted, evaluation.probability
+    return np.where(predicted == 1, probability, 1 - probability) if classes == 2 else probability
 
 
 def _reliability(confidence: np.ndarray, correct: np.ndarray) -> list[list[float]]:

@@ -8,9 +8,9 @@ import json
 import os
 import re
 import shutil
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import IO
+from typing import IO, Any, TypeVar
 
 from filelock import lock_descriptor
 
@@ -20,15 +20,20 @@ from flax_imdb.distributed import on_main
 from flax_imdb.errors import InputError
 from flax_imdb.paths import check_utf8, exists, local_path, names_in, unreadable
 from flax_imdb.results import Result, Summary
-from flax_imdb.training import EpochRecord
+from flax_imdb.training import EpochRecord, StepRecord
+
+T = TypeVar("T")
 
 _FILES_OF_A_RUN = (
     "config.json",
     "vocabulary.json",
     "checkpoints",
     "metrics.jsonl",
+    "steps.jsonl",
+    "tensorboard",
     "curves.png",
     "scores.png",
+    "report.html",
     "estimator.json",
     "result.json",
     "summary.json",
@@ -67,6 +72,14 @@ class Workdir:
         path = self.path / "config.json"
         return load_config(path) if exists(path) else None
 
+    def seeds(self) -> "list[Workdir]":
+        """The directories of the run's seeds; of a single run, this one."""
+        config = self.config()
+        if config is None or config.runs == 1:
+            return [self]
+        first = config.training.seed
+        return [Workdir(self.path / f"seed-{seed}") for seed in range(first, first + config.runs)]
+
     @on_main
     def dataset_info(self) -> DatasetInfo | None:
         """The content of ``vocabulary.json``; None if there is none yet."""
@@ -88,13 +101,27 @@ class Workdir:
     @on_main
     def records(self) -> list[EpochRecord]:
         """The lines of ``metrics.jsonl``."""
-        lines = (_read(self.path / "metrics.jsonl") or "").splitlines()
-        return [EpochRecord(**json.loads(line)) for line in lines]
+        return _parse_lines(self.path / "metrics.jsonl", EpochRecord)
 
     def write_records(self, epochs: Sequence[EpochRecord]) -> None:
         """Write ``metrics.jsonl``."""
-        lines = [json.dumps(dataclasses.asdict(epoch), allow_nan=False) for epoch in epochs]
-        self.write("metrics.jsonl", "".join(f"{line}\n" for line in lines))
+        self.write("metrics.jsonl", _as_lines(map(dataclasses.asdict, epochs)))
+
+    @on_main
+    def steps(self) -> list[StepRecord]:
+        """The lines of ``steps.jsonl``; none if an older version made the run."""
+        return _parse_lines(self.path / "steps.jsonl", StepRecord)
+
+    @on_main
+    def write_steps(self, epoch: int, steps: Sequence[StepRecord]) -> None:
+        """Make the steps of an epoch the last ones in ``steps.jsonl``.
+
+        Args:
+          epoch: number of the epoch.
+          steps: its steps.
+        """
+        before = [step for step in self.steps() if step.epoch < epoch]
+        self.write("steps.jsonl", _as_lines(step._asdict() for step in (*before, *steps)))
 
     @on_main
     def read(self, name: str) -> str | None:
@@ -218,6 +245,23 @@ def _read(path: Path) -> str | None:
         return None
     except OSError as error:
         raise unreadable(path, error) from None
+
+
+def _as_lines(rows: Iterable[Mapping[str, Any]]) -> str:
+    return "".join(json.dumps(row, allow_nan=False) + "\n" for row in rows)
+
+
+def _parse_lines(path: Path, kind: Callable[..., T]) -> list[T]:
+    """The lines of a file that `_as_lines` made; none if there is no file.
+
+    Raises:
+      InputError: it is damaged, or cannot be read.
+    """
+    lines = (_read(path) or "").splitlines()
+    try:
+        return [kind(**json.loads(line)) for line in lines]
+    except (ValueError, TypeError, RecursionError) as error:
+        raise InputError(f"{path} is damaged: {error}") from error
 
 
 def _left_by_a_run(directory: Path) -> list[Path]:

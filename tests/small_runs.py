@@ -1,13 +1,17 @@
 """Short runs on the tiny dataset of `fake_reviews`."""
 
+import contextlib
 import dataclasses
 import io
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
+from unittest import mock
 
 import fake_reviews
 import jax
 import numpy as np
+import pytest
 from faults import untimed
 from rich.console import Console
 
@@ -15,7 +19,8 @@ from flax_imdb.config import ExperimentConfig
 from flax_imdb.experiment import train
 from flax_imdb.models import ModelConfig
 from flax_imdb.predict import load
-from flax_imdb.training import TrainConfig
+from flax_imdb.report import TrainingReport
+from flax_imdb.training import Progress, TrainConfig
 
 STEPS = 12  # per epoch
 
@@ -43,6 +48,22 @@ def quiet_train(config: ExperimentConfig, workdir: Path, **options: Any) -> tupl
     return dataclasses.asdict(result), output.getvalue()
 
 
+@contextlib.contextmanager
+def dying_after(steps: int) -> Iterator[None]:
+    """Context manager in which a run dies after so many steps."""
+    step, count = TrainingReport.step, 0
+
+    def die(self: TrainingReport, progress: Progress) -> None:
+        nonlocal count
+        count += 1
+        if count == steps:
+            raise ZeroDivisionError
+        step(self, progress)
+
+    with mock.patch.object(TrainingReport, "step", die), pytest.raises(ZeroDivisionError):
+        yield
+
+
 def assert_same_run(workdir: Path, other: Path) -> None:
     ours, theirs = load(workdir).state, load(other).state
     jax.tree.map(
@@ -50,4 +71,5 @@ def assert_same_run(workdir: Path, other: Path) -> None:
         (ours.step, ours.params, ours.opt_state),
         (theirs.step, theirs.params, theirs.opt_state),
     )
-    assert untimed(workdir) == untimed(other)
+    for name in ("metrics.jsonl", "steps.jsonl"):
+        assert untimed(workdir, name) == untimed(other, name)

@@ -1,27 +1,24 @@
 """A run: its files, resuming it, refusals."""
 
-import contextlib
 import dataclasses
 import json
 import shutil
 import sys
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
-from unittest import mock
 
 import fake_reviews
 import jax
 import numpy as np
 import pytest
-from small_runs import STEPS, assert_same_run, experiment, quiet_train
+from small_runs import STEPS, assert_same_run, dying_after, experiment, quiet_train
 
 from flax_imdb.config import load_config
 from flax_imdb.errors import InputError
 from flax_imdb.predict import load
-from flax_imdb.report import TrainingReport
-from flax_imdb.training import Evaluation, Progress, Trainer
+from flax_imdb.training import Evaluation, Trainer
 from flax_imdb.training.checkpoints import CheckpointConfig
+from flax_imdb.workdir import Workdir
 
 RESULT_KEYS = {
     *("arch", "dataset", "device", "devices", "epochs", "seed", "padding", "precision"),
@@ -32,22 +29,6 @@ METRICS_KEYS = {
     *("epoch", "step", "train_loss", "train_accuracy", "eval_split", "eval_loss"),
     *("eval_accuracy", "seconds", "step_ms_median", "examples_per_second"),
 }
-
-
-@contextlib.contextmanager
-def dying_after(steps: int) -> Iterator[None]:
-    """Context manager in which a run dies after so many steps."""
-    step, count = TrainingReport.step, 0
-
-    def die(self: TrainingReport, progress: Progress) -> None:
-        nonlocal count
-        count += 1
-        if count == steps:
-            raise ZeroDivisionError
-        step(self, progress)
-
-    with mock.patch.object(TrainingReport, "step", die), pytest.raises(ZeroDivisionError):
-        yield
 
 
 def parameters(workdir: Path) -> Any:
@@ -69,9 +50,11 @@ class TestFiles:
             *(
                 "config.json",
                 "metrics.jsonl",
+                "steps.jsonl",
                 "result.json",
                 "curves.png",
                 "scores.png",
+                "report.html",
                 "vocabulary.json",
             ),
             *("checkpoints", ".lock"),
@@ -90,6 +73,19 @@ class TestFiles:
         assert all(record.keys() >= METRICS_KEYS for record in records)
         assert result["test_accuracy"] == records[-1]["eval_accuracy"]
         assert records[-1]["train_loss"] < records[0]["train_loss"]
+
+    def test_steps_have_a_line_each_whose_mean_is_that_of_their_epoch(
+        self, finished: tuple[Path, dict, str]
+    ) -> None:
+        files = Workdir(finished[0])
+        steps = files.steps()
+        assert [step.step for step in steps] == list(range(1, 3 * STEPS + 1))
+        for record in files.records():
+            of_epoch = [step for step in steps if step.epoch == record.epoch]
+            assert len(of_epoch) == STEPS
+            # All batches of this experiment are full.
+            assert np.mean([step.loss for step in of_epoch]) == pytest.approx(record.train_loss)
+            assert all(step.gradient_norm and step.step_ms > 0 for step in of_epoch)
 
     def test_the_console_shows_the_parameters_and_ends_with_the_accuracy(
         self, finished: tuple[Path, dict, str]
@@ -110,14 +106,16 @@ class TestFiles:
     ) -> None:
         workdir, result, _ = finished
         shutil.copytree(workdir, tmp_path / "run")
-        for name in ("result.json", "curves.png", "scores.png"):
+        for name in ("result.json", "curves.png", "scores.png", "report.html"):
             (tmp_path / "run" / name).unlink()
+        failing: tuple[str, ...] = ("curves.png", "scores.png")  # The page needs no matplotlib.
         if why == "cannot be drawn":
             monkeypatch.setattr("matplotlib.figure.Figure", None)
         elif why == "cannot be imported":
             monkeypatch.setitem(sys.modules, "matplotlib", None)
         else:
-            for name in ("curves.png", "scores.png"):
+            failing += ("report.html",)
+            for name in failing:
                 (tmp_path / "run" / f"{name}.tmp").symlink_to("/dev/full")
         config = load_config(workdir / "config.json")
         again, console = quiet_train(config, tmp_path / "run", resume=True)
@@ -125,9 +123,10 @@ class TestFiles:
         assert json.loads((tmp_path / "run" / "result.json").read_text()) == again
         assert console.endswith(f"\nAccuracy: {result['test_accuracy']:.2%}\n")
         said = capsys.readouterr().err.splitlines()
-        for name, line in zip(("curves.png", "scores.png"), said, strict=True):
+        for name, line in zip(failing, said, strict=True):
             assert line.startswith(f"warning: no {name} in {tmp_path / 'run'}: ")
             assert not (tmp_path / "run" / name).exists()
+        assert (tmp_path / "run" / "report.html").exists() == ("report.html" not in failing)
 
     def test_it_learns_the_word(self, finished: tuple[Path, dict, str]) -> None:
         assert finished[1]["test_accuracy"] > 0.9
@@ -202,9 +201,13 @@ class TestSameBits:
         quiet_train(experiment(reviews, epochs=2), tmp_path)
         for name in ("metrics.jsonl", "result.json"):
             (tmp_path / name).unlink()
+        steps = tmp_path / "steps.jsonl"
+        lines = steps.read_text().splitlines(keepends=True)
+        steps.write_text("".join(lines[:STEPS]))
         quiet_train(experiment(reviews, epochs=2), tmp_path, resume=True)
         records = [json.loads(line) for line in (tmp_path / "metrics.jsonl").open()]
         assert [record["epoch"] for record in records] == [1, 2]
+        assert steps.read_text() == "".join(lines)
 
     def test_runs_of_several_seeds_differ_and_are_summed_up(
         self, reviews: Path, tmp_path: Path
@@ -368,9 +371,11 @@ class TestRefusals:
         self, reviews: Path, tmp_path: Path
     ) -> None:
         quiet_train(experiment(reviews, epochs=1, runs=2), tmp_path)
-        before = (tmp_path / "seed-7" / "curves.png").read_bytes()
+        drawn = ("seed-7/curves.png", "seed-7/report.html", "report.html")
+        before = [(tmp_path / name).read_bytes() for name in drawn]
         quiet_train(experiment(reviews, epochs=2, runs=2), tmp_path, resume=True)
-        assert (tmp_path / "seed-7" / "curves.png").read_bytes() != before
+        for name, content in zip(drawn, before, strict=True):
+            assert (tmp_path / name).read_bytes() != content
 
     def test_a_second_run_in_the_same_workdir_is_refused(
         self, reviews: Path, tmp_path: Path

@@ -12,10 +12,12 @@ import permissions
 import pytest
 
 from flax_imdb.errors import InputError
+from flax_imdb.training import StepRecord
 from flax_imdb.workdir import Workdir
 
 HOLD = """
 import sys, time
+from flax_imdb.training import StepRecord
 from flax_imdb.workdir import Workdir
 with Workdir(sys.argv[1]).hold():
     print("held", flush=True)
@@ -66,6 +68,7 @@ class TestUnreadable:
         ("vocabulary.json", Workdir.dataset_info),
         ("result.json", Workdir.result),
         ("metrics.jsonl", Workdir.finished_epochs),
+        ("steps.jsonl", Workdir.steps),
     )
 
     @pytest.mark.parametrize(("name", "read"), READS)
@@ -91,6 +94,32 @@ class TestUnreadable:
             pytest.raises(InputError, match="/run cannot be read: Permission denied"),
         ):
             read(Workdir(tmp_path / "run"))
+
+
+class TestSteps:
+    def test_of_an_epoch_that_is_trained_again_replace_what_was_there(self, tmp_path: Path) -> None:
+        """A run that goes on from an older checkpoint has less behind it than its files."""
+        workdir = Workdir(tmp_path)
+        assert workdir.steps() == []
+        first, second, again = (
+            [StepRecord(epoch, 2 * epoch + i, 0.1 * n, None, 1.0, 9.0) for i in (0, 1)]
+            for n, epoch in enumerate((1, 2, 2))
+        )
+        with workdir.hold():
+            workdir.write_steps(1, first)
+            workdir.write_steps(2, second)
+            assert workdir.steps() == first + second
+            workdir.write_steps(2, again)
+            assert workdir.steps() == first + again
+            workdir.write_steps(1, first)
+            assert workdir.steps() == first
+
+    @pytest.mark.parametrize("content", ["[", "[1]", '{"epoch": 1}', '"steps"', "5"])
+    def test_that_are_damaged_are_an_error_of_one_line(self, tmp_path: Path, content: str) -> None:
+        (tmp_path / "steps.jsonl").write_text(content)
+        with pytest.raises(InputError, match=r"steps\.jsonl is damaged: ") as raised:
+            Workdir(tmp_path).steps()
+        assert "\n" not in str(raised.value)
 
 
 class TestWrite:

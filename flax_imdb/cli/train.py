@@ -27,6 +27,7 @@ class TrainOptions:
       baseline: Compare with logistic regression on word counts; without this and the next flag, up
         to 200,000 texts are.
       no_baseline: Do not compare with it.
+      tensorboard: Write event files for TensorBoard, to workdir's folder tensorboard.
       workdir: Where the run's files go. None: runs/ARCH-DATE-TIME.
       resume: Continue the run in workdir after its newest checkpoint.
       overwrite: Delete the run in workdir first.
@@ -39,6 +40,7 @@ class TrainOptions:
     device: DeviceName = "auto"
     baseline: bool = False
     no_baseline: bool = False
+    tensorboard: bool = False
     workdir: str | None = None
     resume: bool = False
     overwrite: bool = False
@@ -72,6 +74,7 @@ def command(args: list[str], prog: str) -> int:
             overwrite=options.overwrite,
             checkpoints=options.checkpoints,
             baseline=None if options.baseline == options.no_baseline else options.baseline,
+            tensorboard=options.tensorboard,
         )
     except Preempted as stop:
         say(f"{stop}: continue with --resume --workdir {workdir.path}")

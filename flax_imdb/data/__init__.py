@@ -2,8 +2,8 @@
 
 from flax_imdb.data.batching import Batch, Batching, Planned
 from flax_imdb.data.config import MAX_CHARACTERS, MAX_VOCAB_SIZE, DataConfig, Padding
-from flax_imdb.data.dataset import Dataset, load_dataset, load_examples, make_dataset
-from flax_imdb.data.examples import Examples, encode
+from flax_imdb.data.dataset import Dataset, load_dataset, load_examples, make_dataset, read_again
+from flax_imdb.data.examples import Examples, OnRead, encode
 from flax_imdb.data.info import DatasetInfo
 from flax_imdb.data.tokenizer import Vocabulary
 from flax_imdb.data.words import split_words
@@ -17,6 +17,7 @@ __all__ = [
     "Dataset",
     "DatasetInfo",
     "Examples",
+    "OnRead",
     "Padding",
     "Planned",
     "Vocabulary",
@@ -24,5 +25,6 @@ __all__ = [
     "load_dataset",
     "load_examples",
     "make_dataset",
+    "read_again",
     "split_words",
 ]

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import numpy as np
 
-from flax_imdb.data.examples import Corpus, Examples, encode
+from flax_imdb.data.examples import Corpus, Examples, OnRead, encode
 from flax_imdb.data.info import DatasetInfo
 from flax_imdb.data.sources import Source
 from flax_imdb.data.words import TextRules
@@ -20,12 +20,19 @@ from flax_imdb.paths import cache_dir
 _PACKAGE = Path(__file__).parent
 
 
-def load_corpus(source: Source, rules: TextRules) -> Corpus:
+def load_corpus(
+    source: Source, rules: TextRules, on_read: OnRead = lambda what, done, total: None
+) -> Corpus:
     """Encode the texts of `source`, or load them from the cache if an earlier call did.
 
     Words and lengths are not limited in the cache, so one entry serves every experiment on the same
     texts. The directory is ``$FLAX_IMDB_CACHE``, by default ``$XDG_CACHE_HOME/flax_imdb`` or
     ``~/.cache/flax_imdb``.
+
+    Args:
+      source: the texts.
+      rules: which words a text has.
+      on_read: see `encode`; not called if the cache has them.
     """
     # The key covers everything that determines the ids, the texts and the code of this package, and
     # the place, which remarks and warnings name.
@@ -40,9 +47,9 @@ def load_corpus(source: Source, rules: TextRules) -> Corpus:
     except OSError as error:
         # The entry may be intact and belong to another user: leave it alone.
         _warn_of_cache(f"{path} cannot be read", error.strerror or str(error))
-        return encode(source, rules)
+        return encode(source, rules, on_read)
     if corpus is None:
-        corpus = encode(source, rules)
+        corpus = encode(source, rules, on_read)
         try:
             _write_cache(path, key.hexdigest(), corpus)
         except OSError as error:

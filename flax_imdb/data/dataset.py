@@ -1,13 +1,13 @@
 """Loading a dataset: from its name to the examples of an experiment."""
 
 import dataclasses
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 
 import numpy as np
 
 from flax_imdb.data.cache import load_corpus
 from flax_imdb.data.config import DataConfig
-from flax_imdb.data.examples import Corpus, Examples
+from flax_imdb.data.examples import Corpus, Examples, OnRead
 from flax_imdb.data.info import DatasetInfo
 from flax_imdb.data.sources import Source, find_source, read_labelled
 from flax_imdb.data.words import split_words
@@ -55,14 +55,18 @@ class Dataset:
         return ("test" if len(self.test) else None), self.test
 
 
-def load_dataset(config: DataConfig) -> Dataset:
+def load_dataset(config: DataConfig, on_read: OnRead = lambda what, done, total: None) -> Dataset:
     """Find, read and encode the texts that `config` asks for.
+
+    Args:
+      config: which texts.
+      on_read: called while they are read, unless the cache has them (see `encode`).
 
     Raises:
       InputError: there are no such texts, or fewer than asked for.
     """
     source = find_source(config)
-    return make_dataset(source, load_corpus(source, config.text), config)
+    return make_dataset(source, load_corpus(source, config.text, on_read), config)
 
 
 def make_dataset(source: Source, corpus: Corpus, config: DataConfig) -> Dataset:
@@ -111,6 +115,24 @@ def load_examples(
     words = info.vocabulary
     encoded = [words.encode(split_words(text, words.rules)) for text in texts]
     return Examples.build(encoded, labels).limited(config.vocab_size, config.max_length), remarks
+
+
+def read_again(config: DataConfig, info: DatasetInfo, numbers: Sequence[int]) -> list[str]:
+    """Read texts of the test split again.
+
+    Args:
+      config: where they are.
+      info: of the dataset that they were in.
+      numbers: their indices in the whole split: `Examples.ids`.
+
+    Raises:
+      InputError: they are not there any more, or the dataset has other texts now.
+    """
+    source = find_source(config)
+    if source.fingerprint != info.fingerprint:
+        raise InputError(f"{source.location} holds other texts than the run was trained on")
+    texts, _ = source.read("test")
+    return [texts[number] for number in numbers]
 
 
 def _split(

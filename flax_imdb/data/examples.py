@@ -1,12 +1,12 @@
 """Encoded texts: token ids of all texts in flat arrays."""
 
 import dataclasses
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
 
 import numpy as np
 
 from flax_imdb.data.info import DatasetInfo
-from flax_imdb.data.sources import Source
+from flax_imdb.data.sources import Source, Split
 from flax_imdb.data.tokenizer import UNKNOWN, Vocabulary
 from flax_imdb.data.words import TextRules, split_words
 
@@ -116,14 +116,44 @@ class Corpus:
     test: Examples
 
 
-def encode(source: Source, rules: TextRules) -> Corpus:
-    """Read both splits and encode them with the vocabulary of the training split."""
-    train_texts, train_labels = source.read("train")
-    train_words = [split_words(text, rules) for text in train_texts]
-    words = Vocabulary.build(train_words, rules)
-    train = Examples.build([words.encode(text) for text in train_words], train_labels)
-    del train_texts, train_words
-    texts, labels = source.read("test")
+OnRead = Callable[[str, int, int | None], None]
+"""Called while texts are read: what is done, how much of it, and how much there is, if known."""
+
+_TEXTS_AT_ONCE = 256
+
+
+def encode(
+    source: Source, rules: TextRules, on_read: OnRead = lambda what, done, total: None
+) -> Corpus:
+    """Read both splits and encode them with the vocabulary of the training split.
+
+    Args:
+      source: the texts.
+      rules: which words a text has.
+      on_read: called every few texts.
+    """
+
+    def read(split: Split) -> tuple[Iterator[str], np.ndarray]:
+        on_read(f"reading the {split} split", 0, None)
+        texts, labels = source.read(split)
+        return _watched(
+            texts, lambda n: on_read(f"encoding the {split} split", n, len(texts))
+        ), labels
+
+    texts, labels = read("train")
+    words_of_texts = [split_words(text, rules) for text in texts]
+    words = Vocabulary.build(words_of_texts, rules)
+    train = Examples.build([words.encode(text) for text in words_of_texts], labels)
+    del words_of_texts
+    texts, labels = read("test")
     test = Examples.build([words.encode(split_words(text, rules)) for text in texts], labels)
     info = DatasetInfo(source.name, source.fingerprint, source.classes, words)
     return Corpus(info, source.remarks, source.warnings, train, test)
+
+
+def _watched(texts: Sequence[str], on_text: Callable[[int], None]) -> Iterator[str]:
+    """The texts; every few of them `on_text` is called with their number."""
+    for number, text in enumerate(texts):
+        if number % _TEXTS_AT_ONCE == 0:
+            on_text(number)
+        yield text

@@ -4,7 +4,7 @@ import contextlib
 import math
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from typing import Any
+from typing import Any, Self
 
 import jax
 from flax.traverse_util import flatten_dict
@@ -15,17 +15,21 @@ from rich.progress import Progress as ProgressBar
 from rich.table import Table
 
 from flax_imdb.config import ExperimentConfig, settings
-from flax_imdb.data import Dataset
-from flax_imdb.distributed import is_main
+from flax_imdb.data import Dataset, OnRead
+from flax_imdb.distributed import is_main, on_main
 from flax_imdb.errors import warn
+from flax_imdb.report.tensorboard import EventFiles, check_installed
 from flax_imdb.results import Result, Summary
 from flax_imdb.scores import Scores
-from flax_imdb.training import EpochRecord, Progress, TrainState
+from flax_imdb.training import EpochRecord, History, Progress, TrainState
 from flax_imdb.training.checkpoints import Restored
 from flax_imdb.workdir import Workdir
 
 # Minimum time between updates of a notebook's output.
 _NOTEBOOK_SECONDS = 0.25
+
+# Time between lines where there is no bar.
+_LOG_SECONDS = 60.0
 
 
 def count_parameters(params: Mapping[str, Any]) -> int:
@@ -55,11 +59,23 @@ class ProgramConsole(Console):
 
 
 class Report:
-    """The console output of a run. With several processes, only process 0 prints."""
+    """What a run shows while it goes. With several processes, only process 0 does.
 
-    def __init__(self, console: Console):
+    Args:
+      console: where to print.
+      tensorboard: also write event files for TensorBoard.
+
+    Raises:
+      InputError: the library that writes event files is not installed.
+    """
+
+    def __init__(self, console: Console, *, tensorboard: bool = False):
+        if tensorboard:
+            check_installed()
         self._console = console
-        self._bar: TrainingReport | None = None
+        self._training: TrainingReport | None = None
+        self._tensorboard = tensorboard
+        self._events: EventFiles | None = None
 
     def say(self, line: str) -> None:
         """Print a line without markup or wrapping."""
@@ -121,20 +137,51 @@ class Report:
         self._console.print(where, highlight=False)
 
     @contextlib.contextmanager
+    def reading(self) -> Iterator[OnRead]:
+        """Context manager that shows how far the reading of texts is, by what it returns."""
+        with Bar(self._console, "reading") as bar:
+            yield lambda what, done, total: bar.show(
+                what, done, total, "" if total is None else f"{done:,}/{total:,}"
+            )
+
+    @contextlib.contextmanager
     def epochs(self, count: int) -> Iterator[None]:
-        """Context manager that shows a progress bar; call `step` and `epoch` inside."""
-        with TrainingReport(self._console, count) as self._bar:
-            yield
+        """Context manager that shows progress; call the following methods inside."""
+        try:
+            with TrainingReport(self._console, count) as self._training:
+                yield
+        finally:
+            if self._events is not None:
+                self._events.close()
+                self._events = None
+
+    @on_main
+    def before(self, workdir: Workdir, history: History) -> None:
+        """Begin the event files with what the run has behind it, if there are to be any."""
+        if self._tensorboard:
+            workdir.check_held()
+            unfinished = history.unfinished.records if history.unfinished else []
+            self._events = EventFiles(workdir.path / "tensorboard")
+            self._events.add([*workdir.steps(), *unfinished], history.epochs)
 
     def step(self, progress: Progress) -> None:
-        """Update the progress bar."""
-        assert self._bar is not None
-        self._bar.step(progress)
+        """Show a step."""
+        assert self._training is not None
+        self._training.step(progress)
+        if self._events is not None:
+            self._events.step(progress.last)
+
+    def evaluated(self, done: int, batches: int) -> None:
+        """Show that so many batches of an evaluation are done."""
+        assert self._training is not None
+        self._training.evaluated(done, batches)
 
     def epoch(self, record: EpochRecord) -> None:
         """Print the metrics of an epoch."""
-        assert self._bar is not None
-        self._bar.epoch(record)
+        assert self._training is not None
+        self._training.epoch(record)
+        if self._events is not None:
+            self._events.epoch(record)
 
     def scores(self, scores: Scores) -> None:
         """Print the scores of a test, but for the accuracy."""
@@ -163,16 +210,18 @@ class Report:
         self._console.print(f"Accuracy: {result.test_accuracy:.2%}", highlight=False)
 
 
-class TrainingReport:
-    """Context manager that shows a progress bar, and a line after each epoch.
+class Bar:
+    """Context manager that shows how far something is.
 
-    There is no bar if the console is neither a terminal nor a notebook.
+    It is a bar in a terminal and in a notebook. Elsewhere, as in a log, it is a line a minute.
+
+    Args:
+      console: where to show it.
+      description: what is done first.
     """
 
-    def __init__(self, console: Console, epochs: int):
+    def __init__(self, console: Console, description: str):
         self._console = console
-        self._epochs = epochs
-        self._epoch = 0
         self._bar = ProgressBar(
             TextColumn("{task.description}"),
             BarColumn(),
@@ -182,12 +231,16 @@ class TrainingReport:
             transient=True,
             disable=not console.is_terminal,
         )
-        self._task = self._bar.add_task("compiling", total=None, status="")
+        self._description = description
+        self._task = self._bar.add_task(description, total=None, status="")
         self._in_notebook = NotebookDisplay() if console.is_jupyter and not console.quiet else None
+        self._in_log = not console.is_terminal and not console.is_jupyter
+        self._logged = time.monotonic()
 
-    def __enter__(self) -> "TrainingReport":
+    def __enter__(self) -> Self:
         self._bar.start()
-        self._show()
+        if self._in_notebook:
+            self._in_notebook.show(self._bar)
         return self
 
     def __exit__(self, *exception: object) -> None:
@@ -196,32 +249,59 @@ class TrainingReport:
         if self._in_notebook:
             self._in_notebook.show(None)
 
-    def step(self, progress: Progress) -> None:
-        """Update the progress bar."""
-        if progress.epoch != self._epoch:
-            self._epoch = progress.epoch
+    def show(self, description: str, done: int, total: int | None, status: str) -> None:
+        """Show what is done, how much of it, how much there is (None: not known), and more."""
+        new = description != self._description
+        if new:
+            self._description = description
             self._bar.reset(self._task)
-        description = f"epoch {progress.epoch}/{self._epochs}"
-        if progress.step == progress.steps:
-            description += ", evaluating"
         self._bar.update(
-            self._task,
-            description=description,
-            completed=progress.step,
-            total=progress.steps,
-            status=(
-                f"{progress.step}/{progress.steps}  loss {progress.loss:.4f}  "
-                f"accuracy {progress.accuracy:.2%}  {progress.step_ms:.1f} ms/step"
-            ),
+            self._task, description=description, completed=done, total=total, status=status
         )
-        self._show(at_once=progress.step == progress.steps)
-
-    def _show(self, at_once: bool = True) -> None:
         if self._in_notebook:
-            self._in_notebook.show(self._bar, at_once)
+            self._in_notebook.show(self._bar, at_once=new)
+        if self._in_log and time.monotonic() - self._logged >= _LOG_SECONDS:
+            self._logged = time.monotonic()
+            line = f"{description}  {status}"
+            self._console.print(line, highlight=False, markup=False, soft_wrap=True)
+
+
+class TrainingReport:
+    """Context manager that shows how far a training is, and a line after each epoch."""
+
+    def __init__(self, console: Console, epochs: int):
+        self._console = console
+        self._epochs = epochs
+        self._epoch = ""  # The current one; none before the first and after the last.
+        self._bar = Bar(console, "compiling")
+
+    def __enter__(self) -> "TrainingReport":
+        self._bar.__enter__()
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        self._bar.__exit__(*exception)
+
+    def step(self, progress: Progress) -> None:
+        """Show a step."""
+        self._epoch = f"epoch {progress.epoch}/{self._epochs}"
+        last = progress.step == progress.steps
+        self._bar.show(
+            f"{self._epoch}, evaluating" if last else self._epoch,
+            progress.step,
+            progress.steps,
+            f"step {progress.step}/{progress.steps}  loss {progress.loss:.4f}  "
+            f"accuracy {progress.accuracy:.2%}  {progress.step_ms:.1f} ms/step",
+        )
+
+    def evaluated(self, done: int, batches: int) -> None:
+        """Show that so many batches of an evaluation are done."""
+        where = f"{self._epoch}, evaluating" if self._epoch else "testing"
+        self._bar.show(where, done, batches, f"batch {done}/{batches}")
 
     def epoch(self, record: EpochRecord) -> None:
         """Print the metrics of an epoch."""
+        self._epoch = ""
         skipped = record.skipped_steps
         self._console.print(
             f"epoch {record.epoch}/{self._epochs}  {record.seconds:.1f} s  "

@@ -1,7 +1,7 @@
 """Training: state, step, epochs, training history and checkpoints."""
 
 from flax_imdb.training.config import TrainConfig
-from flax_imdb.training.history import EpochRecord, History, UnfinishedEpoch
+from flax_imdb.training.history import EpochRecord, History, StepRecord, UnfinishedEpoch
 from flax_imdb.training.metrics import (
     EvalMetrics,
     Evaluation,
@@ -39,6 +39,7 @@ __all__ = [
     "Preemption",
     "Progress",
     "StepMetrics",
+    "StepRecord",
     "TrainConfig",
     "TrainState",
     "Trainer",

@@ -3,8 +3,8 @@
 import dataclasses
 import math
 import statistics
-from collections.abc import Mapping
-from typing import Any
+from collections.abc import Mapping, Sequence
+from typing import Any, NamedTuple
 
 from flax_imdb.training.metrics import Evaluation, Metrics, StepMetrics, compute, merge
 
@@ -44,6 +44,27 @@ class EpochRecord:
     examples_per_second: float
 
 
+class StepRecord(NamedTuple):
+    """The metrics of a training step: a line of ``steps.jsonl``.
+
+    Attributes:
+      epoch: number of the epoch, from 1.
+      step: training steps since the start of the run, with this one.
+      loss: mean cross-entropy in nats over the batch, before the update and with dropout; None if
+        it is not finite.
+      accuracy: accuracy on the batch, with dropout; None if it is not finite.
+      gradient_norm: global norm of the gradient, before clipping; None if it is not finite.
+      step_ms: its time in milliseconds, without compilation.
+    """
+
+    epoch: int
+    step: int
+    loss: float | None
+    accuracy: float | None
+    gradient_norm: float | None
+    step_ms: float
+
+
 @dataclasses.dataclass
 class UnfinishedEpoch:
     """The progress of an epoch that has not finished: all that is needed to continue it.
@@ -54,7 +75,7 @@ class UnfinishedEpoch:
       sums: summed metrics of the other steps, in double precision.
       seconds: wall-clock time of training so far.
       compile_seconds: time spent on compilation.
-      step_ms: time of each step in milliseconds, without compilation.
+      records: of each step.
     """
 
     steps: int = 0
@@ -64,10 +85,20 @@ class UnfinishedEpoch:
     )
     seconds: float = 0.0
     compile_seconds: float = 0.0
-    step_ms: list[float] = dataclasses.field(default_factory=list)
+    records: list[StepRecord] = dataclasses.field(default_factory=list)
 
-    def count(self, metrics: StepMetrics, seconds: float, compile_seconds: float) -> bool:
-        """Add a step and its times in seconds; returns whether its loss and gradient are finite."""
+    def count(
+        self, epoch: int, step: int, metrics: StepMetrics, seconds: float, compile_seconds: float
+    ) -> bool:
+        """Add a step; returns whether its loss and gradient are finite.
+
+        Args:
+          epoch: number of the epoch, from 1.
+          step: training steps since the start of the run, with this one.
+          metrics: of its batch.
+          seconds: its wall-clock time.
+          compile_seconds: the part of it spent on compilation.
+        """
         finite = math.isfinite(metrics["loss"]) and math.isfinite(metrics["gradient_norm"])
         if finite:
             self.sums = merge(self.sums, metrics)
@@ -76,13 +107,21 @@ class UnfinishedEpoch:
         self.steps += 1
         self.seconds += seconds
         self.compile_seconds += compile_seconds
-        self.step_ms.append(1e3 * (seconds - compile_seconds))
+        numbers = (*compute(metrics), float(metrics["gradient_norm"]))
+        loss, accuracy, norm = (number if math.isfinite(number) else None for number in numbers)
+        step_ms = 1e3 * (seconds - compile_seconds)
+        self.records.append(StepRecord(epoch, step, loss, accuracy, norm, step_ms))
         return finite
 
     @property
     def means(self) -> tuple[float, float]:
         """Mean loss and accuracy so far."""
         return compute(self.sums)
+
+    def recent_ms(self, steps: int | None = None) -> float:
+        """Median time of the last so many steps (None: all), in milliseconds."""
+        recent = self.records if steps is None else self.records[-steps:]
+        return statistics.median(record.step_ms for record in recent)
 
 
 @dataclasses.dataclass
@@ -92,19 +131,23 @@ class History:
     Attributes:
       epochs: the finished epochs.
       unfinished: the current epoch; None if it has not begun.
+      last_steps: the steps of the last finished epoch.
     """
 
     epochs: list[EpochRecord] = dataclasses.field(default_factory=list)
     unfinished: UnfinishedEpoch | None = None
+    last_steps: list[StepRecord] = dataclasses.field(default_factory=list)
 
     @classmethod
     def from_dict(cls, content: Mapping[str, Any]) -> "History":
         """Convert the output of `dataclasses.asdict` back."""
-        unfinished = content["unfinished"]
-        return cls(
-            [EpochRecord(**record) for record in content["epochs"]],
-            UnfinishedEpoch(**unfinished) if unfinished else None,
-        )
+        epochs = [EpochRecord(**record) for record in content["epochs"]]
+        unfinished = None
+        if saved := content["unfinished"]:
+            unfinished = UnfinishedEpoch(**_with_records(saved, epochs))
+            unfinished.records = [StepRecord(*record) for record in unfinished.records]
+        last_steps = [StepRecord(*record) for record in content.get("last_steps", [])]
+        return cls(epochs, unfinished, last_steps)
 
     def end_epoch(
         self,
@@ -139,11 +182,11 @@ class History:
             eval_accuracy=evaluation.accuracy if evaluation else None,
             seconds=trained.seconds,
             compile_seconds=trained.compile_seconds,
-            step_ms_median=statistics.median(trained.step_ms),
+            step_ms_median=trained.recent_ms(),
             examples_per_second=examples / (trained.seconds - trained.compile_seconds),
         )
         self.epochs.append(record)
-        self.unfinished = None
+        self.unfinished, self.last_steps = None, trained.records
 
     def best(self, step: int | None = None) -> EpochRecord | None:
         """The epoch to report; `evaluate` and `predict` load its parameters.
@@ -158,3 +201,13 @@ class History:
         if not epochs or epochs[-1].eval_split != "validation":
             return epochs[-1] if epochs else None
         return max(epochs, key=lambda record: record.eval_accuracy or 0.0)
+
+
+def _with_records(saved: Mapping[str, Any], epochs: Sequence[EpochRecord]) -> dict[str, Any]:
+    """An unfinished epoch as it is saved; version 0.1.0 kept the time of each step alone."""
+    unfinished = dict(saved)
+    first = epochs[-1].step + 1 if epochs else 1
+    for step, step_ms in enumerate(unfinished.pop("step_ms", []), start=first):
+        record = StepRecord(len(epochs) + 1, step, None, None, None, step_ms)
+        unfinished.setdefault("records", []).append(record)
+    return unfinished

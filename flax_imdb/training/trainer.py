@@ -1,7 +1,6 @@
 """Training, evaluation and prediction on the devices of a mesh."""
 
 import math
-import statistics
 import time
 from collections.abc import Callable, Iterator, Sequence
 from functools import partial
@@ -16,7 +15,7 @@ from flax_imdb.devices import by_row, replicated
 from flax_imdb.distributed import all_gather
 from flax_imdb.errors import InputError
 from flax_imdb.training.config import TrainConfig
-from flax_imdb.training.history import History, UnfinishedEpoch
+from flax_imdb.training.history import History, StepRecord, UnfinishedEpoch
 from flax_imdb.training.metrics import Evaluation, Metrics, StepMetrics, compute, merge
 from flax_imdb.training.objectives import Objective
 from flax_imdb.training.parallel import (
@@ -56,6 +55,7 @@ class Progress(NamedTuple):
       loss: mean over the epoch so far.
       accuracy: mean over the epoch so far.
       step_ms: median time of the last 99 steps, in milliseconds.
+      last: the last step alone.
     """
 
     epoch: int
@@ -64,6 +64,7 @@ class Progress(NamedTuple):
     loss: float
     accuracy: float
     step_ms: float
+    last: StepRecord
 
 
 class Trainer:
@@ -113,7 +114,7 @@ class Trainer:
         *,
         hooks: Sequence[Hook] = (),
         on_step: Callable[[Progress], None] = lambda progress: None,
-        on_evaluated: Callable[[TrainState, History], None] = lambda state, history: None,
+        on_evaluated: Callable[[TrainState, History, int, int], None] = lambda *_: None,
     ) -> Iterator[tuple[TrainState, Evaluation | None]]:
         """Train until `history` has all epochs; yield the state and the evaluation after each.
 
@@ -127,7 +128,8 @@ class Trainer:
           config: as in `train_epoch`; `epochs` is how many there are in all.
           hooks: as in `train_epoch`.
           on_step: as in `train_epoch`.
-          on_evaluated: called after each batch of an evaluation; an exception from it ends it.
+          on_evaluated: called after each batch of an evaluation, with the batches done and their
+            number; an exception from it ends the evaluation.
 
         Raises:
           InputError: a loss or gradient is not finite.
@@ -186,12 +188,18 @@ class Trainer:
 
         def count(planned: Planned, metrics: StepMetrics) -> None:
             metrics = jax.device_get(metrics)  # Waits for the step.
-            finite = epoch.count(metrics, *clock.lap())
+            step = steps_before + epoch.steps + 1
+            finite = epoch.count(number, step, metrics, *clock.lap())
             if not finite and not config.skip_nonfinite:
-                step, rows = steps_before + epoch.steps, examples.ids[planned.indices]
+                rows = examples.ids[planned.indices]
                 raise InputError(_nonfinite(step, number, metrics, rows))
-            recent = statistics.median(epoch.step_ms[-99:])
-            on_step(Progress(number, epoch.steps, len(plan), *epoch.means, recent))
+            on_step(
+                Progress(
+                    *(number, epoch.steps, len(plan), *epoch.means),
+                    step_ms=epoch.recent_ms(99),
+                    last=epoch.records[-1],
+                )
+            )
 
         waiting: tuple[Planned, StepMetrics] | None = None
         left = plan[epoch.steps :]
@@ -215,11 +223,12 @@ class Trainer:
         self,
         state: TrainState,
         examples: Examples,
-        after_batch: Callable[[], None] = lambda: None,
+        after_batch: Callable[[int, int], None] = lambda done, batches: None,
     ) -> Evaluation:
         """Evaluate `state` on `examples`.
 
-        `after_batch` is called after each batch; an exception from it ends the evaluation.
+        `after_batch` is called after each batch, with the batches done and their number; an
+        exception from it ends the evaluation.
         """
         sums = dict.fromkeys(Metrics.__annotations__, 0.0)
         plan = self.batching.plan_evaluation(examples)
@@ -231,8 +240,8 @@ class Trainer:
             )
             for planned in plan
         )
-        for metrics in one_late(started):
-            after_batch()
+        for done, metrics in enumerate(one_late(started), start=1):
+            after_batch(done, len(plan))
             metrics = jax.device_get(metrics)
             sums = merge(sums, metrics)  # Over this process's devices.
             predictions = (metrics[name].ravel() for name in ("predicted", "probability"))

@@ -19,6 +19,16 @@ class TestExamples:
         assert [review(corpus.train, i) for i in range(3)] == [[1, 3, 3, 4], [1, 5, 4], [1, 3]]
         assert [review(corpus.test, i) for i in range(2)] == [[1, 2, 3], [1]]
 
+    def test_it_is_said_how_far_the_texts_are_read(self) -> None:
+        said: list[tuple[str, int, int | None]] = []
+        encode(FewReviews(), "keras", lambda *progress: said.append(progress))
+        assert said == [
+            ("reading the train split", 0, None),
+            ("encoding the train split", 0, 3),
+            ("reading the test split", 0, None),
+            ("encoding the test split", 0, 2),
+        ]
+
     def test_limited_keeps_the_end_and_the_frequent_words(self) -> None:
         limited = encode(FewReviews(), "keras").train.limited(vocab_size=5, max_length=2)
         assert [review(limited, i) for i in range(3)] == [[3, 4], [2, 4], [1, 3]]

@@ -14,7 +14,7 @@ from saved import IDENTITY, assert_is, at, flip, kept, resume, save
 
 from flax_imdb import models
 from flax_imdb.errors import InputError
-from flax_imdb.training import History, TrainState, UnfinishedEpoch, create_state
+from flax_imdb.training import History, StepRecord, TrainState, UnfinishedEpoch, create_state
 from flax_imdb.training.checkpoints import CheckpointConfig, Checkpoints
 from flax_imdb.training.checksums import NAME
 
@@ -24,8 +24,8 @@ class TestSaving:
         self, template: TrainState, tmp_path: Path
     ) -> None:
         run = UnfinishedEpoch(3, 1, {"loss": 1 / 3, "correct": 5.0, "examples": 24.0}, 0.1, 0.05)
-        run.step_ms.append(1 / 7)
-        history = History(epochs(12, 24), run)
+        run.records.append(StepRecord(3, 27, 1 / 3, None, 2.0, 1 / 7))
+        history = History(epochs(12, 24), run, [StepRecord(2, 24, 0.1, 0.5, 1 / 9, 1.0)])
         save(tmp_path, template, (24, History(history.epochs)), (27, history))
         state, restored, refused, _ = resume(tmp_path, template)
         assert_is(state, template, 27)

@@ -1,10 +1,12 @@
 """What a run has behind it."""
 
 import dataclasses
+import json
+import math
 
 from epochs import epochs
 
-from flax_imdb.training import History, UnfinishedEpoch
+from flax_imdb.training import History, StepRecord, UnfinishedEpoch
 
 
 class TestHistory:
@@ -22,5 +24,30 @@ class TestHistory:
         assert History(epochs(5)).best(step=4) is None
 
     def test_what_is_written_is_read_again(self) -> None:
-        history = History(epochs(3), UnfinishedEpoch(2, 1, step_ms=[1.5, 2.5]))
-        assert History.from_dict(dataclasses.asdict(history)) == history
+        steps = [StepRecord(1, 3, 0.5, 0.75, 1.25, 9.0), StepRecord(2, 4, None, 0.5, None, 8.0)]
+        history = History(epochs(3), UnfinishedEpoch(1, 1, records=steps[1:]), steps[:1])
+        written = json.dumps(dataclasses.asdict(history), allow_nan=False)
+        assert History.from_dict(json.loads(written)) == history
+
+    def test_of_an_older_version_has_the_times_of_its_steps_alone(self) -> None:
+        content = dataclasses.asdict(History(epochs(3), UnfinishedEpoch(2)))
+        del content["last_steps"], content["unfinished"]["records"]
+        content["unfinished"]["step_ms"] = [1.5, 2.5]
+        history = History.from_dict(content)
+        assert history.last_steps == []
+        assert history.unfinished is not None
+        assert [record[:2] for record in history.unfinished.records] == [(2, 4), (2, 5)]
+        assert history.unfinished.records[0].loss is None
+        assert history.unfinished.recent_ms() == 2.0
+
+
+class TestUnfinishedEpoch:
+    def test_has_the_loss_of_each_step_and_none_where_it_is_not_finite(self) -> None:
+        epoch = UnfinishedEpoch()
+        sums = {"loss": 6.0, "correct": 4.0, "examples": 8.0, "rows": 8.0}
+        assert epoch.count(1, 1, {**sums, "gradient_norm": 2.0}, 0.5, 0.25)
+        assert not epoch.count(1, 2, {**sums, "gradient_norm": math.inf}, 0.5, 0.0)
+        assert epoch.records == [
+            StepRecord(1, 1, 0.75, 0.5, 2.0, 250.0),
+            StepRecord(1, 2, 0.75, 0.5, None, 500.0),
+        ]

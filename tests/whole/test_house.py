@@ -41,7 +41,7 @@ ROOMS = (
 # Of what the package needs, the libraries that take long to import or are not everywhere.
 HEAVY = {
     *("tensorflow", "tensorflow_datasets", "array_record", "matplotlib", "orbax", "tyro", "rich"),
-    *("keras", "pyarrow", "regex", "sklearn", "torch"),
+    *("keras", "pyarrow", "regex", "sklearn", "torch", "jinja2", "tensorboardX"),
 }
 
 
