@@ -261,7 +261,9 @@ def _parse_lines(path: Path, kind: Callable[..., T]) -> list[T]:
     try:
         return [kind(**json.loads(line)) for line in lines]
     except (ValueError, TypeError, RecursionError) as error:
-        raise InputError(f"{path} is damaged: {error}") from error
+        raise InputError(
+            f"{path} is damaged ({error}): once it is deleted, `resume` goes on without it"
+        ) from error
 
 
 def _left_by_a_run(directory: Path) -> list[Path]:

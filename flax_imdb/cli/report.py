@@ -1,5 +1,6 @@
 """``flax-imdb report``."""
 
+import contextlib
 import dataclasses
 import os
 from pathlib import Path
@@ -111,5 +112,6 @@ def _write(path: Path, content: str) -> None:
         unfinished.write_text(content, "utf-8")
         unfinished.replace(path)
     except OSError as error:
-        unfinished.unlink(missing_ok=True)
+        with contextlib.suppress(OSError):
+            unfinished.unlink()
         raise InputError(f"`output` {path} cannot be written: {error.strerror}") from None

@@ -113,7 +113,8 @@ def read_run(
       InputError: there is no finished run, or its files are damaged.
     """
     config, info, result = workdir.config(), workdir.dataset_info(), workdir.result()
-    if config is None or info is None or result is None:
+    epochs = workdir.records()
+    if config is None or info is None or result is None or not epochs:
         raise InputError(
             f"`workdir` {workdir.path} holds no finished run: `resume` it, or name another"
         )
@@ -135,7 +136,7 @@ def read_run(
         config=config,
         info=info,
         result=result,
-        epochs=workdir.records(),
+        epochs=epochs,
         steps=workdir.steps(),
         predicted=None if isinstance(predicted, InputError) else predicted,
         mistakes=mistakes,
@@ -236,6 +237,7 @@ class _Shown:
         self.result = run.result
 
     def interval(self) -> tuple[float, float]:
+        """That of the accuracy."""
         return _interval(self.result.test_accuracy, self.result.test_examples)
 
     def charts(self) -> list[Chart]:
@@ -280,6 +282,7 @@ class _Shown:
         ]
 
     def calibration(self) -> Chart:
+        """The reliability diagram."""
         confidence, accuracy, _ = zip(*self.result.reliability, strict=True)
         return Chart(
             title="Calibration",
@@ -303,10 +306,11 @@ class _Shown:
         return list(_by_length(examples.lengths, evaluation.predicted == examples.labels))
 
     def length_chart(self, groups: "Sequence[_Group]") -> Chart:
+        """The accuracy of `lengths`."""
         lows = [group.interval[0] for group in groups]
         return Chart(
             title="Accuracy by length",
-            x_label="length in words",
+            x_label="length in tokens",
             y_label="accuracy",
             lines=[
                 Line(

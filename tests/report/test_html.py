@@ -344,11 +344,23 @@ class TestOfARun:
         assert main([*args, "--data-dir", str(reviews)]) == 0
         assert "blockquote" in (tmp_path / "run" / "report.html").read_text("utf-8")
 
-    def test_a_run_that_has_not_finished_is_refused(self, finished: Path, tmp_path: Path) -> None:
+    @pytest.mark.parametrize("lacking", ["result.json", "metrics.jsonl"])
+    def test_a_run_that_has_not_finished_is_refused(
+        self, finished: Path, tmp_path: Path, lacking: str
+    ) -> None:
         shutil.copytree(finished, tmp_path / "run")
-        (tmp_path / "run" / "result.json").unlink()
+        (tmp_path / "run" / lacking).unlink()
         with pytest.raises(InputError, match="holds no finished run: `resume` it"):
             read_run(Workdir(tmp_path / "run"), InputError("not known"))
+
+    @pytest.mark.parametrize("place", ["no such folder/a.html", "mine/a.html"])
+    def test_a_file_that_cannot_be_written_is_said_to_be(
+        self, finished: Path, tmp_path: Path, place: str, capsys: pytest.CaptureFixture[str]
+    ) -> None:
+        (tmp_path / "mine").write_text("mine")
+        assert main(["report", str(finished), "--output", str(tmp_path / place)]) == 2
+        message = f"error: --output {tmp_path / place} cannot be written: "
+        assert capsys.readouterr().err.startswith(message)
 
     @pytest.mark.parametrize(
         ("args", "message"),

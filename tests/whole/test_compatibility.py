@@ -41,5 +41,8 @@ def test_it_is_resumed_as_0_1_0_resumed_it(old_run: Path) -> None:
     assert main(["train", "--resume", "--epochs", "3", "--workdir", str(old_run)]) == 0
     record = json.loads((old_run / "metrics.jsonl").read_text().splitlines()[-1])
     assert (record["epoch"], record["step"]) == (3, 6)
+    steps = [json.loads(line) for line in (old_run / "steps.jsonl").open()]
+    assert [step["step"] for step in steps] == [5, 6]  # Of the earlier ones nothing is known.
+    assert "each step" in (old_run / "report.html").read_text("utf-8")
     for name, value in THIRD_EPOCH.items():
         np.testing.assert_allclose(record[name], value, rtol=1e-5)
