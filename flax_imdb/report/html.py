@@ -1,18 +1,12 @@
 """``report.html``: one or several runs on a page that needs nothing but a browser.
 
-The page is ``report.html.jinja``; here are the numbers and texts in it. Texts, names and paths are
-data, never markup: Jinja escapes all of them.
+The page is ``report.html.jinja``; here are the numbers and texts in it.
 """
 
-import base64
 import dataclasses
-import functools
-import hashlib
 import os
-import re
 import statistics
 from collections.abc import Iterator, Sequence
-from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -21,6 +15,7 @@ from flax_imdb.config import ExperimentConfig, settings
 from flax_imdb.data import DataConfig, DatasetInfo, Examples, read_again
 from flax_imdb.errors import InputError, as_flags
 from flax_imdb.report.charts import Chart, Line, smoothed
+from flax_imdb.report.page import render_page
 from flax_imdb.results import Result
 from flax_imdb.scores import confidences
 from flax_imdb.training import EpochRecord, Evaluation, StepRecord
@@ -175,57 +170,16 @@ def render(runs: Sequence[Run]) -> str:
     Args:
       runs: one run, or several to compare.
     """
-    template, style, script = _sources()
     one = runs[0].result if len(runs) == 1 else None
     subject = f"{one.arch} on {one.dataset}" if one else f"Comparison of {len(runs)} runs"
-    page: str = template.render(
+    return render_page(
+        "report.html.jinja",
+        script="report.js",
         title=f"{subject}: {one.test_accuracy:.2%}" if one else subject,
         subject=subject,
         runs=runs,
         shown=list(map(_Shown, runs)),
         comparison=None if one else _Comparison(runs),
-        style=style,
-        script=script,
-        policy=(
-            "default-src 'none'; base-uri 'none'; form-action 'none'; "
-            f"style-src '{_digest(style)}'; script-src '{_digest(script)}'"
-        ),
-    )
-    return page.lstrip()
-
-
-@functools.cache
-def _sources() -> tuple[Any, str, str]:
-    """The template, the style sheet and the script of the page."""
-    import jinja2
-    from markupsafe import Markup
-
-    environment = jinja2.Environment(
-        loader=jinja2.FileSystemLoader(Path(__file__).parent),
-        autoescape=True,
-        finalize=lambda value: printable(value) if type(value) is str else value,
-        undefined=jinja2.StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    environment.filters["share"] = lambda value: f"{value:.2%}"
-    style, script = (
-        Markup(Path(__file__).with_name(name).read_text("utf-8"))
-        for name in ("report.css", "report.js")
-    )
-    return environment.get_template("report.html.jinja"), style, script
-
-
-def _digest(source: str) -> str:
-    return f"sha256-{base64.b64encode(hashlib.sha256(source.encode()).digest()).decode()}"
-
-
-def printable(text: str) -> str:
-    """The text without what HTML cannot hold: control characters and lone surrogates."""
-    return re.sub(
-        "[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\ud800-\udfff\ufdd0-\ufdef\ufffe\uffff]",
-        "\N{REPLACEMENT CHARACTER}",
-        text,
     )
 
 
