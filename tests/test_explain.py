@@ -68,7 +68,7 @@ class TestAttribute:
             """Of the text whose embedded words are multiplied by `at`, [time]."""
             added = (at[:, None] - 1) * embedded * words
             variables = {"params": state.params, "perturbations": {"embedded": added[None]}}
-            return state.apply(variables, TOKENS[None], jnp.array([LENGTH]))[0, 0]
+            return state.apply(variables, jnp.asarray(TOKENS)[None], jnp.array([LENGTH]))[0, 0]
 
         places = jnp.linspace(0, 1, 400, endpoint=False) + 1 / 800
         step = 1e-5 * jnp.eye(len(TOKENS))
@@ -106,7 +106,8 @@ class TestAttribute:
         """It adds to the logit or does not, so all its words have had an equal part in it."""
         settings: dict[str, Any] = {"wide_ngrams": 2, "wide_weight": 0.75, "wide_buckets": 1000}
         state = small("lstm", **settings)
-        hashes = {n: hash_ngrams(jnp.asarray(TOKENS)[None], n, NGRAM_HASHES)[0, :LENGTH] for n in (1, 2)}
+        read = jnp.asarray(TOKENS)[None, :LENGTH]
+        hashes = {n: hash_ngrams(read, n, NGRAM_HASHES)[0] for n in (1, 2)}
         owners = jnp.full(1000, -1, jnp.int32)
         for of_length in hashes.values():
             owners = owners.at[of_length % 1000].set(of_length)
@@ -118,11 +119,11 @@ class TestAttribute:
             changed = state.replace(params=state.params | {"wide": weights}, constants=constants)
             return attributed(changed, **settings).weights[0]
 
-        # The text has eight: <start>, 5, 7, 9, <start> 5, 5 7, 7 5, and 5 9; 5 stands there twice.
+        # The text has nine: <start>, 5, 7, 9, nothing and <start>, <start> 5, 5 7, 7 5, and 5 9.
         _, one, two, one_again, three = (
-            30 * log_ratios[hashes[1] % 1000, 0] / np.sqrt(8) / np.array([1, 2, 1, 2, 1])
+            30 * log_ratios[hashes[1] % 1000, 0] / np.sqrt(9) / np.array([1, 2, 1, 2, 1])
         )
-        _, *pairs = 30 * log_ratios[hashes[2] % 1000, 0] / np.sqrt(8)
+        _, *pairs = 30 * log_ratios[hashes[2] % 1000, 0] / np.sqrt(9)
         expected = [
             one + pairs[0] + pairs[1] / 2,  # <start> is no word.
             two + pairs[1] / 2 + pairs[2] / 2,
