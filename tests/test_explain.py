@@ -179,8 +179,9 @@ class TestExplain:
         assert weights[:3] == [0, 0, 0]
         assert all(weight != 0 for weight in weights[3:])
 
-    @pytest.mark.parametrize("padding", ["masked", "keras"])
-    @pytest.mark.parametrize("precision", ["float32", "bfloat16"])
+    @pytest.mark.parametrize(
+        ("padding", "precision"), [("masked", "float32"), ("keras", "bfloat16")]
+    )
     def test_any_run_can_be_explained(
         self, reviews: Path, tmp_path: Path, padding: str, precision: str
     ) -> None:
