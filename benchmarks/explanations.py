@@ -88,11 +88,9 @@ def of_captum(model: TrainedModel, text: str) -> np.ndarray:
     cell = {name: torch.tensor(np.array(value)).double() for name, value in cell.items()}
     width, gates = cell["kernel"].shape
     lstm = torch.nn.LSTM(width, gates // 4, batch_first=True).double()
-    with torch.no_grad():
-        lstm.weight_ih_l0.copy_(cell["kernel"].T)
-        lstm.weight_hh_l0.copy_(cell["recurrent_kernel"].T)
-        lstm.bias_ih_l0.copy_(cell["bias"])
-        lstm.bias_hh_l0.zero_()
+    weights = {"weight_ih_l0": cell["kernel"].T, "weight_hh_l0": cell["recurrent_kernel"].T}
+    biases = {"bias_ih_l0": cell["bias"], "bias_hh_l0": torch.zeros_like(cell["bias"])}
+    lstm.load_state_dict(weights | biases)
     head = {name: torch.tensor(np.array(value)).double() for name, value in params["head"].items()}
 
     def logit(embedded: Any) -> Any:
@@ -106,10 +104,10 @@ def of_captum(model: TrainedModel, text: str) -> np.ndarray:
     starts = ids[0] == 1
     if starts:
         blank[:, 0] = embedded[:, 0]
-    weights = IntegratedGradients(logit).attribute(
+    made = IntegratedGradients(logit).attribute(
         embedded, blank, n_steps=CAPTUM_STEPS, internal_batch_size=50
     )
-    return weights.sum(dim=-1)[0].numpy()[int(starts) :]
+    return made.sum(dim=-1)[0].numpy()[int(starts) :]
 
 
 def against_captum(model: TrainedModel, explanations: list[Explanation]) -> dict[str, float]:
