@@ -71,6 +71,15 @@ class Explanation:
     differences: dict[str, float]
     words: tuple[Word, ...]
 
+    @property
+    def complete(self) -> bool:
+        """Whether the weights add up to the differences."""
+        errors = [
+            abs(sum(word.weights[name] for word in self.words) - difference)
+            for name, difference in self.differences.items()
+        ]
+        return bool(np.all(errors <= _allowed([*self.differences.values()])))
+
 
 class Attribution(NamedTuple):
     """What each token of a text has added to logits.
@@ -82,12 +91,6 @@ class Attribution(NamedTuple):
 
     weights: np.ndarray
     differences: np.ndarray
-
-    @property
-    def complete(self) -> bool:
-        """Whether the weights add up to the differences."""
-        errors = np.abs(self.weights.sum(axis=1) - self.differences)
-        return bool(np.all(errors <= _allowed(self.differences)))
 
 
 def _allowed(differences: Any) -> Any:

@@ -9,7 +9,6 @@ import dataclasses
 import functools
 import hashlib
 import os
-import re
 import statistics
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -17,6 +16,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from flax_imdb import pages
 from flax_imdb.config import ExperimentConfig, settings
 from flax_imdb.data import DataConfig, DatasetInfo, Examples, read_again
 from flax_imdb.errors import InputError, as_flags
@@ -197,36 +197,16 @@ def render(runs: Sequence[Run]) -> str:
 @functools.cache
 def _sources() -> tuple[Any, str, str]:
     """The template, the style sheet and the script of the page."""
-    import jinja2
     from markupsafe import Markup
 
-    environment = jinja2.Environment(
-        loader=jinja2.FileSystemLoader(Path(__file__).parent),
-        autoescape=True,
-        finalize=lambda value: printable(value) if type(value) is str else value,
-        undefined=jinja2.StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    environment.filters["share"] = lambda value: f"{value:.2%}"
-    style, script = (
-        Markup(Path(__file__).with_name(name).read_text("utf-8"))
-        for name in ("report.css", "report.js")
-    )
-    return environment.get_template("report.html.jinja"), style, script
+    here = Path(__file__)
+    own, script = (here.with_name(name).read_text("utf-8") for name in ("report.css", "report.js"))
+    template = pages.environment(here.parent).get_template("report.html.jinja")
+    return template, Markup(pages.style() + own), Markup(script)
 
 
 def _digest(source: str) -> str:
     return f"sha256-{base64.b64encode(hashlib.sha256(source.encode()).digest()).decode()}"
-
-
-def printable(text: str) -> str:
-    """The text without what HTML cannot hold: control characters and lone surrogates."""
-    return re.sub(
-        "[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\ud800-\udfff\ufdd0-\ufdef\ufffe\uffff]",
-        "\N{REPLACEMENT CHARACTER}",
-        text,
-    )
 
 
 class _Shown:
