@@ -65,9 +65,11 @@ class ServedModel:
 
 
 def main() -> None:
-    """Serve it at a free port; a line on standard input lets it answer."""
-    from flax_imdb.serve import Limits, listen, serve
+    """Serve it at a free port to clients that may take so long; a line of input lets it answer."""
+    from flax_imdb.serve import Limits, listen, requests, serve, server
 
+    if len(sys.argv) > 1:
+        requests.CLIENT_SECONDS = server.CLIENT_SECONDS = float(sys.argv[1])
     model = ServedModel(held=True)
 
     def read() -> None:
@@ -77,7 +79,7 @@ def main() -> None:
     threading.Thread(target=read, daemon=True).start()
     with listen("127.0.0.1", 0) as listening:
         print(json.dumps(listening.getsockname()), flush=True)
-        serve(model, listening, Limits(**json.loads(sys.argv[1])), lambda seconds: None)
+        serve(model, listening, Limits(), lambda seconds: None)
 
 
 if __name__ == "__main__":
