@@ -1,73 +1,13 @@
 """A server as a process: clients that misbehave, and its end."""
 
 import json
-import re
 import signal
-import socket
-import subprocess
-import sys
-from pathlib import Path
 
 import pytest
+from server_process import Process, answer
 
 from flax_imdb.errors import InputError
 from flax_imdb.serve import listen, server
-
-TESTS = Path(__file__).parents[1]
-
-
-class Process:
-    """Context manager of a server in a process of its own, which is held (see `served_model`)."""
-
-    def __init__(self, *client_seconds: float):
-        self.process = subprocess.Popen(
-            [sys.executable, TESTS / "served_model.py", *map(str, client_seconds)],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            text=True,
-        )
-
-    def __enter__(self) -> "Process":
-        assert self.process.stdout is not None
-        self.address = tuple(json.loads(self.process.stdout.readline()))
-        while b"200 OK" not in self.get("/ready"):
-            pass
-        return self
-
-    def __exit__(self, *exception: object) -> None:
-        self.process.kill()
-        self.process.communicate()
-
-    def connect(self, sent: bytes) -> socket.socket:
-        client = socket.create_connection(self.address, timeout=60)
-        client.sendall(sent)
-        return client
-
-    def get(self, path: str) -> bytes:
-        head = f"GET {path} HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n"
-        return answer(self.connect(head.encode()))
-
-    def open_files(self) -> int:
-        (number,) = re.findall(rb"^process_open_fds (\d+)", self.get("/metrics"), re.MULTILINE)
-        return int(number)
-
-    def listens(self) -> bool:
-        try:
-            self.connect(b"").close()
-        except ConnectionRefusedError:
-            return False
-        return True
-
-    def end(self) -> tuple[int, str]:
-        _, errors = self.process.communicate(timeout=60)
-        return self.process.returncode, errors
-
-
-def answer(client: socket.socket) -> bytes:
-    """All that is sent until the connection is closed."""
-    with client:
-        return b"".join(iter(lambda: client.recv(2**16), b""))
 
 
 def post(text: str, more: str = "Connection: close\r\n") -> bytes:
@@ -87,9 +27,7 @@ def test_a_signal_ends_it_once_what_is_under_way_is_answered(number: signal.Sign
         assert answer(idle) == b""
         while process.listens():
             pass
-        assert process.process.stdin is not None
-        process.process.stdin.write("\n")
-        process.process.stdin.flush()
+        process.go()
         assert b'"label": "good"' in answer(waiting)
         assert process.end() == (0, "")
 
