@@ -4,7 +4,7 @@ import dataclasses
 import json
 import math
 from collections.abc import Mapping, Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from flax_imdb.data.sources import Bad
 from flax_imdb.errors import InputError, warn
@@ -66,12 +66,15 @@ class Answer(NamedTuple):
     probability: float = math.nan
     problem: str = ""
 
-    def as_json(self) -> str:
-        """One JSON object: the label and the probabilities, or the problem as an error."""
+    def content(self) -> dict[str, Any]:
+        """The label and the probabilities, or the problem as an error."""
         if self.problem:
-            return json.dumps({"error": self.problem}, allow_nan=False)
-        shown = {"label": self.label, "probabilities": dict(self.probabilities)}
-        return json.dumps(shown, allow_nan=False)
+            return {"error": self.problem}
+        return {"label": self.label, "probabilities": dict(self.probabilities)}
+
+    def as_json(self) -> str:
+        """Its content as one JSON object."""
+        return json.dumps(self.content(), allow_nan=False)
 
     def as_line(self, probabilities: bool) -> str:
         """A probability, a tab and the label; with `probabilities` those of classes follow."""

@@ -72,6 +72,15 @@ class Explanation:
     differences: dict[str, float]
     words: tuple[Word, ...]
 
+    @property
+    def complete(self) -> bool:
+        """Whether the weights add up to the differences."""
+        errors = [
+            abs(sum(word.weights[name] for word in self.words) - difference)
+            for name, difference in self.differences.items()
+        ]
+        return bool(np.all(errors <= _allowed([*self.differences.values()])))
+
     def segments(self, name: str) -> list["Segment"]:
         """The text in pieces, words and what is between them, with the weights for a class."""
         segments, done = [], 0
@@ -114,12 +123,6 @@ class Attribution(NamedTuple):
 
     weights: np.ndarray
     differences: np.ndarray
-
-    @property
-    def complete(self) -> bool:
-        """Whether the weights add up to the differences."""
-        errors = np.abs(self.weights.sum(axis=1) - self.differences)
-        return bool(np.all(errors <= _allowed(self.differences)))
 
 
 def _allowed(differences: Any) -> Any:

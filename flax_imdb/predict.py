@@ -18,12 +18,20 @@ from flax_imdb.data import (
     split_words,
 )
 from flax_imdb.data.spans import word_spans
-from flax_imdb.data.tokenizer import UNKNOWN
+from flax_imdb.data.tokenizer import PAD, START, UNKNOWN
 from flax_imdb.data.words import TextRules
 from flax_imdb.devices import DeviceName, select_devices
 from flax_imdb.environment import fixed_settings
 from flax_imdb.errors import InputError, warn
-from flax_imdb.explain import MAX_EXPLAINED, Explanation, Word, attribute, exact, is_word
+from flax_imdb.explain import (
+    MAX_EXPLAINED,
+    Attribution,
+    Explanation,
+    Word,
+    attribute,
+    exact,
+    is_word,
+)
 from flax_imdb.models import build
 from flax_imdb.paths import exists
 from flax_imdb.scores import Scores, score
@@ -147,7 +155,7 @@ class TrainedModel:
         )
 
     @fixed_settings()
-    def compile(self, rows: int | None = None) -> None:
+    def compile(self, rows: int | None = None, *, explanations: bool = False) -> None:
         """Compile now what predictions need, which is otherwise compiled when it is first needed.
 
         Texts are predicted in batches of few sizes (1, 8 and the batch size of the training) and
@@ -157,8 +165,14 @@ class TrainedModel:
 
         Args:
           rows: the largest number of texts in a call of `predict`; None: any number.
+          explanations: whether to compile what `explain` needs, too.
         """
         self._predictor.compile(rows)
+        if explanations:
+            for time in self.trainer.batching.padded_lengths:
+                tokens = np.full(time, PAD, np.int32)
+                tokens[0] = START
+                self._attribute(tokens, 1, [0])
 
     @fixed_settings()
     def predict_probabilities(
@@ -210,18 +224,30 @@ class TrainedModel:
           InputError: as in `predict`, or there is no such class.
         """
         texts = as_texts(texts)
-        known = self.info.classes[1:] if len(self.info.classes) == 2 else self.info.classes
+        predictions = self.predict(texts)
+        explained = [
+            self.explain_prediction(text, prediction, classes)
+            for text, prediction in zip(texts, predictions, strict=True)
+        ]
+        for explanation in explained:
+            if not explanation.complete:
+                warn(
+                    f"the weights of the words in {explanation.text[:20]!r} do not add up to the "
+                    "difference"
+                )
+        return explained
+
+    @fixed_settings()
+    def explain_prediction(
+        self, text: str, prediction: Prediction, classes: Sequence[str] | None = None
+    ) -> Explanation:
+        """The explanation of what was predicted for a text, without warnings. See `explain`."""
+        names = self.info.classes
+        two = len(names) == 2
+        known = names[1:] if two else names
         for name in classes or ():
             if name not in known:
                 raise InputError(f"{name!r} cannot be explained: one of {', '.join(known)}")
-        predictions = self.predict(texts)
-        return [self._explain(*each, classes) for each in zip(texts, predictions, strict=True)]
-
-    def _explain(
-        self, text: str, prediction: Prediction, classes: Sequence[str] | None
-    ) -> Explanation:
-        names = self.info.classes
-        two = len(names) == 2
         if classes is None:
             likeliest = sorted(names, key=lambda name: -prediction.probabilities[name])
             classes = names[1:] if two else likeliest[:MAX_EXPLAINED]
@@ -234,12 +260,7 @@ class TrainedModel:
         batch = batching.make(examples, batching.plan_evaluation(examples)[0])
         tokens = batch["tokens"][0]
         logits = [0] if two else [names.index(name) for name in classes]
-        with jax.enable_x64(True):
-            made = attribute(
-                self._exact, self.config.model, tokens, int(batch["lengths"][0]), logits
-            )
-        if not made.complete:
-            warn(f"the weights of the words in {text[:20]!r} do not add up to the difference")
+        made = self._attribute(tokens, int(batch["lengths"][0]), logits)
         # Of a long text the model reads the end alone.
         read = np.flatnonzero(is_word(tokens))
         weights = np.zeros((len(classes), len(words)))
@@ -255,6 +276,10 @@ class TrainedModel:
                 for word, span, of_word in zip(words, spans, weights.T, strict=True)
             ),
         )
+
+    def _attribute(self, tokens: np.ndarray, length: int, logits: Sequence[int]) -> Attribution:
+        with jax.enable_x64(True):
+            return attribute(self._exact, self.config.model, tokens, length, logits)
 
     @functools.cached_property
     def _exact(self) -> TrainState:

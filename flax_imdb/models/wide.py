@@ -98,15 +98,17 @@ def ngram_terms(
       float64 [ngrams, time, classes]: of the n-gram of 1, 2, ... tokens that ends at each step. The
       sum and the bias are the logits.
     """
-    owners, ratios = (variables["constants"][name] for name in ("owners", "log_ratios"))
-    weights = variables["params"]["weights"]
+    owners = variables["constants"]["owners"]
+    # Looked up by NumPy: JAX would compile that for each number of n-grams.
+    ratios = np.asarray(variables["constants"]["log_ratios"])
+    weights = np.asarray(variables["params"]["weights"])
     terms = np.zeros((ngrams, len(tokens), weights.shape[1]))
     row, number = jnp.asarray(tokens)[None], 0
     for n in range(1, ngrams + 1):
         found = np.asarray(_look_up(owners, row, row != 0, n))[0]
         steps = np.flatnonzero(found < len(owners))
         buckets, owner, times = np.unique(found[steps], return_inverse=True, return_counts=True)
-        each = np.asarray(ratios[buckets], float) * np.asarray(weights[buckets], float)
+        each = ratios[buckets].astype(float) * weights[buckets].astype(float)
         terms[n - 1, steps] = (each / times[:, None])[owner]
         number += len(buckets)
     return _SCALE * terms / np.sqrt(max(number, 1))

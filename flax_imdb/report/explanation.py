@@ -1,12 +1,13 @@
 """Explanations, in a terminal and as a page: words coloured by what they added."""
 
 from collections.abc import Sequence
+from pathlib import Path
 from typing import NamedTuple
 
 from rich.text import Text
 
+from flax_imdb import pages
 from flax_imdb.explain import Explanation
-from flax_imdb.report.page import render_page
 
 _LEVELS = 4
 _LISTED = 8  # Words on each side.
@@ -76,8 +77,10 @@ def render_explanations(explanations: Sequence[Explanation], name: str) -> str:
       explanations: what to show.
       name: of the run.
     """
-    return render_page(
+    return pages.self_contained(
+        Path(__file__).parent,
         "explanation.html.jinja",
+        style="report.css",
         name=name,
         explanations=explanations,
         marked=marked,

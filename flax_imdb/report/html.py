@@ -7,15 +7,16 @@ import dataclasses
 import os
 import statistics
 from collections.abc import Iterator, Sequence
+from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
 
+from flax_imdb import pages
 from flax_imdb.config import ExperimentConfig, settings
 from flax_imdb.data import DataConfig, DatasetInfo, Examples, read_again
 from flax_imdb.errors import InputError, as_flags
 from flax_imdb.report.charts import Chart, Line, smoothed
-from flax_imdb.report.page import render_page
 from flax_imdb.results import Result
 from flax_imdb.scores import confidences
 from flax_imdb.training import EpochRecord, Evaluation, StepRecord
@@ -172,8 +173,10 @@ def render(runs: Sequence[Run]) -> str:
     """
     one = runs[0].result if len(runs) == 1 else None
     subject = f"{one.arch} on {one.dataset}" if one else f"Comparison of {len(runs)} runs"
-    return render_page(
+    return pages.self_contained(
+        Path(__file__).parent,
         "report.html.jinja",
+        style="report.css",
         script="report.js",
         title=f"{subject}: {one.test_accuracy:.2%}" if one else subject,
         subject=subject,

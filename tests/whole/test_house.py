@@ -16,11 +16,13 @@ ROOMS = (
         "__main__",
         "cli",
         "estimator",
+        "serve",
         "predict_files",
         "answers",
         "predict",
         "experiment",
         "report",
+        "pages",
         "workdir",
         "results",
         "scores",
@@ -42,6 +44,7 @@ ROOMS = (
 HEAVY = {
     *("tensorflow", "tensorflow_datasets", "array_record", "matplotlib", "orbax", "tyro", "rich"),
     *("keras", "pyarrow", "regex", "sklearn", "torch", "jinja2", "tensorboardX"),
+    *("starlette", "uvicorn", "prometheus_client"),
 }
 
 

@@ -1,0 +1,110 @@
+"""What is served."""
+
+import dataclasses
+import os
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any, Protocol
+
+from flax_imdb.answers import Answers, Choice
+from flax_imdb.errors import InputError
+from flax_imdb.explain import Explanation
+from flax_imdb.predict import TrainedModel, words_of
+
+
+@dataclasses.dataclass(frozen=True)
+class About:
+    """What a page says of the model.
+
+    Attributes:
+      name: what it is.
+      note: what must be known of it; may be empty.
+      reads: how many words it reads, of a long text the last ones.
+    """
+
+    name: str
+    note: str
+    reads: int
+
+
+class Model(Protocol):
+    """What is served. Its methods may be called from several threads.
+
+    Attributes:
+      about: what a page says of it.
+      rows: how many texts are best predicted at once.
+    """
+
+    about: About
+    rows: int
+
+    def prepare(self) -> Iterator[None]:
+        """Do ahead what would make the first requests wait, in parts."""
+
+    def predict(self, texts: Sequence[Any]) -> list[dict[str, Any]]:
+        """For each text an object of JSON: label and probabilities, or an error."""
+
+    def explain(self, text: Any) -> dict[str, Any]:
+        """An object of JSON: as in `predict`, and the words; or an error."""
+
+
+class Served:
+    """The model of a run as a `Model`.
+
+    Args:
+      model: the model.
+
+    Attributes:
+      about: what a page says of it.
+      rows: the largest batch that it predicts.
+    """
+
+    def __init__(self, model: TrainedModel):
+        self._model = model
+        self._answers = Answers(model, Choice())
+        config = model.config
+        synthetic = config.data.dataset == "synthetic"
+        dataset = config.data.dataset
+        if os.path.isabs(dataset):  # Where it is on this machine is nobody's business.
+            dataset = Path(dataset).name
+        self.about = About(
+            name=f"{config.model.arch} on {dataset}",
+            note="this model was trained on synthetic reviews: it knows nothing."
+            if synthetic
+            else "",
+            reads=config.data.max_length,
+        )
+        self.rows = config.training.batch_size
+
+    def prepare(self) -> Iterator[None]:
+        """Compile all that predictions and explanations need."""
+        for rows in (1, 8, None):
+            self._model.compile(rows)
+            yield
+        self._model.compile(1, explanations=True)
+        yield
+
+    def predict(self, texts: Sequence[Any]) -> list[dict[str, Any]]:
+        """For each text what ``flax-imdb predict --json`` prints."""
+        names = [f"text {number}" for number in range(1, len(texts) + 1)]
+        return [answer.content() for answer in self._answers(texts, names)]
+
+    def explain(self, text: Any) -> dict[str, Any]:
+        """The explanation of a text, or an error."""
+        model = self._model
+        try:
+            words = words_of(text, model.vocabulary.rules)
+        except InputError as reason:
+            return {"error": str(reason)}
+        (probabilities,) = model.predict_encoded([model.vocabulary.encode(words)])
+        return content(model.explain_prediction(text, model.prediction(probabilities)))
+
+
+def content(explanation: Explanation) -> dict[str, Any]:
+    """An explanation as an object of JSON, without its text."""
+    return {
+        "label": explanation.label,
+        "probabilities": explanation.probabilities,
+        "differences": explanation.differences,
+        "words": [dataclasses.asdict(word) for word in explanation.words],
+    }

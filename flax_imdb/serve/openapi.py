@@ -1,0 +1,207 @@
+"""The description of the API, in OpenAPI 3.1."""
+
+from typing import Any
+
+import flax_imdb
+from flax_imdb.serve.limits import CLIENT_SECONDS, MAX_BODY, Limits
+
+_NUMBERS = {"type": "object", "additionalProperties": {"type": "number"}}
+_PREDICTION = {
+    "label": {"type": "string", "description": "The likeliest class."},
+    "probabilities": _NUMBERS
+    | {"description": "Of each class; of more than 20 classes those of the 5 likeliest."},
+}
+_OFFSET = {"type": "integer", "minimum": 0}
+
+_SCHEMAS: dict[str, Any] = {
+    "Error": {
+        "type": "object",
+        "properties": {"error": {"type": "string"}},
+        "required": ["error"],
+        "additionalProperties": False,
+    },
+    "Prediction": {
+        "type": "object",
+        "properties": _PREDICTION,
+        "required": ["label", "probabilities"],
+        "additionalProperties": False,
+    },
+    "Word": {
+        "type": "object",
+        "properties": {
+            "word": {"type": "string", "description": "As the model reads it."},
+            "start": _OFFSET | {"description": "In code points, as in Python's strings."},
+            "end": _OFFSET | {"description": "In code points, as in Python's strings."},
+            "weights": _NUMBERS
+            | {"description": "Of each explained class: what the word adds to its logit."},
+        },
+        "required": ["word", "start", "end", "weights"],
+        "additionalProperties": False,
+    },
+    "Explanation": {
+        "type": "object",
+        "properties": {
+            **_PREDICTION,
+            "differences": _NUMBERS
+            | {
+                "description": "Of each explained class: its logit, minus that of a blank text. "
+                "Of two classes the second alone is explained, whose logit is the log-odds."
+            },
+            "words": {"type": "array", "items": {"$ref": "#/components/schemas/Word"}},
+        },
+        "required": ["label", "probabilities", "differences", "words"],
+        "additionalProperties": False,
+    },
+}
+
+_EXAMPLES = {
+    "several": {"value": {"texts": ["A dull film, saved by its ending.", "I loved it."]}},
+    "one": {"value": {"text": "A dull film, saved by its ending."}},
+    "vertex": {"value": {"instances": ["A dull film, saved by its ending."]}},
+}
+
+
+def describe(limits: Limits) -> dict[str, Any]:
+    """The description of a server with these limits."""
+    predict = _asks("Classify texts.", "predictions", "Prediction", limits)
+    explain = _asks(
+        "Classify texts, and say which words made the answers.",
+        "explanations",
+        "Explanation",
+        limits.of_explanations(),
+    )
+    ready = {"200": _json("Everything is compiled.", "Status"), "503": _error("Not yet.")}
+    return {
+        "openapi": "3.1.0",
+        "info": {"title": "flax_imdb", "version": flax_imdb.__version__},
+        "servers": [{"url": "./"}],
+        "paths": {
+            "/predict": {"post": predict},
+            "/explain": {"post": explain},
+            "/health": _get("Whether the server is alive.", {"200": _json("It is.", "Status")}),
+            "/ready": _get("Whether it answers.", ready),
+            "/metrics": _get(
+                "Metrics in Prometheus's format.",
+                {"200": {"description": "The metrics.", "content": {"text/plain": {}}}},
+            ),
+            "/openapi.json": _get(
+                "This description.",
+                {"200": {"description": "OpenAPI 3.1.", "content": {"application/json": {}}}},
+            ),
+            "/": {
+                "get": {"summary": "A page for people.", "responses": {"200": _HTML}},
+                "post": {
+                    "summary": "The answer to the page's form, without JavaScript.",
+                    "requestBody": {
+                        "required": True,
+                        "content": {
+                            "application/x-www-form-urlencoded": {
+                                "schema": {
+                                    "type": "object",
+                                    "properties": {"text": {"type": "string"}},
+                                    "required": ["text"],
+                                }
+                            }
+                        },
+                    },
+                    "responses": {
+                        status: _HTML for status in ("200", *_refusals(limits)) if status != "422"
+                    },
+                },
+            },
+        },
+        "components": {
+            "schemas": {
+                **_SCHEMAS,
+                "Status": {
+                    "type": "object",
+                    "properties": {"status": {"type": "string"}},
+                    "required": ["status"],
+                    "additionalProperties": False,
+                },
+            }
+        },
+    }
+
+
+_HTML = {"description": "The page.", "content": {"text/html": {}}}
+
+
+def _get(summary: str, responses: dict[str, Any]) -> dict[str, Any]:
+    return {"get": {"summary": summary, "responses": responses}}
+
+
+def _asks(summary: str, key: str, schema: str, limits: Limits) -> dict[str, Any]:
+    """An operation that takes texts."""
+    text = {"type": "string", "maxLength": limits.max_characters}
+    texts = {"type": "array", "items": text, "maxItems": limits.max_texts}
+    forms = {"texts": texts, "text": text, "instances": texts}
+    answers = {
+        "type": "array",
+        "items": {
+            "oneOf": [
+                {"$ref": f"#/components/schemas/{schema}"},
+                {"$ref": "#/components/schemas/Error"},
+            ]
+        },
+    }
+    return {
+        "summary": summary,
+        "requestBody": {
+            "required": True,
+            "content": {
+                "application/json": {
+                    "schema": {
+                        "oneOf": [
+                            {
+                                "type": "object",
+                                "properties": {name: of_form},
+                                "required": [name],
+                                "additionalProperties": False,
+                            }
+                            for name, of_form in forms.items()
+                        ]
+                    },
+                    "examples": _EXAMPLES,
+                }
+            },
+        },
+        "responses": {
+            "200": {
+                "description": "For each text, in their order, an answer, or why there is none.",
+                "content": {
+                    "application/json": {
+                        "schema": {
+                            "type": "object",
+                            "properties": {key: answers},
+                            "required": [key],
+                            "additionalProperties": False,
+                        }
+                    }
+                },
+            },
+            **{status: _error(reason) for status, reason in _refusals(limits).items()},
+        },
+    }
+
+
+def _refusals(limits: Limits) -> dict[str, str]:
+    return {
+        "400": "The body is not what its Content-Type says.",
+        "408": f"The body did not come within {CLIENT_SECONDS:g} seconds.",
+        "413": f"A text has more than {limits.max_characters:,} characters, or the body more than "
+        f"{MAX_BODY:,} bytes.",
+        "415": "Another Content-Type is needed.",
+        "422": f"There is no list of texts, or one of more than {limits.max_texts:,}.",
+        "503": "Not ready yet, or too much is waiting: Retry-After says when to try again.",
+        "504": f"There was no answer within {limits.deadline:g} seconds.",
+    }
+
+
+def _json(description: str, schema: str) -> dict[str, Any]:
+    content = {"schema": {"$ref": f"#/components/schemas/{schema}"}}
+    return {"description": description, "content": {"application/json": content}}
+
+
+def _error(description: str) -> dict[str, Any]:
+    return _json(description, "Error")
