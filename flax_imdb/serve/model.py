@@ -32,11 +32,11 @@ class Model(Protocol):
 
     Attributes:
       about: what a page says of it.
-      rows: how many texts are best predicted at once.
+      sizes: of the batches in which it predicts, the smallest first.
     """
 
     about: About
-    rows: int
+    sizes: Sequence[int]
 
     def prepare(self) -> Iterator[None]:
         """Do ahead what would make the first requests wait, in parts."""
@@ -56,7 +56,7 @@ class Served:
 
     Attributes:
       about: what a page says of it.
-      rows: the largest batch that it predicts.
+      sizes: of the batches in which it predicts.
     """
 
     def __init__(self, model: TrainedModel):
@@ -74,11 +74,11 @@ class Served:
             else "",
             reads=config.data.max_length,
         )
-        self.rows = config.training.batch_size
+        self.sizes = [batching.batch_size for batching in model.trainer.batching.sizes()]
 
     def prepare(self) -> Iterator[None]:
         """Compile all that predictions and explanations need."""
-        for rows in (1, 8, None):
+        for rows in self.sizes:
             self._model.compile(rows)
             yield
         self._model.compile(1, explanations=True)

@@ -36,7 +36,7 @@ FILES = {
 
 # Words are marked in so many strengths; those below a share of the strongest are not.
 _LEVELS = 4
-_LEAST_SHARE = 0.05
+_LEAST_SHARE = 0.1
 
 _STRONGEST = 8
 

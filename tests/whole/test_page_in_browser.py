@@ -4,7 +4,10 @@ It needs the extra `browser` and a Chromium on the PATH, which `.ci/long` instal
 """
 
 import http.client
+import io
 import shutil
+import subprocess
+import sys
 import threading
 from collections.abc import Callable, Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -12,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from PIL import Image
 from server_process import Process
 
 pytestmark = pytest.mark.long
@@ -301,3 +305,33 @@ def test_it_works_under_a_path_of_a_proxy(
         assert described == f"{page.url}openapi.json"
         assert page.request.get(described).json()["openapi"] == "3.1.0"
         proxy.shutdown()
+
+
+REVIEW = (
+    "I expected little and was wrong. The first half is slow and one scene is plain bad, but the "
+    "acting is wonderful and the ending is worth the wait. I would see it again."
+)
+
+
+def test_the_picture_in_the_docs_is_of_a_model_of_the_real_reviews(
+    imdb_reviews_dir: Path, open_page: Callable[..., Any], tmp_path: Path
+) -> None:
+    data = ("--data-dir", imdb_reviews_dir, "--workdir", tmp_path / "run")
+    train = [ROOT / "train.py", "--arch", "conv_lstm", "--epochs", "3", "--no-baseline", *data]
+    subprocess.run([sys.executable, *map(str, train)], check=True, stdout=subprocess.DEVNULL)
+    serve = ["-m", "flax_imdb", "serve", "--port", "0", "--workdir", str(tmp_path / "run")]
+    with subprocess.Popen([sys.executable, *serve], stdout=subprocess.PIPE, text=True) as process:
+        assert process.stdout is not None
+        address = process.stdout.readline().removeprefix("Listening at ").strip()
+        assert process.stdout.readline().startswith("Ready")
+        page = open_page(address, viewport={"width": 800, "height": 600})
+        field(page).fill(REVIEW)
+        answered(page, "positive")
+        looks = dict(marks(page))
+        assert looks["wonderful"].startswith("for")
+        assert looks["bad"].startswith("against")
+        picture = page.screenshot(full_page=True)
+        process.terminate()
+    with Image.open(io.BytesIO(picture)) as image:
+        image.convert("RGB").quantize(64).save(ROOT / "docs" / "serve.png", optimize=True)
+    assert (ROOT / "docs" / "serve.png").stat().st_size < 100_000
