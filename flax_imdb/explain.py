@@ -3,7 +3,6 @@
 import dataclasses
 import functools
 import itertools
-import json
 from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
@@ -82,23 +81,30 @@ class Explanation:
         return bool(np.all(errors <= _allowed([*self.differences.values()])))
 
     def segments(self, name: str) -> list["Segment"]:
-        """The text in pieces, words and what is between them, with the weights for a class."""
+        """The text in pieces, words and what is between them, with the weights for a class.
+
+        Of two classes the first has the weights of the second with the other sign.
+        """
         segments, done = [], 0
         for (start, end), words in itertools.groupby(self.words, lambda w: (w.start, w.end)):
             if done < start:
                 segments.append(Segment(self.text[done:start], None))
-            weight = sum(word.weights[name] for word in words)
+            weights = [word.weights for word in words]
+            if name in self.differences:
+                weight = sum(of_word[name] for of_word in weights)
+            else:
+                weight = -sum(sum(of_word.values()) for of_word in weights)
             segments.append(Segment(self.text[start:end], weight))
             done = end
         if done < len(self.text):
             segments.append(Segment(self.text[done:], None))
         return segments
 
-    def as_json(self) -> str:
-        """One JSON object: all but the text."""
+    def content(self) -> dict[str, Any]:
+        """All but the text, for JSON."""
         content = dataclasses.asdict(self)
         del content["text"]
-        return json.dumps(content, allow_nan=False)
+        return content
 
 
 class Segment(NamedTuple):

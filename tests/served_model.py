@@ -14,15 +14,15 @@ class ServedModel:
 
     Args:
       held: whether it waits with all answers until `go` is set.
-      rows: how many texts are predicted at once.
+      sizes: of its batches.
 
     Attributes:
       asked: the batches it was given.
     """
 
-    def __init__(self, held: bool = False, rows: int = 8):
+    def __init__(self, held: bool = False, sizes: Sequence[int] = (1, 4, 8)):
         self.about = About("known on <b>texts</b>", "", 500)
-        self.rows = rows
+        self.sizes = sizes
         self.asked: list[list[str]] = []
         self.begun = threading.Semaphore(0)
         self.go = threading.Event()

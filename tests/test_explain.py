@@ -220,12 +220,17 @@ class TestExplanation:
         segments = explanation().segments("x")
         assert segments == [("a ", None), ("½", 0.75), (" & ", None), ("b", -1.0), (".", None)]
 
+    def test_of_two_classes_what_speaks_for_one_speaks_against_the_other(self) -> None:
+        assert [piece.weight for piece in explanation().segments("y")] == [
+            *(None, -0.75, None, 1.0, None)
+        ]
+
     def test_what_does_not_add_up_is_not_complete(self) -> None:
         assert explanation().complete
         assert not dataclasses.replace(explanation(), differences={"x": -0.24}).complete
 
-    def test_json(self) -> None:
-        content = json.loads(explanation().as_json())
+    def test_content(self) -> None:
+        content = explanation().content()
         assert content["words"][2] == {"word": "b", "start": 6, "end": 7, "weights": {"x": -1.0}}
         assert content["differences"] == {"x": -0.25}
         assert content["label"] == "x"

@@ -1,6 +1,7 @@
 """``flax-imdb explain``."""
 
 import dataclasses
+import json
 from pathlib import Path
 from typing import Annotated
 
@@ -60,7 +61,7 @@ def command(args: list[str], prog: str) -> int:
     console = ProgramConsole(highlight=False)
     for explanation in explanations:
         if options.json:
-            print(explanation.as_json())
+            print(json.dumps(explanation.content(), allow_nan=False))
             continue
         for name in explanation.differences:
             print(f"{explanation.probabilities[name]:.4f}\t{name}")

@@ -93,5 +93,6 @@ def _check_installed() -> None:
         import uvicorn  # noqa: F401
     except ImportError as error:
         raise InputError(
-            f"serving needs {error.name}, which is not installed: pip install 'flax-imdb[serve]'"
+            f"serving needs {error.name}, which is not installed: pip install starlette uvicorn "
+            "prometheus-client"
         ) from None

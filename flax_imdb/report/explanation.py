@@ -1,5 +1,6 @@
 """Explanations, in a terminal and as a page: words coloured by what they added."""
 
+import math
 from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
@@ -9,7 +10,10 @@ from rich.text import Text
 from flax_imdb import pages
 from flax_imdb.explain import Explanation
 
+# Words are marked in so many strengths; those below a share of the strongest one are not.
 _LEVELS = 4
+_LEAST_SHARE = 0.1
+
 _LISTED = 8  # Words on each side.
 
 
@@ -18,31 +22,39 @@ class Marked(NamedTuple):
 
     Attributes:
       text: the piece.
-      weight: what it added; None if it is no word.
-      level: from 0, not worth a mark, to 4, the strongest of the text.
+      weight: what it added; 0 between words.
+      level: from 0, not marked, to 4, as strong as the strongest of the text.
     """
 
     text: str
-    weight: float | None
+    weight: float
     level: int
+
+    @property
+    def look(self) -> str:
+        """Its classes of CSS: "for" or "against", and a strength; empty if it is not marked."""
+        side = "for" if self.weight > 0 else "against"
+        return f"{side} l{self.level}" if self.level else ""
 
 
 def marked(explanation: Explanation, name: str) -> list[Marked]:
     """The text in pieces, marked by their weights for a class."""
     segments = explanation.segments(name)
-    largest = max(abs(segment.weight or 0.0) for segment in segments) or 1.0
-    return [
-        Marked(*segment, level=round(_LEVELS * abs(segment.weight or 0.0) / largest))
-        for segment in segments
-    ]
+    largest = max((abs(segment.weight or 0.0) for segment in segments), default=0.0)
+    pieces = []
+    for text, weight in segments:
+        share = abs(weight) / largest if weight and largest else 0.0
+        level = math.ceil(_LEVELS * share) if share >= _LEAST_SHARE else 0
+        pieces.append(Marked(text, weight or 0.0, level))
+    return pieces
 
 
 def strongest(explanation: Explanation, name: str) -> tuple[list[Marked], list[Marked]]:
     """The words for a class that are marked, and those against it, the strongest first."""
-    words = [word for word in marked(explanation, name) if word.weight and word.level]
-    words.sort(key=lambda word: -abs(word.weight or 0.0))
+    words = [word for word in marked(explanation, name) if word.level]
+    words.sort(key=lambda word: -abs(word.weight))
     speak_for, against = (
-        [word for word in words if sign * (word.weight or 0.0) > 0][:_LISTED] for sign in (1, -1)
+        [word for word in words if sign * word.weight > 0][:_LISTED] for sign in (1, -1)
     )
     return speak_for, against
 
@@ -60,7 +72,7 @@ def show(explanation: Explanation, name: str) -> Text:
     """
     text = Text()
     for piece in marked(explanation, name):
-        style = _STYLES[1 if (piece.weight or 0.0) > 0 else -1][piece.level - 1]
+        style = _STYLES[1 if piece.weight > 0 else -1][piece.level - 1]
         text.append(_visible(piece.text), style if piece.level else "")
     speak_for, against = strongest(explanation, name)
     for relation, words in (("for", speak_for), ("against", against)):

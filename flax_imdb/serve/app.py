@@ -75,11 +75,11 @@ class Service:
         self.metrics.watch_ready(lambda: self.ready)
         self._page = Page(model.about, limits)
         self._predictions: _Batcher = Batcher(
-            model.predict, model.rows, limits.max_waiting, self.metrics.batch("predict")
+            model.predict, model.sizes, limits.max_waiting, self.metrics.batch("predict")
         )
         self._explanations: _Batcher = Batcher(
             lambda texts: list(map(model.explain, texts)),
-            1,  # They are not faster together.
+            (1,),  # They are not faster together.
             limits.of_explanations().max_waiting,
             self.metrics.batch("explain"),
         )

@@ -23,7 +23,8 @@ class Batcher(Generic[Item, Answer]):
 
     Args:
       answer: the answers to items, in their order.
-      most: items in a batch.
+      sizes: of the batches, the smallest first, which is 1: a batch of fewer items than its size
+        takes as long.
       waiting: items that may wait.
       observe: is told how large each batch is.
     """
@@ -31,11 +32,11 @@ class Batcher(Generic[Item, Answer]):
     def __init__(
         self,
         answer: Callable[[Sequence[Item]], Sequence[Answer]],
-        most: int,
+        sizes: Sequence[int],
         waiting: int,
         observe: Callable[[int], object] = lambda items: None,
     ):
-        self._answer, self._most, self._most_waiting = answer, most, waiting
+        self._answer, self._sizes, self._most_waiting = answer, sizes, waiting
         self._observe = observe
         self._jobs: deque[tuple[Item, asyncio.Future[Answer]]] = deque()
         self._came = asyncio.Event()
@@ -68,6 +69,11 @@ class Batcher(Generic[Item, Answer]):
                 if not future.cancelled():
                     future.exception()  # One was raised: asyncio need not complain of the others.
 
+    def _next(self) -> int:
+        """How many to take: a larger batch is worth its time once a quarter of it is full."""
+        waiting = len(self._jobs)
+        return min(waiting, max(size for size in self._sizes if size <= max(4 * waiting, 1)))
+
     async def run(self) -> None:
         """Answer whatever comes, until it is cancelled."""
         with contextlib.ExitStack() as stack:
@@ -76,7 +82,7 @@ class Batcher(Generic[Item, Answer]):
             loop = asyncio.get_running_loop()
             while True:
                 await self._came.wait()
-                batch = [self._jobs.popleft() for _ in range(min(self._most, len(self._jobs)))]
+                batch = [self._jobs.popleft() for _ in range(self._next())]
                 if not self._jobs:
                     self._came.clear()
                 if not batch:

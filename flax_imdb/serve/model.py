@@ -8,7 +8,6 @@ from typing import Any, Protocol
 
 from flax_imdb.answers import Answers, Choice
 from flax_imdb.errors import InputError
-from flax_imdb.explain import Explanation
 from flax_imdb.predict import TrainedModel, words_of
 
 
@@ -32,11 +31,11 @@ class Model(Protocol):
 
     Attributes:
       about: what a page says of it.
-      rows: how many texts are best predicted at once.
+      sizes: of the batches in which it predicts, the smallest first.
     """
 
     about: About
-    rows: int
+    sizes: Sequence[int]
 
     def prepare(self) -> Iterator[None]:
         """Do ahead what would make the first requests wait, in parts."""
@@ -56,7 +55,7 @@ class Served:
 
     Attributes:
       about: what a page says of it.
-      rows: the largest batch that it predicts.
+      sizes: of the batches in which it predicts.
     """
 
     def __init__(self, model: TrainedModel):
@@ -74,11 +73,13 @@ class Served:
             else "",
             reads=config.data.max_length,
         )
-        self.rows = config.training.batch_size
+        self.sizes: Sequence[int] = [
+            batching.batch_size for batching in model.trainer.batching.sizes()
+        ]
 
     def prepare(self) -> Iterator[None]:
         """Compile all that predictions and explanations need."""
-        for rows in (1, 8, None):
+        for rows in self.sizes:
             self._model.compile(rows)
             yield
         self._model.compile(1, explanations=True)
@@ -97,14 +98,4 @@ class Served:
         except InputError as reason:
             return {"error": str(reason)}
         (probabilities,) = model.predict_encoded([model.vocabulary.encode(words)])
-        return content(model.explain_prediction(text, model.prediction(probabilities)))
-
-
-def content(explanation: Explanation) -> dict[str, Any]:
-    """An explanation as an object of JSON, without its text."""
-    return {
-        "label": explanation.label,
-        "probabilities": explanation.probabilities,
-        "differences": explanation.differences,
-        "words": [dataclasses.asdict(word) for word in explanation.words],
-    }
+        return model.explain_prediction(text, model.prediction(probabilities)).content()

@@ -3,7 +3,7 @@
 // a text is ever taken for markup: it goes into text nodes alone.
 
 const LEVELS = 4;
-const LEAST_SHARE = 0.05;
+const LEAST_SHARE = 0.1;
 const STRONGEST = 8;
 const PAUSE = 250; // Milliseconds without a keystroke.
 

@@ -4,13 +4,14 @@
 """
 
 import dataclasses
-import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import flax_imdb
 from flax_imdb import pages
+from flax_imdb.explain import Explanation, Word
+from flax_imdb.report.explanation import Marked, marked
 from flax_imdb.serve.limits import Limits
 from flax_imdb.serve.model import About
 
@@ -34,72 +35,25 @@ FILES = {
 }
 """The content and the type of the page's files."""
 
-# Words are marked in so many strengths; those below a share of the strongest are not.
-_LEVELS = 4
-_LEAST_SHARE = 0.05
-
 _STRONGEST = 8
 
 
-class Part(NamedTuple):
-    """A part of a text.
-
-    Attributes:
-      text: the part.
-      weight: how much its word has added to the label's logit; 0 between words.
-      look: "for" or "against" the label and a strength; empty if it is not marked.
-    """
-
-    text: str
-    weight: float
-    look: str
-
-
-def parts(text: str, label: str, words: Sequence[Mapping[str, Any]]) -> list[Part]:
-    """The parts of a text, by the words of its explanation.
+def parts(text: str, answer: Mapping[str, Any]) -> list[Marked]:
+    """The parts of a text, marked by what they added to the label.
 
     Args:
       text: the text.
-      label: the class for or against which the words are.
-      words: from the explanation.
+      answer: its explanation, as the API gives it.
     """
-    spans = list(_spans(label, words))
-    largest = max((abs(weight) for *_, weight in spans), default=0.0)
-    found, done = [], 0
-    for start, end, weight in spans:
-        if start > done:
-            found.append(Part(text[done:start], 0.0, ""))
-        share = abs(weight) / largest if largest else 0.0
-        side = "for" if weight > 0 else "against"
-        look = f"{side} l{math.ceil(_LEVELS * share)}" if share >= _LEAST_SHARE else ""
-        found.append(Part(text[start:end], weight, look))
-        done = end
-    if done < len(text):
-        found.append(Part(text[done:], 0.0, ""))
-    return found
+    words = tuple(Word(**word) for word in answer["words"])
+    return marked(Explanation(text, **{**answer, "words": words}), answer["label"])
 
 
-def _spans(label: str, words: Sequence[Mapping[str, Any]]) -> Iterator[tuple[int, int, float]]:
-    """Start, end and weight of what words stand in; several may share a span."""
-    start, end, sum_ = 0, 0, 0.0
-    for word in words:
-        weights = word["weights"]
-        # Of two classes the second alone is explained.
-        weight = weights[label] if label in weights else -next(iter(weights.values()))
-        if word["start"] < end:
-            end, sum_ = max(end, word["end"]), sum_ + weight
-            continue
-        if end:
-            yield start, end, sum_
-        start, end, sum_ = word["start"], word["end"], weight
-    if end:
-        yield start, end, sum_
-
-
-def strongest(found: Sequence[Part]) -> list[Part]:
+def strongest(found: Sequence[Marked]) -> list[Marked]:
     """The marked parts that weigh most, the strongest first."""
-    marked = [part for part in found if part.look]
-    return sorted(marked, key=lambda part: -abs(part.weight))[:_STRONGEST]
+    return sorted((part for part in found if part.level), key=lambda part: -abs(part.weight))[
+        :_STRONGEST
+    ]
 
 
 class Page:

@@ -105,7 +105,8 @@ def test_what_is_not_installed_is_named(
 ) -> None:
     monkeypatch.setitem(sys.modules, "uvicorn", None)
     assert error(capsys, "--workdir", workdir) == (
-        "error: serving needs uvicorn, which is not installed: pip install 'flax-imdb[serve]'"
+        "error: serving needs uvicorn, which is not installed: pip install starlette uvicorn "
+        "prometheus-client"
     )
 
 

@@ -50,8 +50,8 @@ def test_a_text_cannot_steer_the_terminal() -> None:
 
 def test_the_page_shows_the_text_and_the_weights() -> None:
     page = render_explanations([FILM], "my run")
-    assert '<ins class="for l4" title="+2.000">fine</ins>' in page
-    assert '<del class="against l2" title="-1.000">dull</del>' in page
+    assert '<mark class="for l4" title="+2.000">fine</mark>' in page
+    assert '<mark class="against l2" title="-1.000">dull</mark>' in page
     assert "Explanations by my run" in page
     assert "75.0%" in page
 
@@ -66,9 +66,9 @@ def test_any_text_is_a_text(around: str, text: str) -> None:
     )
     body = page.partition("</head>")[2]
     assert set(re.findall("<([a-z0-9]+)", body)) <= {
-        *("body", "h1", "h2", "h3", "p", "ins", "del", "article", "small", "blockquote"),
+        *("body", "h1", "h2", "h3", "p", "mark", "article", "small", "blockquote"),
         *("div", "table", "caption", "thead", "tbody", "tr", "th", "td"),
     }
-    (shown,) = re.findall('<ins class="for l4" title="[^"]*">(.*?)</ins>', body, re.DOTALL)
+    (shown,) = re.findall('<mark class="for l4" title="[^"]*">(.*?)</mark>', body, re.DOTALL)
     assert "<" not in shown
     assert len(unescape(shown)) == len(text)

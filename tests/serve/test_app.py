@@ -1,6 +1,5 @@
 """What the addresses answer."""
 
-import asyncio
 import json
 from collections.abc import Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -286,21 +285,3 @@ class TestSafety:
         assert 'flax_imdb_requests_total{path="other",status="404"}' in text
         assert "flax_imdb_ready 1.0" in text
         assert "secret" not in text
-
-
-def test_a_batcher_that_is_cancelled_forgets_what_waits() -> None:
-    from flax_imdb.serve.batcher import Batcher
-
-    async def ask() -> None:
-        batcher = Batcher(list, most=2, waiting=3)
-        waiting = asyncio.create_task(batcher(["a", "b", "c"]))
-        await asyncio.sleep(0)
-        assert batcher.waiting == 3
-        waiting.cancel()
-        await asyncio.gather(waiting, return_exceptions=True)
-        assert batcher.waiting == 0
-        running = asyncio.create_task(batcher.run())
-        assert await batcher(["d", "e", "f"]) == ["d", "e", "f"]
-        running.cancel()
-
-    asyncio.run(ask())

@@ -11,7 +11,7 @@ from starlette.testclient import TestClient
 
 from flax_imdb.pages import printable
 from flax_imdb.serve import About, Limits, create_app
-from flax_imdb.serve.page import FILES, Page, Part, parts, strongest
+from flax_imdb.serve.page import FILES, Page, parts, strongest
 
 HOSTILE = [
     "<script>alert(1)</script>",
@@ -60,33 +60,29 @@ def page(text: str = "", name: str = "lstm", **content: object) -> str:
     return Page(About(name, "", 500), Limits())(text, **content)  # type: ignore[arg-type]
 
 
+def explained(label: str, *spans: tuple[int, int, float]) -> dict:
+    """An answer of the API."""
+    return {
+        "label": label,
+        "probabilities": {"bad": 0.5, "good": 0.5},
+        "differences": {"good": sum(weight for *_, weight in spans)},
+        "words": [{"word": "", **word} for word in words(*spans)],
+    }
+
+
 class TestParts:
     def test_words_are_marked_by_side_and_strength(self) -> None:
-        found = parts("so good, not bad", "good", words((3, 7, 2.0), (9, 12, -1.0), (13, 16, 0.05)))
-        assert found == [
-            Part("so ", 0, ""),
-            Part("good", 2, "for l4"),
-            Part(", ", 0, ""),
-            Part("not", -1, "against l2"),
-            Part(" ", 0, ""),
-            Part("bad", 0.05, ""),  # It hardly matters.
+        answer = explained("good", (3, 7, 2.0), (9, 12, -1.0), (13, 16, 0.15))
+        found = parts("so good, not bad", answer)
+        assert [(part.text, part.look) for part in found] == [
+            *(("so ", ""), ("good", "for l4"), (", ", ""), ("not", "against l2"), (" ", "")),
+            ("bad", ""),  # It hardly matters.
         ]
         assert [part.text for part in strongest(found)] == ["good", "not"]
 
-    def test_of_two_classes_the_first_has_the_weights_of_the_second_with_the_other_sign(
-        self,
-    ) -> None:
-        (part,) = parts("good", "bad", words((0, 4, 1.0)))
-        assert part == Part("good", -1, "against l4")
-
-    def test_words_that_stand_in_one_place_are_one(self) -> None:
-        (part,) = parts("&frac12;", "good", words((0, 8, 1.0), (0, 8, 0.5), (0, 8, -3.0)))
-        assert part == Part("&frac12;", -1.5, "against l4")
-
-    def test_without_a_difference_nothing_is_marked(self) -> None:
-        assert [part.look for part in parts("a b", "good", words((0, 1, 0.0), (2, 3, 0.0)))] == [
-            ""
-        ] * 3
+    def test_they_are_for_or_against_the_label(self) -> None:
+        (part,) = parts("good", explained("bad", (0, 4, 1.0)))
+        assert part.look == "against l4"
 
     @given(
         text=st.text(max_size=30),
@@ -96,7 +92,7 @@ class TestParts:
     def test_they_make_up_the_text(self, text: str, places: list[int], weight: float) -> None:
         ends = sorted({min(place, len(text)) for place in places})
         spans = [(a, b, weight) for a, b in itertools.pairwise(ends)]
-        assert "".join(part.text for part in parts(text, "good", words(*spans))) == text
+        assert "".join(part.text for part in parts(text, explained("good", *spans))) == text
 
 
 class TestPage:
@@ -110,7 +106,7 @@ class TestPage:
                     "label": text,
                     "probabilities": {text: 1.0},
                     "differences": {text: 1.0},
-                    "words": [{"start": 0, "end": len(text), "weights": {text: 1.0}}],
+                    "words": [{"word": "", "start": 0, "end": len(text), "weights": {text: 1.0}}],
                 },
                 problem=text,
             )
@@ -122,7 +118,7 @@ class TestPage:
                     "label": "x",
                     "probabilities": {"x": 1.0},
                     "differences": {"x": 1.0},
-                    "words": [{"start": 0, "end": 1, "weights": {"x": 1.0}}],
+                    "words": [{"word": "", "start": 0, "end": 1, "weights": {"x": 1.0}}],
                 },
                 problem="x",
             )

@@ -4,7 +4,10 @@ It needs the extra `browser` and a Chromium on the PATH, which `.ci/long` instal
 """
 
 import http.client
+import io
 import shutil
+import subprocess
+import sys
 import threading
 from collections.abc import Callable, Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -12,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from PIL import Image
 from server_process import Process
 
 pytestmark = pytest.mark.long
@@ -301,3 +305,44 @@ def test_it_works_under_a_path_of_a_proxy(
         assert described == f"{page.url}openapi.json"
         assert page.request.get(described).json()["openapi"] == "3.1.0"
         proxy.shutdown()
+
+
+REVIEW = (
+    "The first half is slow and one scene is plain bad. Still, the acting is wonderful and the "
+    "ending moved me to tears: I loved it, and will see it again."
+)
+
+
+@pytest.fixture(scope="module")
+def run_on_reviews(imdb_reviews_dir: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    workdir = tmp_path_factory.mktemp("reviews") / "run"
+    flags = ("--arch", "conv_lstm", "--epochs", "3", "--no-baseline")
+    places = ("--data-dir", imdb_reviews_dir, "--workdir", workdir)
+    train = [sys.executable, *map(str, (ROOT / "train.py", *flags, *places))]
+    subprocess.run(train, check=True, stdout=subprocess.DEVNULL)
+    return workdir
+
+
+def test_the_picture_in_the_docs_is_of_a_model_of_the_real_reviews(
+    run_on_reviews: Path, open_page: Callable[..., Any]
+) -> None:
+    serve = [sys.executable, "-m", "flax_imdb", "serve", "--port", "0", "--workdir", run_on_reviews]
+    with subprocess.Popen(serve, stdout=subprocess.PIPE, text=True) as process:
+        try:
+            assert process.stdout is not None
+            address = process.stdout.readline().removeprefix("Listening at ").strip()
+            assert process.stdout.readline().startswith("Ready")
+            page = open_page(address, viewport={"width": 800, "height": 600})
+            field(page).fill(REVIEW)
+            answered(page, "positive")
+            looks = dict(marks(page))
+            assert looks["wonderful"].startswith("for")
+            assert looks["bad"].startswith("against")
+            page.get_by_role("textbox").blur()
+            picture = page.screenshot(full_page=True)
+        finally:
+            process.terminate()
+    path = ROOT / "docs" / "serve.png"
+    with Image.open(io.BytesIO(picture)) as image:
+        image.convert("RGB").quantize(64).save(path, optimize=True)
+    assert path.stat().st_size < 100_000
