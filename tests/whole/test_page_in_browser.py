@@ -344,5 +344,5 @@ def test_the_picture_in_the_docs_is_of_a_model_of_the_real_reviews(
             process.terminate()
     path = ROOT / "docs" / "serve.png"
     with Image.open(io.BytesIO(picture)) as image:
-        image.convert("RGB").quantize(64).save(path, optimize=True)
+        image.convert("RGB").quantize(256).save(path, optimize=True)
     assert path.stat().st_size < 100_000
