@@ -1,7 +1,7 @@
 """Files of the shapes of well-known datasets, with a rule that a model can learn.
 
     python benchmarks/own_data.py --json benchmarks/results/own_data.json
-    python benchmarks/own_data.py --recipe strong
+    python benchmarks/own_data.py --recipe strong --only "AG News,Amazon reviews"
 
 Each text says "the plot was A to begin with, but all in all it was B", or the same the other way
 round. A and B are words for two classes, and B decides: the words alone do not tell, their order
@@ -165,13 +165,15 @@ def main() -> None:
     """Train on each shape."""
     parser = runner.Parser(__doc__)
     parser.add_argument("--rows", type=runner.at_least(100), default=ROWS)
+    names = [shape.name for shape in SHAPES]
+    parser.add_argument("--only", type=runner.names(*names), default=",".join(names))
     parser.add_argument("--epochs", type=runner.at_least(1), help="for each (default: its own)")
     parser.add_argument("--recipe", choices=list(RECIPES), help="its settings (default: none)")
     options = parser.parse_args()
     base = flax_imdb.recipe(options.recipe) if options.recipe else flax_imdb.ExperimentConfig()
     tune_process()
     rows = []
-    for shape in SHAPES:
+    for shape in (shape for shape in SHAPES if shape.name in options.only):
         with tempfile.TemporaryDirectory() as directory:
             epochs = options.epochs or shape.epochs
             rows.append(measure(shape, options.rows, epochs, Path(directory), base))

@@ -31,7 +31,8 @@ def load(name: str) -> Any:
 
 def load_all(folder: str) -> dict[str, Any]:
     """The files in a folder of results, by name."""
-    return {path.stem: json.loads(path.read_text()) for path in (RESULTS / folder).glob("*.json")}
+    paths = sorted((RESULTS / folder).glob("*.json"))
+    return {path.stem: json.loads(path.read_text()) for path in paths}
 
 
 def folders(pattern: str) -> list[str]:

@@ -3,6 +3,7 @@
 import argparse
 import contextlib
 import json
+import math
 import multiprocessing
 import os
 import re
@@ -67,13 +68,25 @@ def seeds_of(run: Path) -> list[Path]:
 
 
 def write(path: Path | None, results: Mapping[str, Any]) -> None:
-    """Write results, with the machine and the versions that gave them; nothing without a path."""
+    """Write results, with the machine and the versions that gave them; nothing without a path.
+
+    A number that is not finite becomes null.
+    """
     if path is None:
         return
     path.parent.mkdir(parents=True, exist_ok=True)
-    content = machine() | dict(results)
+    content = finite(machine() | dict(results))
     text = json.dumps(content, indent=2, ensure_ascii=False, allow_nan=False)
     path.write_text(text + "\n")
+
+
+def finite(value: Any) -> Any:
+    """The value with None for each number in it that is not finite, which JSON does not have."""
+    if isinstance(value, Mapping):
+        return {name: finite(inner) for name, inner in value.items()}
+    if isinstance(value, list | tuple):
+        return [finite(inner) for inner in value]
+    return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
 def machine() -> dict[str, Any]:

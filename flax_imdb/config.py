@@ -60,7 +60,7 @@ RECIPES: dict[str, Recipe] = {
             **{"wide_ngrams": 3, "wide_weight": 0.8},
             **{"dropout": 0.2, "word_dropout": 0.2, "head_dropout": 0.5},
             **{"epochs": 3, "learning_rate": 2e-3, "schedule": "cosine", "adversarial_norm": 0.2},
-            **{"clip_norm": None, "averaging": None},
+            "averaging": None,
         },
     ),
 }

@@ -3,6 +3,7 @@
 import dataclasses
 import functools
 import itertools
+import json
 from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
@@ -79,6 +80,37 @@ class Explanation:
             for name, difference in self.differences.items()
         ]
         return bool(np.all(errors <= _allowed([*self.differences.values()])))
+
+    def segments(self, name: str) -> list["Segment"]:
+        """The text in pieces, words and what is between them, with the weights for a class."""
+        segments, done = [], 0
+        for (start, end), words in itertools.groupby(self.words, lambda w: (w.start, w.end)):
+            if done < start:
+                segments.append(Segment(self.text[done:start], None))
+            weight = sum(word.weights[name] for word in words)
+            segments.append(Segment(self.text[start:end], weight))
+            done = end
+        if done < len(self.text):
+            segments.append(Segment(self.text[done:], None))
+        return segments
+
+    def as_json(self) -> str:
+        """One JSON object: all but the text."""
+        content = dataclasses.asdict(self)
+        del content["text"]
+        return json.dumps(content, allow_nan=False)
+
+
+class Segment(NamedTuple):
+    """A piece of a text.
+
+    Attributes:
+      text: the piece.
+      weight: of the word that it is, or of the words if it stands for several; None if it is none.
+    """
+
+    text: str
+    weight: float | None
 
 
 class Attribution(NamedTuple):

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from flax_imdb.errors import InputError
-from flax_imdb.paths import cache_dir
+from flax_imdb.paths import cache_dir, writing
 from flax_imdb.workdir import Workdir
 
 
@@ -61,6 +61,33 @@ class TestPath:
     def test_that_is_too_long_is_refused(self, tmp_path: Path, read: Callable) -> None:
         with pytest.raises(InputError, match="cannot be read: File name too long"):
             read(Workdir(tmp_path / ("a" * 300)))
+
+
+class TestWriting:
+    def write(self, path: Path, meanwhile: Callable[[], object], overwrite: bool = False) -> None:
+        with writing("`output`", path, overwrite) as file:
+            file.write(b"new")
+            meanwhile()
+
+    def test_a_file_gets_its_name_once_it_is_complete(self, tmp_path: Path) -> None:
+        there = []
+        self.write(tmp_path / "a", lambda: there.append((tmp_path / "a").exists()))
+        assert there == [False]
+        assert (tmp_path / "a").read_bytes() == b"new"
+
+    def test_one_that_another_program_wrote_meanwhile_stays(self, tmp_path: Path) -> None:
+        with pytest.raises(InputError, match=r"`output` .*a exists: `overwrite` replaces it"):
+            self.write(tmp_path / "a", lambda: (tmp_path / "a").write_bytes(b"theirs"))
+        assert [path.read_bytes() for path in tmp_path.iterdir()] == [b"theirs"]
+
+    def test_nothing_is_left_where_it_fails(self, tmp_path: Path) -> None:
+        def fail() -> None:
+            raise OSError(28, "No space left on device")
+
+        (tmp_path / "a").write_bytes(b"old")
+        with pytest.raises(InputError, match=r"`output` .*a cannot be written: No space left"):
+            self.write(tmp_path / "a", fail, overwrite=True)
+        assert [path.read_bytes() for path in tmp_path.iterdir()] == [b"old"]
 
 
 class TestCacheDir:

@@ -30,7 +30,7 @@ class Peer(Contestant):
 
     def versions(self) -> dict[str, str]:
         """Of PyTorch, and of cuDNN where it is there."""
-        versions = {"torch": torch.__version__}
+        versions = {"torch": str(torch.__version__)}
         if self._device.type == "cuda":
             versions["cudnn of torch"] = str(torch.backends.cudnn.version())
         return versions

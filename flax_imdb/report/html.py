@@ -1,13 +1,9 @@
 """``report.html``: one or several runs on a page that needs nothing but a browser.
 
-The page is ``report.html.jinja``; here are the numbers and texts in it. Texts, names and paths are
-data, never markup: Jinja escapes all of them.
+The page is ``report.html.jinja``; here are the numbers and texts in it.
 """
 
-import base64
 import dataclasses
-import functools
-import hashlib
 import os
 import statistics
 from collections.abc import Iterator, Sequence
@@ -175,38 +171,19 @@ def render(runs: Sequence[Run]) -> str:
     Args:
       runs: one run, or several to compare.
     """
-    template, style, script = _sources()
     one = runs[0].result if len(runs) == 1 else None
     subject = f"{one.arch} on {one.dataset}" if one else f"Comparison of {len(runs)} runs"
-    page: str = template.render(
+    return pages.self_contained(
+        Path(__file__).parent,
+        "report.html.jinja",
+        style="report.css",
+        script="report.js",
         title=f"{subject}: {one.test_accuracy:.2%}" if one else subject,
         subject=subject,
         runs=runs,
         shown=list(map(_Shown, runs)),
         comparison=None if one else _Comparison(runs),
-        style=style,
-        script=script,
-        policy=(
-            "default-src 'none'; base-uri 'none'; form-action 'none'; "
-            f"style-src '{_digest(style)}'; script-src '{_digest(script)}'"
-        ),
     )
-    return page.lstrip()
-
-
-@functools.cache
-def _sources() -> tuple[Any, str, str]:
-    """The template, the style sheet and the script of the page."""
-    from markupsafe import Markup
-
-    here = Path(__file__)
-    own, script = (here.with_name(name).read_text("utf-8") for name in ("report.css", "report.js"))
-    template = pages.environment(here.parent).get_template("report.html.jinja")
-    return template, Markup(pages.style() + own), Markup(script)
-
-
-def _digest(source: str) -> str:
-    return f"sha256-{base64.b64encode(hashlib.sha256(source.encode()).digest()).decode()}"
 
 
 class _Shown:

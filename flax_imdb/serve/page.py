@@ -28,7 +28,7 @@ def _own(name: str) -> str:
 
 
 FILES = {
-    "page.css": (pages.style() + _own("page.css"), "text/css"),
+    "page.css": (pages.shared_style() + _own("page.css"), "text/css"),
     "page.js": (_own("page.js"), "text/javascript"),
     "icon.svg": (_own("icon.svg"), "image/svg+xml"),
 }

@@ -7,8 +7,15 @@ import jax.numpy as jnp
 import numpy as np
 import parity
 import pytest
+import runner
 
 FLAGS = ["--implementations", "fused,cudnn", "--batch-size", "3", "--time", "4", "--features", "5"]
+
+
+def test_an_error_that_is_no_number_is_written_as_null(tmp_path: Path) -> None:
+    runner.write(tmp_path / "a.json", {"rows": [{"value_error": np.nan, "tolerance": 2e-5}]})
+    (row,) = json.loads((tmp_path / "a.json").read_text())["rows"]
+    assert row == {"value_error": None, "tolerance": 2e-5}
 
 
 def test_an_error_is_relative_and_nan_where_a_value_is() -> None:

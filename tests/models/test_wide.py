@@ -10,7 +10,7 @@ import pytest
 from flax_imdb.errors import InputError
 from flax_imdb.layers import LSTM, hash_ngrams
 from flax_imdb.models import Classifier, ModelConfig, Wide, build
-from flax_imdb.models.wide import NGRAM_HASHES
+from flax_imdb.models.wide import NGRAM_HASHES, ngram_terms
 
 BUCKETS = 40
 TOKENS = jax.random.randint(jax.random.key(0), (4, 9), 1, 5)
@@ -111,3 +111,15 @@ class TestBesideAnEncoder:
         np.testing.assert_array_equal(wide, Wide(1, 2, BUCKETS).apply(of_wide, TOKENS, LENGTHS))
         np.testing.assert_array_equal(self.model.apply(both, TOKENS, LENGTHS), mean)
         np.testing.assert_allclose(mean, 0.25 * deep + 0.75 * wide, rtol=1e-6)
+
+
+@pytest.mark.parametrize("classes", [1, 3])
+def test_the_terms_of_all_ngrams_and_the_bias_are_the_logits(classes: int) -> None:
+    given = variables(classes)
+    logits = Wide(classes, 3, BUCKETS).apply(given, TOKENS, LENGTHS)
+    for tokens, length, expected in zip(TOKENS, LENGTHS, logits, strict=True):
+        padded = np.where(np.arange(9) < length, tokens, 0)
+        terms = ngram_terms(given, padded, 3)
+        assert terms.shape == (3, 9, classes)
+        total = terms.sum(axis=(0, 1)) + given["params"]["bias"]
+        np.testing.assert_allclose(total, expected, rtol=1e-4, atol=1e-4)

@@ -138,9 +138,7 @@ def open_text(path: Path, encoding: str, newline: str | None = None) -> Iterator
 
 
 @contextlib.contextmanager
-def writing_text(
-    like: TextFile, file: BinaryIO, compression: str, newline: str | None = ""
-) -> Iterator[TextIO]:
+def writing_text(like: TextFile, file: BinaryIO, compression: str) -> Iterator[TextIO]:
     """Write text with the encoding of another file, and the byte-order mark if that has one.
 
     What was read with `open_text` is written as the same bytes.
@@ -149,7 +147,6 @@ def writing_text(
       like: the other file.
       file: where to. It stays open.
       compression: one of `COMPRESSIONS`, or empty.
-      newline: as of `open`.
 
     Raises:
       InputError: the encoding has no such characters.
@@ -159,7 +156,7 @@ def writing_text(
         contextlib.nullcontext(file) if not compression else _compressed(file, compression)
     ) as content:
         text = io.TextIOWrapper(
-            cast(BinaryIO, content), encoding=codec, errors="surrogateescape", newline=newline
+            cast(BinaryIO, content), encoding=codec, errors="surrogateescape", newline=""
         )
         try:
             text.write(mark)

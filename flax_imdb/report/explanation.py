@@ -1,0 +1,95 @@
+"""Explanations, in a terminal and as a page: words coloured by what they added."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+from rich.text import Text
+
+from flax_imdb import pages
+from flax_imdb.explain import Explanation
+
+_LEVELS = 4
+_LISTED = 8  # Words on each side.
+
+
+class Marked(NamedTuple):
+    """A piece of a text, as it is shown.
+
+    Attributes:
+      text: the piece.
+      weight: what it added; None if it is no word.
+      level: from 0, not worth a mark, to 4, the strongest of the text.
+    """
+
+    text: str
+    weight: float | None
+    level: int
+
+
+def marked(explanation: Explanation, name: str) -> list[Marked]:
+    """The text in pieces, marked by their weights for a class."""
+    segments = explanation.segments(name)
+    largest = max(abs(segment.weight or 0.0) for segment in segments) or 1.0
+    return [
+        Marked(*segment, level=round(_LEVELS * abs(segment.weight or 0.0) / largest))
+        for segment in segments
+    ]
+
+
+def strongest(explanation: Explanation, name: str) -> tuple[list[Marked], list[Marked]]:
+    """The words for a class that are marked, and those against it, the strongest first."""
+    words = [word for word in marked(explanation, name) if word.weight and word.level]
+    words.sort(key=lambda word: -abs(word.weight or 0.0))
+    speak_for, against = (
+        [word for word in words if sign * (word.weight or 0.0) > 0][:_LISTED] for sign in (1, -1)
+    )
+    return speak_for, against
+
+
+_STYLES = {
+    1: ("green", "bold green", "bold white on green", "bold underline white on green"),
+    -1: ("red", "bold red", "bold white on red", "bold underline white on red"),
+}
+
+
+def show(explanation: Explanation, name: str) -> Text:
+    """The text for a terminal, in colours, and below it the strongest words with their weights.
+
+    The weights say without colours what the colours say.
+    """
+    text = Text()
+    for piece in marked(explanation, name):
+        style = _STYLES[1 if (piece.weight or 0.0) > 0 else -1][piece.level - 1]
+        text.append(_visible(piece.text), style if piece.level else "")
+    speak_for, against = strongest(explanation, name)
+    for relation, words in (("for", speak_for), ("against", against)):
+        if words:
+            listed = ", ".join(f"{_visible(word.text)} {word.weight:+.2f}" for word in words)
+            text.append(f"\n  {relation} {name}: {listed}")
+    return text
+
+
+def render_explanations(explanations: Sequence[Explanation], name: str) -> str:
+    """The page, as HTML.
+
+    Args:
+      explanations: what to show.
+      name: of the run.
+    """
+    return pages.self_contained(
+        Path(__file__).parent,
+        "explanation.html.jinja",
+        style="report.css",
+        name=name,
+        explanations=explanations,
+        marked=marked,
+        strongest=strongest,
+    )
+
+
+def _visible(text: str) -> str:
+    """The text without what would steer a terminal."""
+    return "".join(
+        c if c.isprintable() or c in "\n\t" else "\N{REPLACEMENT CHARACTER}" for c in text
+    )
