@@ -70,7 +70,7 @@ class KerasModel:
         self._ours = load(workdir)
         config = self._ours.config
         self.about = About("Keras", "", config.data.max_length)
-        self.sizes = (1, 8, config.training.batch_size)
+        self.sizes: Sequence[int] = (1, 8, config.training.batch_size)
         self._length = config.data.max_length
         self._model = keras.build(
             Task(

@@ -94,11 +94,15 @@ class Explanation:
             segments.append(Segment(self.text[done:], None))
         return segments
 
-    def as_json(self) -> str:
-        """One JSON object: all but the text."""
+    def content(self) -> dict[str, Any]:
+        """All but the text, as JSON has it."""
         content = dataclasses.asdict(self)
         del content["text"]
-        return json.dumps(content, allow_nan=False)
+        return content
+
+    def as_json(self) -> str:
+        """Its content as one JSON object."""
+        return json.dumps(self.content(), allow_nan=False)
 
 
 class Segment(NamedTuple):

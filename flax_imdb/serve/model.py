@@ -8,7 +8,6 @@ from typing import Any, Protocol
 
 from flax_imdb.answers import Answers, Choice
 from flax_imdb.errors import InputError
-from flax_imdb.explain import Explanation
 from flax_imdb.predict import TrainedModel, words_of
 
 
@@ -74,7 +73,8 @@ class Served:
             else "",
             reads=config.data.max_length,
         )
-        self.sizes = [batching.batch_size for batching in model.trainer.batching.sizes()]
+        sizes = model.trainer.batching.sizes()
+        self.sizes: Sequence[int] = [batching.batch_size for batching in sizes]
 
     def prepare(self) -> Iterator[None]:
         """Compile all that predictions and explanations need."""
@@ -97,14 +97,4 @@ class Served:
         except InputError as reason:
             return {"error": str(reason)}
         (probabilities,) = model.predict_encoded([model.vocabulary.encode(words)])
-        return content(model.explain_prediction(text, model.prediction(probabilities)))
-
-
-def content(explanation: Explanation) -> dict[str, Any]:
-    """An explanation as an object of JSON, without its text."""
-    return {
-        "label": explanation.label,
-        "probabilities": explanation.probabilities,
-        "differences": explanation.differences,
-        "words": [dataclasses.asdict(word) for word in explanation.words],
-    }
+        return model.explain_prediction(text, model.prediction(probabilities)).content()

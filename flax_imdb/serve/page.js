@@ -33,9 +33,8 @@ function parts(text, label, words) {
   for (const { start, end, weights } of words) {
     const weight = label in weights ? weights[label] : -Object.values(weights)[0];
     const last = spans.at(-1);
-    if (last && start < last.end) {
-      last.end = Math.max(last.end, end);
-      last.weight += weight;
+    if (last && last.start === start && last.end === end) {
+      last.weight += weight; // Several words stand there.
     } else {
       spans.push({ start, end, weight });
     }

@@ -4,6 +4,7 @@
 """
 
 import dataclasses
+import itertools
 import math
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
@@ -81,19 +82,13 @@ def parts(text: str, label: str, words: Sequence[Mapping[str, Any]]) -> list[Par
 
 def _spans(label: str, words: Sequence[Mapping[str, Any]]) -> Iterator[tuple[int, int, float]]:
     """Start, end and weight of what words stand in; several may share a span."""
-    start, end, sum_ = 0, 0, 0.0
-    for word in words:
-        weights = word["weights"]
-        # Of two classes the second alone is explained.
-        weight = weights[label] if label in weights else -next(iter(weights.values()))
-        if word["start"] < end:
-            end, sum_ = max(end, word["end"]), sum_ + weight
-            continue
-        if end:
-            yield start, end, sum_
-        start, end, sum_ = word["start"], word["end"], weight
-    if end:
-        yield start, end, sum_
+    for (start, end), of_span in itertools.groupby(words, lambda w: (w["start"], w["end"])):
+        yield start, end, sum(_weight(label, word["weights"]) for word in of_span)
+
+
+def _weight(label: str, weights: Mapping[str, float]) -> float:
+    # Of two classes the second alone is explained.
+    return weights[label] if label in weights else -next(iter(weights.values()))
 
 
 def strongest(found: Sequence[Part]) -> list[Part]:
