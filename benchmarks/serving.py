@@ -281,7 +281,7 @@ async def hostile(kind: str, port: int, text: str) -> str | None:
             await client.send(fine[:30])
         elif kind == "gone before the answer":
             await client.send(fine)
-        elif kind == "gone while waiting for words":
+        elif kind == "gone before the explanation":
             await client.send(request(fine.partition(b"\r\n\r\n")[2], "/explain"))
         return None
     except (OSError, EOFError) as error:
@@ -293,7 +293,7 @@ async def hostile(kind: str, port: int, text: str) -> str | None:
 HOSTILE = (
     *("bad JSON", "wrong types", "no UTF-8", "deep nesting", "too many texts", "too long"),
     *("too much", "wrong type of content", "no HTTP", "slow reader", "half a body", "half a head"),
-    *("gone before the answer", "gone while waiting for words"),
+    *("gone before the answer", "gone before the explanation"),
 )
 
 
