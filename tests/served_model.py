@@ -22,7 +22,7 @@ class ServedModel:
 
     def __init__(self, held: bool = False, sizes: Sequence[int] = (1, 4, 8)):
         self.about = About("known on <b>texts</b>", "", 500)
-        self.sizes = sizes
+        self.sizes: Sequence[int] = sizes
         self.asked: list[list[str]] = []
         self.begun = threading.Semaphore(0)
         self.go = threading.Event()

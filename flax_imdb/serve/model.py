@@ -73,9 +73,8 @@ class Served:
             else "",
             reads=config.data.max_length,
         )
-        self.sizes: Sequence[int] = [
-            batching.batch_size for batching in model.trainer.batching.sizes()
-        ]
+        sizes = model.trainer.batching.sizes()
+        self.sizes: Sequence[int] = [batching.batch_size for batching in sizes]
 
     def prepare(self) -> Iterator[None]:
         """Compile all that predictions and explanations need."""

@@ -33,9 +33,8 @@ function parts(text, label, words) {
   for (const { start, end, weights } of words) {
     const weight = label in weights ? weights[label] : -Object.values(weights)[0];
     const last = spans.at(-1);
-    if (last && start < last.end) {
-      last.end = Math.max(last.end, end);
-      last.weight += weight;
+    if (last && last.start === start && last.end === end) {
+      last.weight += weight; // Several words stand there.
     } else {
       spans.push({ start, end, weight });
     }
@@ -78,7 +77,6 @@ function showAnswer({ label, probabilities }) {
       row(name, element("td", {}, bar(value)), element("td", {}, percent(value))),
     ),
   );
-  problem("");
   $("answer").hidden = false;
 }
 
@@ -106,10 +104,9 @@ function showWords(text, { label, words }) {
 function problem(reason) {
   $("problem").textContent = reason;
   $("problem").hidden = !reason;
-  if (reason) $("answer").hidden = true;
 }
 
-// The first answer of the list under `key`. Where the server is busy it is asked again.
+// The answer to a text, which is alone in the list under `key`. A busy server is asked again.
 async function ask(address, key, text, signal) {
   for (;;) {
     const response = await fetch(address, {
@@ -121,7 +118,13 @@ async function ask(address, key, text, signal) {
     });
     const type = response.headers.get("Content-Type") ?? "";
     const content = type.startsWith("application/json") ? await response.json() : {};
-    if (response.ok) return content[key][0];
+    signal.throwIfAborted();
+    if (response.ok) {
+      const [answer] = content[key];
+      if (answer.error) throw new Error(answer.error);
+      problem("");
+      return answer;
+    }
     if (response.status !== 503) throw new Error(content.error ?? `status ${response.status}`);
     problem(`${content.error ?? "the server is busy"}: asking again ...`);
     const wait = Number(response.headers.get("Retry-After")) || 1;
@@ -135,35 +138,29 @@ async function classify() {
   asked = new AbortController();
   const { signal } = asked;
   const text = field.value;
+  const [answer, explanation] = [$("answer"), $("explanation")];
   const length = text.length > most ? Array.from(text).length : text.length;
-  if (length > most) {
+  if (length > most || !text.trim()) {
     const [given, limit] = [length, most].map((number) => number.toLocaleString("en"));
-    problem(`${given} characters, which are too many: ${limit} at most`);
+    problem(length > most ? `${given} characters, which are too many: ${limit} at most` : "");
+    answer.hidden = true;
     return;
   }
-  if (!text.trim()) {
-    problem("");
-    $("answer").hidden = true;
-    return;
-  }
+  let predicted = false;
+  answer.setAttribute("aria-busy", "true");
+  explanation.classList.add("stale");
   try {
-    $("answer").setAttribute("aria-busy", "true");
-    $("explanation").classList.add("stale");
-    for (const [address, key, show] of [
-      ["predict", "predictions", showAnswer],
-      ["explain", "explanations", (answer) => showWords(text, answer)],
-    ]) {
-      if (key === "explanations" && !$("words").hasChildNodes()) $("explanation").hidden = true;
-      const answer = await ask(address, key, text, signal);
-      signal.throwIfAborted();
-      if (answer.error) throw new Error(answer.error);
-      show(answer);
-    }
-    $("explanation").classList.remove("stale");
-    $("answer").removeAttribute("aria-busy");
+    showAnswer(await ask("predict", "predictions", text, signal));
+    predicted = true;
+    if (!$("words").hasChildNodes()) explanation.hidden = true;
+    showWords(text, await ask("explain", "explanations", text, signal));
+    explanation.classList.remove("stale");
   } catch (error) {
-    if (!signal.aborted) problem(error instanceof TypeError ? "the server does not answer" : error.message);
+    if (signal.aborted) return;
+    problem(error instanceof TypeError ? "the server does not answer" : error.message);
+    (predicted ? explanation : answer).hidden = true;
   }
+  answer.removeAttribute("aria-busy");
 }
 
 field.addEventListener("input", () => {

@@ -1,5 +1,6 @@
 """``flax-imdb serve`` as a person types it."""
 
+import dataclasses
 import json
 import os
 import signal
@@ -13,7 +14,9 @@ import pytest
 from small_runs import experiment, quiet_train
 
 from flax_imdb import cli
+from flax_imdb.cli.serve import ServeOptions
 from flax_imdb.predict import load
+from flax_imdb.serve import Limits
 
 SERVE = [sys.executable, "-m", "flax_imdb", "serve"]
 
@@ -98,6 +101,11 @@ def test_a_port_of_the_environment_that_is_none_is_one_line(
     assert error(capsys, "--workdir", workdir) == (
         "error: PORT 'http' is no port: a number up to 65535 is needed"
     )
+
+
+def test_its_limits_are_those_of_the_library() -> None:
+    defaults = {field.name: field.default for field in dataclasses.fields(ServeOptions)}
+    assert dataclasses.asdict(Limits()).items() <= defaults.items()
 
 
 def test_what_is_not_installed_is_named(

@@ -193,6 +193,32 @@ def test_a_server_that_is_gone_is_said(browser: Any) -> None:
     assert page.get_by_role("alert").inner_text() == "the server does not answer"
 
 
+def test_a_server_that_is_busy_is_asked_again(address: str, open_page: Callable[..., Any]) -> None:
+    page = open_page(address)
+    busy = {"status": 503, "headers": {"Retry-After": "1"}, "json": {"error": "too many"}}
+    for path in ("predict", "explain"):
+        page.route(f"**/{path}", lambda route: route.fulfill(**busy), times=1)
+    field(page).fill("good")
+    page.get_by_text("too many: asking again ...").wait_for()
+    answered(page, "good")
+    assert page.get_by_role("alert").count() == 0
+    assert marks(page) == [("good", "for l4")]
+    page.complaints.clear()  # Chromium's own notes on the status.
+
+
+def test_without_an_explanation_there_is_an_answer(
+    address: str, open_page: Callable[..., Any]
+) -> None:
+    page = open_page(address)
+    late = {"status": 504, "json": {"error": "there was no answer"}}
+    page.route("**/explain", lambda route: route.fulfill(**late))
+    field(page).fill("good")
+    page.get_by_role("alert", name="").get_by_text("there was no answer").wait_for()
+    assert page.locator("#label").inner_text() == "good"
+    assert not page.locator("#words").is_visible()
+    page.complaints.clear()
+
+
 def test_the_keyboard_is_enough(address: str, open_page: Callable[..., Any]) -> None:
     page = open_page(address)
     focused = "document.activeElement.id || document.activeElement.tagName"
@@ -344,5 +370,5 @@ def test_the_picture_in_the_docs_is_of_a_model_of_the_real_reviews(
             process.terminate()
     path = ROOT / "docs" / "serve.png"
     with Image.open(io.BytesIO(picture)) as image:
-        image.convert("RGB").quantize(64).save(path, optimize=True)
+        image.convert("RGB").quantize(256).save(path, optimize=True)
     assert path.stat().st_size < 100_000
