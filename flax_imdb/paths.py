@@ -4,6 +4,7 @@ import contextlib
 import os
 import stat
 import sys
+import uuid
 from collections.abc import Iterator
 from pathlib import Path
 from typing import BinaryIO
@@ -147,7 +148,8 @@ def writing(setting: str, path: str | os.PathLike[str], overwrite: bool) -> Iter
       InputError: it cannot be written, or there is one that may not be replaced.
     """
     file = output_path(setting, path, overwrite)
-    unfinished = file.with_name(f"{file.name}.{os.getpid()}.tmp")
+    # Not the number of the process, which is the same in each container.
+    unfinished = file.with_name(f"{file.name}.{uuid.uuid4().hex}.tmp")
     try:
         with unfinished.open("xb") as content:
             try:

@@ -199,12 +199,16 @@ class TrainedModel:
 
         Args:
           encoded: the ids of one text or more, from `Vocabulary.encode`.
+
+        Raises:
+          InputError: a probability is NaN.
         """
         data = self.config.data
         examples = Examples.build(encoded, np.zeros(len(encoded))).limited(
             data.vocab_size, data.max_length
         )
         probabilities = self._predictor(examples)
+        _check_number(probabilities)
         if probabilities.shape[1] == 1:
             return np.concatenate([1 - probabilities, probabilities], axis=1)
         return probabilities
@@ -316,8 +320,22 @@ class TrainedModel:
 
     @fixed_settings()
     def predict_examples(self, examples: Examples) -> Evaluation:
-        """What the model predicts for each example, with loss and accuracy. See `score`."""
-        return self.trainer.evaluate(self.state, examples)
+        """What the model predicts for each example, with loss and accuracy. See `score`.
+
+        Raises:
+          InputError: a probability is NaN.
+        """
+        evaluation = self.trainer.evaluate(self.state, examples)
+        _check_number(evaluation.probability)
+        return evaluation
+
+
+def _check_number(probabilities: np.ndarray) -> None:
+    """Raise InputError if there is a NaN: it has no label, and is not JSON."""
+    if np.isnan(probabilities).any():
+        raise InputError(
+            "the model's answer is not a number: its parameters are damaged or too large"
+        )
 
 
 def as_texts(texts: Iterable[str]) -> list[str]:

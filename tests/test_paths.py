@@ -80,6 +80,14 @@ class TestWriting:
             self.write(tmp_path / "a", lambda: (tmp_path / "a").write_bytes(b"theirs"))
         assert [path.read_bytes() for path in tmp_path.iterdir()] == [b"theirs"]
 
+    def test_two_may_write_the_same_file_at_once(
+        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """In two containers the processes may have the same number."""
+        monkeypatch.setattr(os, "getpid", lambda: 7)
+        self.write(tmp_path / "a", lambda: self.write(tmp_path / "a", lambda: None), overwrite=True)
+        assert [path.read_bytes() for path in tmp_path.iterdir()] == [b"new"]
+
     def test_nothing_is_left_where_it_fails(self, tmp_path: Path) -> None:
         def fail() -> None:
             raise OSError(28, "No space left on device")

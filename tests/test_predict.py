@@ -9,6 +9,8 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import fake_reviews
+import jax
+import jax.numpy as jnp
 import pytest
 from small_runs import experiment, quiet_train
 
@@ -125,6 +127,20 @@ class TestLoad:
         (tmp_path / "run" / "config.json").write_text(json.dumps(config))
         loss, _ = load(tmp_path / "run").evaluate()
         assert loss == pytest.approx(result["test_loss"])
+
+    def test_an_answer_that_is_not_a_number_is_an_error(
+        self, finished: tuple[Path, dict, str]
+    ) -> None:
+        """No label is read from it, and no explanation is looked for without end."""
+        model = load(finished[0])
+        params = jax.tree.map(lambda leaf: jnp.full_like(leaf, jnp.nan), model.state.params)
+        state = model.state.replace(params=params, opt_state=())
+        damaged = dataclasses.replace(model, state=state)
+        for ask in (damaged.predict, damaged.explain):
+            with pytest.raises(InputError, match="the model's answer is not a number: its param"):
+                ask(["a good film"])
+        with pytest.raises(InputError, match="the model's answer is not a number"):
+            damaged.evaluate()
 
     def test_nothing_that_is_read_is_executed(self, finished: tuple[Path, dict, str]) -> None:
         """Python tells of every class that a pickle asks for."""

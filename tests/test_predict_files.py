@@ -157,6 +157,14 @@ class TestCsv:
         found = predict(written(tmp_path / "a.csv", content), encoding="utf-16")
         assert found == f"\ufefftext,{ADDED}\ngood,{GOOD}\n".encode("utf-16-be")
 
+    @pytest.mark.parametrize("mark", ["", "\ufeff"])
+    def test_no_mark_is_added(self, tmp_path: Path, mark: str) -> None:
+        """Of UTF-8 it may be there, whichever of its names is given."""
+        for encoding in ("utf-8", "utf-8-sig"):
+            file = written(tmp_path / "a.csv", f"{mark}text\ngood\n".encode())
+            found = predict(file, encoding=encoding, overwrite=True)
+            assert found == f"{mark}text,{ADDED}\ngood,{GOOD}\n".encode()
+
     def test_bytes_that_are_not_of_the_encoding_stay(self, tmp_path: Path) -> None:
         file = written(tmp_path / "a.csv", b"text,n\ngood,\xe9\n\xe9,1\n")
         assert predict(file).splitlines()[1:] == [b"good,\xe9," + GOOD.encode(), b"\xe9,1,,,"]

@@ -1,6 +1,5 @@
 """``flax-imdb report``."""
 
-import contextlib
 import dataclasses
 import os
 from pathlib import Path
@@ -11,7 +10,7 @@ import tyro
 from flax_imdb.cli.flags import Imports, parse, warn_of_synthetic
 from flax_imdb.devices import DeviceName
 from flax_imdb.errors import InputError
-from flax_imdb.paths import exists, local_path
+from flax_imdb.paths import local_path, output_path, writing
 from flax_imdb.workdir import Workdir
 
 if TYPE_CHECKING:
@@ -52,7 +51,7 @@ def command(args: list[str], prog: str) -> int:
     directories = [Workdir(path) for path in (*options.workdir, *options.directories)]
     if not directories:
         raise InputError("`workdir` is missing: name the directory of a run, or of several")
-    path = _output(options, directories)
+    path, overwrite = _output(options, directories)
     from flax_imdb.report import names_of, read_run, render
 
     workdirs = [seed for directory in directories for seed in directory.seeds()]
@@ -67,13 +66,15 @@ def command(args: list[str], prog: str) -> int:
         )
         for workdir, name in zip(workdirs, names, strict=True)
     ]
-    _write(path, render(runs))
+    page = render(runs)
+    with writing("`output`", path, overwrite) as file:
+        file.write(page.encode())
     print(path)
     return 0
 
 
-def _output(options: ReportOptions, directories: list[Workdir]) -> Path:
-    """Where the page goes.
+def _output(options: ReportOptions, directories: list[Workdir]) -> tuple[Path, bool]:
+    """Where the page goes, and whether it may replace a file.
 
     Raises:
       InputError: it cannot go there.
@@ -83,12 +84,10 @@ def _output(options: ReportOptions, directories: list[Workdir]) -> Path:
         path = own or Path("report.html")
     else:
         path = local_path("`output`", options.output, "file")
-    if path.is_dir():
-        raise InputError(f"`output` {path} is a directory: name a file")
     renewed = own is not None and os.path.abspath(path) == os.path.abspath(own)
-    if exists(path) and not renewed and not options.overwrite:
-        raise InputError(f"`output` {path} exists: `overwrite` replaces it, or name another file")
-    return path
+    if renewed:  # Whether there is a run is to be said first.
+        return path, True
+    return output_path("`output`", path, options.overwrite), options.overwrite
 
 
 def _predicted(workdir: Workdir, options: ReportOptions) -> "Predicted | InputError":
@@ -103,15 +102,3 @@ def _predicted(workdir: Workdir, options: ReportOptions) -> "Predicted | InputEr
     except InputError as problem:
         return problem
     return Predicted(examples, model.predict_examples(examples))
-
-
-def _write(path: Path, content: str) -> None:
-    """Write the page, all of it or nothing."""
-    unfinished = path.with_name(f"{path.name}.tmp")
-    try:
-        unfinished.write_text(content, "utf-8")
-        unfinished.replace(path)
-    except OSError as error:
-        with contextlib.suppress(OSError):
-            unfinished.unlink()
-        raise InputError(f"`output` {path} cannot be written: {error.strerror}") from None

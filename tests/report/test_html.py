@@ -304,12 +304,20 @@ class TestOfARun:
         args = ["report", "--workdir", str(finished), "--output", str(output)]
         assert main(args) == 2
         assert capsys.readouterr().err == (
-            f"error: --output {output} exists: --overwrite replaces it, or name another file\n"
+            f"error: --output {output} exists: --overwrite replaces it\n"
         )
         assert output.read_text() == "mine"
         assert main([*args, "--overwrite"]) == 0
         assert output.read_text("utf-8").startswith("<!DOCTYPE html>")
         assert [path.name for path in tmp_path.iterdir()] == ["mine.html"]
+
+    def test_the_run_and_the_command_may_write_at_once(self, finished: Path) -> None:
+        """A run that ends meanwhile has its own temporary file, ``report.html.tmp``."""
+        theirs = finished / "report.html.tmp"
+        theirs.write_text("half of")
+        assert main(["report", str(finished)]) == 0
+        assert theirs.read_text() == "half of"
+        theirs.unlink()
 
     def test_several_runs_are_compared(
         self, reviews: Path, finished: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
@@ -360,8 +368,9 @@ class TestOfARun:
     ) -> None:
         (tmp_path / "mine").write_text("mine")
         assert main(["report", str(finished), "--output", str(tmp_path / place)]) == 2
-        message = f"error: --output {tmp_path / place} cannot be written: "
-        assert capsys.readouterr().err.startswith(message)
+        parent = (tmp_path / place).parent
+        message = f"error: --output {tmp_path / place}: there is no directory {parent}\n"
+        assert capsys.readouterr().err == message
 
     @pytest.mark.parametrize(
         ("args", "message"),
@@ -371,7 +380,11 @@ class TestOfARun:
                 ["/nowhere"],
                 "error: --workdir /nowhere holds no run: name a directory that train.py",
             ),
-            (["/nowhere", "--output", "/"], "error: --output / is a directory: name a file"),
+            (["/nowhere", "--output", "/"], "error: --output / is a directory, not a file"),
+            (
+                ["/nowhere", "--overwrite", "--output", "/dev/null"],
+                "error: --output /dev/null is a pipe or a device, not a file",
+            ),
         ],
     )
     def test_bad_input_is_one_line(

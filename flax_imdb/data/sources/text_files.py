@@ -180,6 +180,7 @@ def _codec_and_mark(path: Path, encoding: str) -> tuple[str, str]:
         beginning = _decompressed(file, format_of(path)[1]).read(4)
     for marked, mark, exact in (
         ("utf-8", codecs.BOM_UTF8, "utf-8"),
+        ("utf-8-sig", codecs.BOM_UTF8, "utf-8"),
         ("utf-16", codecs.BOM_UTF16_LE, "utf-16-le"),
         ("utf-16", codecs.BOM_UTF16_BE, "utf-16-be"),
         ("utf-32", codecs.BOM_UTF32_LE, "utf-32-le"),
@@ -187,8 +188,13 @@ def _codec_and_mark(path: Path, encoding: str) -> tuple[str, str]:
     ):
         if codec == marked and beginning.startswith(mark):
             return exact, "\ufeff"
-    native = {"utf-16": f"utf-16-{sys.byteorder[0]}e", "utf-32": f"utf-32-{sys.byteorder[0]}e"}
-    return native.get(codec, codec), ""
+    order = sys.byteorder[0]
+    unmarked = {
+        "utf-8-sig": "utf-8",
+        "utf-16": f"utf-16-{order}e",
+        "utf-32": f"utf-32-{order}e",
+    }
+    return unmarked.get(codec, codec), ""
 
 
 def decoding_problem(text: str, encoding: str) -> str:
