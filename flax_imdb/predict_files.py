@@ -16,7 +16,7 @@ from flax_imdb.data.sources import (
 )
 from flax_imdb.data.sources.rows import SHOWN_ROWS, note_on_bad_rows, problem_of_text, text_of
 from flax_imdb.data.sources.text_files import format_of
-from flax_imdb.errors import InputError
+from flax_imdb.errors import InputError, warn
 from flax_imdb.paths import local_path, writing
 
 # At once, so that many are predicted together, and memory does not grow with the file.
@@ -62,9 +62,20 @@ class InputFile:
         columns = column_names(config.text_columns)
         asked = columns if "text_columns" in given else None
         self.columns = choose_texts(self.table, asked, usual=columns)
+        self._warn_of_delimiter()
         self._skip = config.skip_bad_rows
         self._bad: list[str] = []
         self._left_out, self._rows = 0, 0
+
+    def _warn_of_delimiter(self) -> None:
+        """Of a single column whose name looks like those of several."""
+        if self.table.has_columns and len(self.table.head()) == 1:
+            (name,) = self.columns
+            for mark in filter(name.__contains__, ";\t|,"):
+                warn(
+                    f"{self.table.place} has one column, {name!r}, and each whole row is taken for "
+                    f"a text: --delimiter {mark!r} would split it"
+                )
 
     @property
     def note(self) -> str:

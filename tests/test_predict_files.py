@@ -116,6 +116,15 @@ class TestCsv:
             predict_file(texts, str(tmp_path / "o.csv"), answers, overwrite=True)
             assert (tmp_path / "o.csv").read_text().splitlines()[1] == f"good,bad,{label}"
 
+    def test_of_one_column_that_looks_like_several_it_warns(
+        self, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    ) -> None:
+        predict(written(tmp_path / "a.csv", ["text;label", "good;bad"]))
+        assert "has one column, 'text;label'" in capsys.readouterr().err
+        predict(written(tmp_path / "b.csv", ["text;label", "good;bad"]), delimiter=";")
+        predict(written(tmp_path / "c.csv", ["text", "good;bad"]))
+        assert capsys.readouterr().err == ""
+
     def test_names_that_are_taken_get_an_underscore(self, tmp_path: Path) -> None:
         file = written(tmp_path / "a.csv", ["text", "good"])
         again = predict(written(tmp_path / "b.csv", predict(file)))
