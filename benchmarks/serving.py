@@ -15,6 +15,7 @@ import os
 import random
 import re
 import signal
+import statistics
 import subprocess
 import sys
 import tempfile
@@ -221,7 +222,7 @@ def ask_for(text: str) -> bytes:
 async def measure(
     port: int, asked: Sequence[bytes], clients: int, seconds: float
 ) -> dict[str, Any]:
-    """Latency and throughput with so many clients, each asking again once it has its answer."""
+    """Latency and throughput with so many clients, each of which asks again once it is answered."""
     took: list[float] = []
     begin = time.perf_counter() + min(seconds, 2.0) / 2  # Before that it warms up.
     end = begin + seconds
@@ -239,11 +240,35 @@ async def measure(
     await asyncio.gather(*(work(number) for number in range(clients)))
     median, high = np.percentile(took, [50, 99])
     return {
-        "clients": clients,
         "ms_p50": float(median),
         "ms_p99": float(high),
         "requests_per_second": len(took) / seconds,
     }
+
+
+def compare(
+    options: argparse.Namespace, workdir: str, asked: Sequence[bytes]
+) -> list[dict[str, Any]]:
+    """The medians of rounds in which the systems take turns, each idle while others have theirs."""
+    rows = []
+    with contextlib.ExitStack() as stack:
+        ports = {
+            system: stack.enter_context(Server(system, workdir)).port for system in options.systems
+        }
+        for clients in map(int, options.clients):
+            rounds = [
+                (system, asyncio.run(measure(port, asked, clients, options.seconds)))
+                for _ in range(options.rounds)
+                for system, port in ports.items()
+            ]
+            for system in ports:
+                of_system = [row for name, row in rounds if name == system]
+                medians = {
+                    name: statistics.median(row[name] for row in of_system) for name in of_system[0]
+                }
+                rows.append({"system": system, "clients": clients, **medians})
+                print(rows[-1], flush=True)
+    return rows
 
 
 async def hostile(kind: str, port: int, text: str) -> str | None:
@@ -362,7 +387,8 @@ def main() -> None:
     )
     parser.add_argument("--arch", default="lstm")
     parser.add_argument("--clients", type=runner.names(), default=[*map(str, CLIENTS)])
-    parser.add_argument("--seconds", type=runner.at_least(1), default=10)
+    parser.add_argument("--seconds", type=runner.at_least(1), default=5)
+    parser.add_argument("--rounds", type=runner.at_least(1), default=5)
     parser.add_argument("--requests", type=runner.at_least(0), default=100_000)
     parser.add_argument("--note", default="", help="what else the machine did meanwhile")
     parser.add_argument("--serve", help=argparse.SUPPRESS)
@@ -371,7 +397,7 @@ def main() -> None:
     if options.serve:
         serve(options.serve, options.workdir)
         return
-    results: dict[str, Any] = {"note": options.note, "rows": []}
+    results: dict[str, Any] = {"note": options.note}
     with tempfile.TemporaryDirectory() as folder, contextlib.suppress(KeyboardInterrupt):
         workdir = options.workdir or f"{folder}/run"
         if options.workdir is None:
@@ -380,12 +406,7 @@ def main() -> None:
         asked = runner.in_new_process(texts, workdir)
         right = runner.in_new_process(predicted, workdir)
         requests = [ask_for(text) for text in asked]
-        for system in options.systems:
-            with Server(system, workdir) as server:
-                for clients in map(int, options.clients):
-                    row = asyncio.run(measure(server.port, requests, clients, options.seconds))
-                    results["rows"].append({"system": system, **row})
-                    print(results["rows"][-1], flush=True)
+        results["rows"] = compare(options, workdir, requests)
         with Server("flax_imdb", workdir) as server:
             results["ready_seconds"] = server.ready_seconds
             results["different_answers"] = len({str(probabilities) for probabilities in right})

@@ -1,10 +1,9 @@
 """Requests that come at the same time, answered together."""
 
 import asyncio
-import contextlib
 from collections import deque
 from collections.abc import Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Executor, ThreadPoolExecutor
 from typing import Generic, TypeVar
 
 Item = TypeVar("Item")
@@ -76,26 +75,30 @@ class Batcher(Generic[Item, Answer]):
 
     async def run(self) -> None:
         """Answer whatever comes, until it is cancelled."""
-        with contextlib.ExitStack() as stack:
-            thread = ThreadPoolExecutor(1)
-            stack.callback(thread.shutdown, wait=False)
-            loop = asyncio.get_running_loop()
+        thread = ThreadPoolExecutor(1)
+        try:
             while True:
                 await self._came.wait()
                 batch = [self._jobs.popleft() for _ in range(self._next())]
                 if not self._jobs:
                     self._came.clear()
-                if not batch:
-                    continue
-                self._observe(len(batch))
-                items = [item for item, _ in batch]
-                try:
-                    answers = await loop.run_in_executor(thread, self._answer, items)
-                except Exception as error:
-                    for _, future in batch:
-                        if not future.done():
-                            future.set_exception(error)
-                else:
-                    for (_, future), answer in zip(batch, answers, strict=True):
-                        if not future.done():
-                            future.set_result(answer)
+                if batch:  # All may have been cancelled.
+                    await self._answer_on(thread, batch)
+        finally:
+            thread.shutdown(wait=False)
+
+    async def _answer_on(
+        self, thread: Executor, batch: Sequence[tuple[Item, asyncio.Future[Answer]]]
+    ) -> None:
+        self._observe(len(batch))
+        items = [item for item, _ in batch]
+        try:
+            answers = await asyncio.get_running_loop().run_in_executor(thread, self._answer, items)
+        except Exception as error:
+            for _, future in batch:
+                if not future.done():
+                    future.set_exception(error)
+        else:
+            for (_, future), answer in zip(batch, answers, strict=True):
+                if not future.done():
+                    future.set_result(answer)
