@@ -1,6 +1,7 @@
 """Which words made an answer: integrated gradients, against other ways to get the same numbers."""
 
 import dataclasses
+import io
 import json
 from collections.abc import Sequence
 from pathlib import Path
@@ -255,6 +256,15 @@ class TestCommand:
         assert [word["word"] for word in good["words"]] == ["good"]
         assert bad["label"] == "negative"
 
+    def test_without_texts_the_lines_of_standard_input_are_explained(
+        self, run: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        lines = io.TextIOWrapper(io.BytesIO(b"good\nbad"))
+        monkeypatch.setattr("sys.stdin", lines)
+        assert cli.main(["explain", "--workdir", str(run), "--json"]) == 0
+        labels = [json.loads(line)["label"] for line in capsys.readouterr().out.splitlines()]
+        assert labels == ["positive", "negative"]
+
     def test_a_page_is_written_once(
         self, run: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
     ) -> None:
@@ -270,7 +280,6 @@ class TestCommand:
     @pytest.mark.parametrize(
         ("args", "message"),
         [
-            ([], "error: no text to explain: give one, in quotes"),
             (["..."], "error: text 1 cannot be read: no words in '...'"),
             (["good", "--class", "fine"], "error: 'fine' cannot be explained: one of positive"),
             (["good", "--overwrite"], "error: --overwrite has no effect: it is for a page"),

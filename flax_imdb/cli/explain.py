@@ -8,6 +8,7 @@ from typing import Annotated
 import tyro
 
 from flax_imdb.cli.flags import Imports, parse, warn_of_synthetic
+from flax_imdb.cli.predict import lines_of_input
 from flax_imdb.devices import DeviceName
 from flax_imdb.errors import InputError
 from flax_imdb.paths import output_path, writing
@@ -15,13 +16,13 @@ from flax_imdb.paths import output_path, writing
 
 @dataclasses.dataclass(frozen=True)
 class ExplainOptions:
-    """Say which words of texts made the answers.
+    """Show which words led to the predictions.
 
-    A word's weight is what it added to the logit of the class: above 0 it speaks for it. Together
-    they are the difference to a text without words.
+    The weight of a word is what it added to the logit of a class: above 0 it speaks for the class.
+    Together the weights are the difference between the logit of the text and that of a blank one.
 
     Attributes:
-      texts: The texts.
+      texts: The texts. Without any, the lines of standard input.
       workdir: The run's directory.
       classes: Explain this class; may be repeated. Without it: of two classes the second, of more
         the likeliest ones.
@@ -43,21 +44,20 @@ class ExplainOptions:
 
 
 def command(args: list[str], prog: str) -> int:
-    """Say which words of texts made the answers."""
+    """Show which words led to the predictions."""
     from flax_imdb.predict import load
     from flax_imdb.report.console import ProgramConsole
     from flax_imdb.report.explanation import render_explanations, show
 
     options = parse(ExplainOptions, args, prog)
-    if not options.texts:
-        raise InputError("no text to explain: give one, in quotes")
     if options.html is not None:
         output_path("`html`", options.html, options.overwrite)
     elif options.overwrite:
         raise InputError("`overwrite` has no effect: it is for a page, given as `html`")
     model = load(options.workdir, options.device)
     warn_of_synthetic(model.config)
-    explanations = model.explain(options.texts, classes=options.classes or None)
+    texts = options.texts or [text for some, _ in lines_of_input() for text in some]
+    explanations = model.explain(texts, classes=options.classes or None)
     console = ProgramConsole(highlight=False)
     for explanation in explanations:
         if options.json:

@@ -99,7 +99,7 @@ def command(args: list[str], prog: str) -> int:
     if options.file is None:
         texts = options.texts
         if not texts:
-            _print_answers(_lines(), answers, options)
+            _print_answers(lines_of_input(), answers, options)
         else:
             names = [f"text {number}" for number in range(1, len(texts) + 1)]
             _print_answers([(texts, names)], answers, options)
@@ -168,7 +168,7 @@ def _write_answers(texts: Texts, answers: "Answers", options: PredictOptions, ou
         out.flush()
 
 
-def _lines() -> Texts:
+def lines_of_input() -> Texts:
     """The lines of standard input, as they come.
 
     They end with a line feed, before which a carriage return is dropped, and with nothing else:

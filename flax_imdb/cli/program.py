@@ -20,7 +20,7 @@ COMMANDS = {
     "train": "Train a classifier on the IMDB reviews, or on texts of your own.",
     "evaluate": "Score a run's model on its test split again, or on other texts.",
     "predict": "Print the probability and the class of texts.",
-    "explain": "Say which words of texts made the answers.",
+    "explain": "Show which words led to the predictions.",
     "serve": "Answer over HTTP: a page to type a text in, and an API.",
     "report": "Write a page about a run, or about several: report.html.",
     "recipes": "List the recipes: their settings, and what each reached on the IMDB reviews.",

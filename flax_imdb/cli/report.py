@@ -48,7 +48,8 @@ class ReportOptions:
 def command(args: list[str], prog: str) -> int:
     """Write a page about a run, or about several: report.html."""
     options = parse(ReportOptions, args, prog)
-    directories = [Workdir(path) for path in (*options.workdir, *options.directories)]
+    named = map(Workdir, (*options.workdir, *options.directories))
+    directories = [*{workdir.path.absolute(): workdir for workdir in named}.values()]
     if not directories:
         raise InputError("`workdir` is missing: name the directory of a run, or of several")
     path, overwrite = _output(options, directories)

@@ -77,7 +77,7 @@ def show(explanation: Explanation, name: str) -> Text:
     speak_for, against = strongest(explanation, name)
     for relation, words in (("for", speak_for), ("against", against)):
         if words:
-            listed = ", ".join(f"{_visible(word.text)} {word.weight:+.2f}" for word in words)
+            listed = ", ".join(f"{_visible(word.text)} {word.weight:+.2g}" for word in words)
             text.append(f"\n  {relation} {name}: {listed}")
     return text
 

@@ -40,7 +40,7 @@ def test_the_strongest_come_first_on_each_side() -> None:
 
 def test_a_terminal_without_colours_shows_the_weights() -> None:
     assert show(FILM, "good").plain == (
-        "a fine, dull film\n  for good: fine +2.00\n  against good: dull -1.00"
+        "a fine, dull film\n  for good: fine +2\n  against good: dull -1"
     )
 
 
@@ -53,7 +53,7 @@ def test_the_page_shows_the_text_and_the_weights() -> None:
     assert '<mark class="for l4" title="+2.000">fine</mark>' in page
     assert '<mark class="against l2" title="-1.000">dull</mark>' in page
     assert "Explanations by my run" in page
-    assert "75.0%" in page
+    assert "good <small>75.0%</small>" in page
 
 
 @given(st.text(min_size=1))
