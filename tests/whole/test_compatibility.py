@@ -1,7 +1,7 @@
 """A run that version 0.1.0 left: run_of_0.1.0.tar.gz, of two epochs on synthetic reviews."""
 
 import json
-import shutil
+import tarfile
 from pathlib import Path
 
 import numpy as np
@@ -25,7 +25,10 @@ ARCHIVE = Path(__file__).with_name("run_of_0.1.0.tar.gz")
 
 @pytest.fixture
 def old_run(tmp_path: Path) -> Path:
-    shutil.unpack_archive(ARCHIVE, tmp_path / "run", filter="data")
+    with tarfile.open(ARCHIVE) as archive:
+        if hasattr(tarfile, "data_filter"):  # From Python 3.11.4 on.
+            archive.extraction_filter = tarfile.data_filter
+        archive.extractall(tmp_path / "run")
     return tmp_path / "run"
 
 

@@ -169,11 +169,13 @@ class Delimited(TextFile, FileTable):
 
     def _check_quotes(self, row: str, line: int) -> None:
         """Raise InputError if the last field of `row` has a quote that is never closed."""
+        import regex  # `re` takes a possessive group for a failure before Python 3.11.5.
+
         delimiter = re.escape(self._delimiter)
         field = rf'(?:"[^"]*+(?:""[^"]*+)*+"|[^"{delimiter}\r\n][^{delimiter}\r\n]*+)?+'
-        fields = re.match(rf"(?:{field}{delimiter})*+", row)
+        fields = regex.match(rf"(?:{field}{delimiter})*+", row)
         assert fields is not None  # An empty match at least.
-        if re.compile(r'"[^"]*+(?:""[^"]*+)*+\Z').match(row, fields.end()):
+        if regex.compile(r'"[^"]*+(?:""[^"]*+)*+\Z').match(row, fields.end()):
             # As the lines were split: at all kinds of line breaks.
             line += len(re.findall(r"\r\n|\r|\n", row[: fields.end()]))
             raise InputError(
