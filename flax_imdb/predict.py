@@ -203,11 +203,7 @@ class TrainedModel:
         Raises:
           InputError: a probability is NaN.
         """
-        data = self.config.data
-        examples = Examples.build(encoded, np.zeros(len(encoded))).limited(
-            data.vocab_size, data.max_length
-        )
-        probabilities = self._predictor(examples)
+        probabilities = self._predictor(self._examples(encoded))
         _check_number(probabilities)
         if probabilities.shape[1] == 1:
             return np.concatenate([1 - probabilities, probabilities], axis=1)
@@ -256,10 +252,7 @@ class TrainedModel:
             likeliest = sorted(names, key=lambda name: -prediction.probabilities[name])
             classes = names[1:] if two else likeliest[:MAX_EXPLAINED]
         words = split_words(text, self.vocabulary.rules)
-        data = self.config.data
-        examples = Examples.build([self.vocabulary.encode(words)], np.zeros(1)).limited(
-            data.vocab_size, data.max_length
-        )
+        examples = self._examples([self.vocabulary.encode(words)])
         batching = self.trainer.batching
         batch = batching.make(examples, batching.plan_evaluation(examples)[0])
         tokens = batch["tokens"][0]
@@ -280,6 +273,12 @@ class TrainedModel:
                 for word, span, of_word in zip(words, spans, weights.T, strict=True)
             ),
         )
+
+    def _examples(self, encoded: Sequence[np.ndarray]) -> Examples:
+        """Encoded texts as the model reads them; their labels mean nothing."""
+        data = self.config.data
+        examples = Examples.build(encoded, np.zeros(len(encoded)))
+        return examples.limited(data.vocab_size, data.max_length)
 
     def _attribute(self, tokens: np.ndarray, length: int, logits: Sequence[int]) -> Attribution:
         with jax.enable_x64(True):

@@ -2,7 +2,7 @@
 
 import dataclasses
 
-from flax_imdb.cli.flags import Imports, parse, warn_of_synthetic
+from flax_imdb.cli.flags import Imports, given_of, parse, warn_of_synthetic
 from flax_imdb.devices import DeviceName
 from flax_imdb.errors import InputError
 
@@ -56,8 +56,7 @@ def command(args: list[str], prog: str) -> int:
     model = load(options.workdir, options.device)
     warn_of_synthetic(model.config)
     report = Report(ProgramConsole())
-    of_reading = {name: getattr(options, name) for name in _READING}
-    given = {name: value for name, value in of_reading.items() if value not in (None, False)}
+    given = given_of(options, _READING)
     if options.dataset is None:
         if given:
             raise InputError(f"`{next(iter(given))}` is of other texts: give them as `dataset`")

@@ -7,6 +7,7 @@ import io
 import itertools
 import re
 import sys
+from collections.abc import Iterable
 from typing import Annotated, Any, TypeVar
 
 import tyro
@@ -63,6 +64,12 @@ def first_of(args: list[str]) -> argparse.Namespace:
         return parser.parse_known_args(args)[0]
     except argparse.ArgumentError:  # A value is missing: tyro says so.
         return parser.parse_args([])
+
+
+def given_of(options: object, names: Iterable[str]) -> dict[str, Any]:
+    """The settings of these names that are given: neither None nor False."""
+    values = {name: getattr(options, name) for name in names}
+    return {name: value for name, value in values.items() if value not in (None, False)}
 
 
 def import_modules(modules: list[str]) -> None:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any, TextIO, cast
 
 import tyro
 
-from flax_imdb.cli.flags import Imports, parse, say, warn_of_synthetic
+from flax_imdb.cli.flags import Imports, given_of, parse, say, warn_of_synthetic
 from flax_imdb.devices import DeviceName
 from flax_imdb.errors import InputError, warn
 from flax_imdb.paths import output_path, writing
@@ -80,8 +80,7 @@ class PredictOptions:
 
     def given(self) -> dict[str, Any]:
         """The settings of reading that are given."""
-        values = {name: getattr(self, name) for name in _READING}
-        return {name: value for name, value in values.items() if value not in (None, False)}
+        return given_of(self, _READING)
 
 
 def command(args: list[str], prog: str) -> int:

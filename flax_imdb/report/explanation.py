@@ -49,10 +49,14 @@ def marked(explanation: Explanation, name: str) -> list[Marked]:
     return pieces
 
 
+def by_strength(pieces: Sequence[Marked]) -> list[Marked]:
+    """The marked pieces, the strongest first."""
+    return sorted((piece for piece in pieces if piece.level), key=lambda piece: -abs(piece.weight))
+
+
 def strongest(explanation: Explanation, name: str) -> tuple[list[Marked], list[Marked]]:
     """The words for a class that are marked, and those against it, the strongest first."""
-    words = [word for word in marked(explanation, name) if word.level]
-    words.sort(key=lambda word: -abs(word.weight))
+    words = by_strength(marked(explanation, name))
     speak_for, against = (
         [word for word in words if sign * word.weight > 0][:_LISTED] for sign in (1, -1)
     )

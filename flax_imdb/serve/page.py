@@ -11,7 +11,7 @@ from typing import Any
 import flax_imdb
 from flax_imdb import pages
 from flax_imdb.explain import Explanation, Word
-from flax_imdb.report.explanation import Marked, marked
+from flax_imdb.report.explanation import Marked, by_strength, marked
 from flax_imdb.serve.limits import Limits
 from flax_imdb.serve.model import About
 
@@ -51,9 +51,7 @@ def parts(text: str, answer: Mapping[str, Any]) -> list[Marked]:
 
 def strongest(found: Sequence[Marked]) -> list[Marked]:
     """The marked parts that weigh most, the strongest first."""
-    return sorted((part for part in found if part.level), key=lambda part: -abs(part.weight))[
-        :_STRONGEST
-    ]
+    return by_strength(found)[:_STRONGEST]
 
 
 class Page:

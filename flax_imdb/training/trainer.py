@@ -4,7 +4,7 @@ import math
 import time
 from collections.abc import Callable, Iterator, Sequence
 from functools import partial
-from typing import Any, NamedTuple, Protocol, TypeVar
+from typing import Any, NamedTuple, Protocol
 
 import jax
 import numpy as np
@@ -28,8 +28,6 @@ from flax_imdb.training.parallel import (
 from flax_imdb.training.predictor import Predictor, in_order, one_late
 from flax_imdb.training.state import TrainState, to_evaluate
 from flax_imdb.training.step import eval_step
-
-T = TypeVar("T")
 
 ADVICE = "in a new run a smaller `learning_rate` or `clip_norm` may prevent it"
 """For messages about a loss or gradient that is not finite."""
