@@ -22,6 +22,7 @@ COMMANDS = {
     "predict": "Print the probability and the class of texts.",
     "explain": "Show which words led to the predictions.",
     "serve": "Answer over HTTP: a page to type a text in, and an API.",
+    "export": "Write a run's model in another format: ONNX, StableHLO, Keras, PyTorch, HTML, ...",
     "report": "Write a page about a run, or about several: report.html.",
     "recipes": "List the recipes: their settings, and what each reached on the IMDB reviews.",
 }

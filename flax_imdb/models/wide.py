@@ -16,7 +16,8 @@ NGRAM_HASHES = 2**31
 
 # Adam moves a weight by about the learning rate at each step, whatever its gradient's scale. The
 # weights of so many features need not move far; with this factor they keep pace with an LSTM's.
-_SCALE = 30.0
+SCALE = 30.0
+"""A factor of all terms."""
 
 
 class Wide(nn.Module):
@@ -67,7 +68,7 @@ class Wide(nn.Module):
             terms = ratios[found] * weights[found]
             total += jnp.sum(jnp.where(counts, terms, 0), axis=1)
             number += jnp.sum(counts, axis=1)
-        return bias + _SCALE * total / jnp.sqrt(jnp.maximum(number, 1))
+        return bias + SCALE * total / jnp.sqrt(jnp.maximum(number, 1))
 
 
 def _look_up(
@@ -111,4 +112,4 @@ def ngram_terms(
         each = ratios[buckets].astype(float) * weights[buckets].astype(float)
         terms[n - 1, steps] = (each / times[:, None])[owner]
         number += len(buckets)
-    return _SCALE * terms / np.sqrt(max(number, 1))
+    return SCALE * terms / np.sqrt(max(number, 1))

@@ -17,6 +17,7 @@ ROOMS = (
         "cli",
         "estimator",
         "serve",
+        "export",
         "predict_files",
         "answers",
         "predict",
@@ -45,6 +46,7 @@ HEAVY = {
     *("tensorflow", "tensorflow_datasets", "array_record", "matplotlib", "orbax", "tyro", "rich"),
     *("keras", "pyarrow", "regex", "sklearn", "torch", "jinja2", "tensorboardX"),
     *("starlette", "uvicorn", "prometheus_client"),
+    *("onnx", "onnxruntime", "safetensors", "tokenizers", "py_mini_racer"),
 }
 
 

@@ -1,0 +1,141 @@
+"""Whether an exported file answers as the model does, asked in a new process.
+
+    python -m flax_imdb.export.check FORMAT PATH QUESTIONS ANSWERS
+
+reads an exported file and answers the batches of a file of NumPy arrays. `check` runs that.
+"""
+
+import dataclasses
+import importlib
+import subprocess
+import sys
+import tempfile
+from collections.abc import Callable
+from pathlib import Path
+from typing import NamedTuple
+
+import jax
+import numpy as np
+from jaxtyping import Float, Int
+
+from flax_imdb.data.tokenizer import PAD, START, UNKNOWN
+from flax_imdb.environment import fixed_settings
+from flax_imdb.errors import InputError
+from flax_imdb.models import build
+from flax_imdb.predict import TrainedModel
+from flax_imdb.training.metrics import class_probabilities
+
+TOLERANCE = 1e-5
+"""The greatest difference of a probability."""
+
+Answer = Callable[
+    [Int[np.ndarray, "batch time"], Int[np.ndarray, " batch"]], Float[np.ndarray, "batch classes"]
+]
+"""What reading an exported file returns: from tokens and lengths to probabilities."""
+
+
+class Question(NamedTuple):
+    """A batch to classify."""
+
+    tokens: Int[np.ndarray, "batch time"]
+    lengths: Int[np.ndarray, " batch"]
+
+
+def questions(model: TrainedModel, texts: int = 100) -> list[Question]:
+    """Batches of random words that the model knows, and of some that it does not.
+
+    Among the texts are one without any token, one with one, one that is longer than the model
+    reads, and one that consists of padding. Batches have different sizes and padded lengths.
+    """
+    rng = np.random.default_rng(0)
+    longest, words = model.config.data.max_length, len(model.vocabulary)
+    lengths = np.minimum(longest, rng.geometric(1 / 50, texts))
+    lengths[:5] = (longest, 1, 0, min(5, longest), min(2, longest))
+    rows = []
+    for length in lengths:
+        row = rng.integers(UNKNOWN, max(words, UNKNOWN + 1), length, dtype=np.int32)
+        row[:1] = START
+        rows.append(row)
+    rows[3][:] = PAD
+    batches = np.split(np.arange(texts), [1, 2, 3, 10])
+    return [_batch([rows[i] for i in batch], model) for batch in batches]
+
+
+def _batch(rows: list[Int[np.ndarray, " time"]], model: TrainedModel) -> Question:
+    """Pad rows as the model has them padded, to the longest and at least to one step."""
+    in_front = model.config.data.padding == "keras"
+    time = model.config.data.max_length if in_front else max(1, *map(len, rows))
+    tokens = np.full((len(rows), time), PAD, np.int32)
+    for padded, row in zip(tokens, rows, strict=True):
+        padded[time - len(row) if in_front else 0 :][: len(row)] = row
+    lengths = [time if in_front else len(row) for row in rows]
+    return Question(tokens, np.array(lengths, np.int32))
+
+
+@fixed_settings()
+def answer(model: TrainedModel, question: Question) -> Float[np.ndarray, "batch classes"]:
+    """What the model answers, in float32, even if it was trained in bfloat16."""
+    config = dataclasses.replace(model.config.model, precision="float32")
+    classes = len(model.info.classes)
+    module = build(config, model.config.data.vocab_size, 1 if classes == 2 else classes)
+    variables = {"params": model.state.params, "constants": model.state.constants}
+    probabilities = np.asarray(class_probabilities(jax.jit(module.apply)(variables, *question)))
+    if probabilities.shape[1] == 1:
+        return np.concatenate([1 - probabilities, probabilities], axis=1)
+    return probabilities
+
+
+def check(model: TrainedModel, format: str, path: Path) -> float:
+    """Compare the answers of an exported file, read in a new process, with those of the model.
+
+    Args:
+      model: the model.
+      format: that of the file.
+      path: the file, or the directory.
+
+    Returns:
+      The greatest difference of a probability.
+
+    Raises:
+      InputError: it is above `TOLERANCE`, or the file cannot be read.
+    """
+    asked = questions(model)
+    with tempfile.TemporaryDirectory() as directory:
+        given, taken = Path(directory) / "questions.npz", Path(directory) / "answers.npz"
+        np.savez(given, *(array for question in asked for array in question))
+        module = [sys.executable, "-m", "flax_imdb.export.check"]
+        done = subprocess.run(
+            [*module, format, path.absolute(), given, taken],
+            capture_output=True,
+            text=True,
+            errors="replace",
+            check=False,
+        )
+        if done.returncode != 0:
+            last = (done.stderr.strip() or "no message").splitlines()[-1]
+            raise InputError(f"`format` {format}: what was written cannot be read again: {last}")
+        with np.load(taken) as answers:
+            difference = max(
+                float(np.max(np.abs(answers[f"arr_{number}"] - answer(model, question))))
+                for number, question in enumerate(asked)
+            )
+    if not difference <= TOLERANCE:
+        raise InputError(
+            f"`format` {format}: what was written answers otherwise than the model, by "
+            f"{difference:.1e}"
+        )
+    return difference
+
+
+def main(format: str, path: str, given: str, taken: str) -> None:
+    """Answer questions with an exported file; see the module."""
+    read: Callable[[Path], Answer] = importlib.import_module(f"flax_imdb.export.{format}").read
+    apply = read(Path(path))
+    with np.load(given) as arrays:
+        batches = [arrays[f"arr_{number}"] for number in range(len(arrays))]
+    pairs = zip(batches[::2], batches[1::2], strict=True)
+    np.savez(taken, *(apply(tokens, lengths) for tokens, lengths in pairs))
+
+
+if __name__ == "__main__":
+    main(*sys.argv[1:])

@@ -1,0 +1,46 @@
+"""What an exported file says of itself, and of how texts become its inputs."""
+
+import datetime
+import hashlib
+import json
+from typing import Any
+
+from flax_imdb.data.tokenizer import PAD, SPECIAL_TOKENS, START, UNKNOWN
+from flax_imdb.environment import versions
+from flax_imdb.predict import TrainedModel
+
+
+def facts(model: TrainedModel) -> dict[str, Any]:
+    """What whoever runs an exported model needs to know, for JSON; see docs/exports.md.
+
+    Its keys: ``arch``; ``classes``, in the order of the probabilities; ``dataset``, that it was
+    trained on; ``text``, the name of the rules by which texts are split into words;
+    ``vocabulary``, the SHA-256 of the rules and the words; ``pad``, ``start`` and ``unknown``, ids;
+    ``words``, in the order of their ids; ``max_length``, of which longer texts keep the last ids;
+    ``min_time``, to which arrays of fewer steps are padded; ``padding``; ``lengths``, what they
+    count; ``created``, a date; ``versions``. A format adds to these.
+    """
+    info, data = model.info, model.config.data
+    words = [*SPECIAL_TOKENS, *info.vocabulary.words]
+    named = json.dumps([info.vocabulary.rules, words], allow_nan=False)
+    return {
+        "arch": model.config.model.arch,
+        "classes": list(info.classes),
+        "dataset": info.name,
+        "text": info.vocabulary.rules,
+        "vocabulary": hashlib.sha256(named.encode()).hexdigest(),
+        "pad": PAD,
+        "start": START,
+        "unknown": UNKNOWN,
+        "max_length": data.max_length,
+        "min_time": 1,
+        "padding": data.padding,
+        "lengths": (
+            "the number of ids of each row; behind them it is padded"
+            if data.padding == "masked"
+            else f"{data.max_length} for each row; before its ids it is padded to so many"
+        ),
+        "created": datetime.datetime.now(datetime.UTC).date().isoformat(),
+        "versions": versions(),
+        "words": words,
+    }

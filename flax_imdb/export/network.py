@@ -1,0 +1,173 @@
+"""A trained classifier as layers of plain arrays, which the formats are written from."""
+
+import dataclasses
+from typing import Any, NamedTuple
+
+import jax
+import numpy as np
+from flax import linen as nn
+from jaxtyping import Float, Int
+
+from flax_imdb.errors import InputError
+from flax_imdb.layers import LSTM, Bidirectional, Conv, MaxPool
+from flax_imdb.models import build
+from flax_imdb.models.wide import SCALE
+from flax_imdb.predict import TrainedModel
+
+
+class Weights(NamedTuple):
+    """The parameters of an LSTM, as Keras has them: gates in the order i, f, c, o."""
+
+    kernel: Float[np.ndarray, "in_features gates"]
+    recurrent_kernel: Float[np.ndarray, "features gates"]
+    bias: Float[np.ndarray, " gates"]
+
+    @property
+    def features(self) -> int:
+        """Size of the state."""
+        return len(self.recurrent_kernel)
+
+
+@dataclasses.dataclass(frozen=True)
+class LSTMLayer:
+    """An LSTM in one direction or in both; outputs are in the order of the inputs, 0 at padding.
+
+    Attributes:
+      forward: of the direction from the first step to the last; None if there is none.
+      backward: of the other direction. With both, the outputs are concatenated, this one last.
+      return_sequences: whether it returns the outputs of all steps, instead of the one that was
+        computed last in each direction. That is 0 for a row of length 0.
+    """
+
+    forward: Weights | None
+    backward: Weights | None
+    return_sequences: bool
+
+
+@dataclasses.dataclass(frozen=True)
+class ConvLayer:
+    """A convolution over time with ReLU. Padding is 0 before it and after it.
+
+    The output of a step depends on the ``(size - 1) // 2`` steps before it and the ``size // 2``
+    after it.
+    """
+
+    kernel: Float[np.ndarray, "size in_features features"]
+    bias: Float[np.ndarray, " features"]
+
+
+@dataclasses.dataclass(frozen=True)
+class MaxPoolLayer:
+    """The maximum of each `window` steps, the last window's of its valid steps; then padding is 0.
+
+    Lengths become ``ceil(length / window)``, at least 1.
+    """
+
+    window: int
+
+
+Layer = LSTMLayer | ConvLayer | MaxPoolLayer
+
+
+@dataclasses.dataclass(frozen=True)
+class WideHead:
+    """Logistic regression on n-grams. See `flax_imdb.models.Wide`.
+
+    Attributes:
+      ngrams: the longest n-grams.
+      owners: the hash that each bucket is for; -1: of none.
+      terms: what the n-gram of each bucket adds to the logits, before it is divided by the square
+        root of the number of n-grams that the text has.
+      bias: of the logits.
+      weight: of these logits in the mean of both heads; the encoder's have the rest up to 1.
+    """
+
+    ngrams: int
+    owners: Int[np.ndarray, " buckets"]
+    terms: Float[np.ndarray, "buckets logits"]
+    bias: Float[np.ndarray, " logits"]
+    weight: float
+
+
+@dataclasses.dataclass(frozen=True)
+class Network:
+    """A classifier, without what only training needs.
+
+    Attributes:
+      embedding: of each token.
+      ngram_embeddings: of the n-grams of 2, 3, ... tokens, added to that of the token that they end
+        with: one row for each bucket of `flax_imdb.layers.hash_ngrams`.
+      layers: between embedding and pooling.
+      pooling: ``"max"``, ``"mean"`` or ``"max_mean"`` (both, concatenated) over the valid steps, 0
+        for a row of length 0; None: the last layer returns one vector for each row.
+      kernel: of the head.
+      bias: of the head. With one logit, it is that of the second of two classes; otherwise each
+        class has one. Their sigmoid or softmax are the probabilities.
+      wide: the head of n-grams, if there is one.
+    """
+
+    embedding: Float[np.ndarray, "tokens embedding_features"]
+    ngram_embeddings: tuple[Float[np.ndarray, "buckets embedding_features"], ...]
+    layers: tuple[Layer, ...]
+    pooling: str | None
+    kernel: Float[np.ndarray, "features logits"]
+    bias: Float[np.ndarray, " logits"]
+    wide: WideHead | None
+
+
+def network(model: TrainedModel) -> Network:
+    """The network of a trained model, in float32.
+
+    Raises:
+      InputError: it has a layer that is not described here, such as one of an architecture of the
+        user's own.
+    """
+    config, classes = model.config, len(model.info.classes)
+    module = build(config.model, config.data.vocab_size, 1 if classes == 2 else classes)
+    variables = {"params": model.state.params, "constants": model.state.constants}
+    params = jax.tree.map(np.asarray, variables)["params"]
+    constants = jax.tree.map(np.asarray, variables)["constants"]
+    wide = None
+    if module.wide_ngrams:
+        of_wide = params["wide"]
+        wide = WideHead(
+            module.wide_ngrams,
+            constants["wide"]["owners"],
+            SCALE * constants["wide"]["log_ratios"] * of_wide["weights"],
+            of_wide["bias"],
+            module.wide_weight,
+        )
+    return Network(
+        embedding=params["embedding"]["embedding"],
+        ngram_embeddings=tuple(
+            params[f"embedding_of_{n}_grams"]["embedding"] for n in range(2, module.ngrams + 1)
+        ),
+        layers=tuple(
+            _layer(layer, params.get(f"encoder_{number}", {}), config.model.arch)
+            for number, layer in enumerate(module.encoder)
+        ),
+        pooling=module.pooling,
+        kernel=params["head"]["kernel"],
+        bias=params["head"]["bias"],
+        wide=wide,
+    )
+
+
+def _layer(layer: Any, params: Any, arch: str) -> Layer:
+    # Not of a subclass, which may compute something else.
+    if type(layer) is LSTM and (layer.keep_order or not layer.reverse):
+        weights = Weights(**params["cell"])
+        if layer.reverse:
+            return LSTMLayer(None, weights, layer.return_sequences)
+        return LSTMLayer(weights, None, layer.return_sequences)
+    if type(layer) is Bidirectional and type(layer.layer) is LSTM and layer.merge == "concat":
+        forward, backward = (Weights(**params[name]["cell"]) for name in ("forward", "backward"))
+        return LSTMLayer(forward, backward, layer.layer.return_sequences)
+    if type(layer) is Conv and layer.activation is nn.relu:
+        return ConvLayer(**params["conv"])
+    if type(layer) is MaxPool:
+        return MaxPoolLayer(layer.window)
+    raise InputError(
+        f"`arch` {arch} has a layer that this `format` cannot hold, {type(layer).__name__}: "
+        "stablehlo can"
+    )
