@@ -9,8 +9,9 @@ that are finished are not fitted again. The results are kept in benchmarks/resul
 docs/results.md shows them beside the recipes.
 """
 
+import functools
 import importlib
-import json
+import importlib.metadata
 import time
 from pathlib import Path
 from typing import Any
@@ -22,24 +23,23 @@ from flax_imdb.data import DataConfig
 from flax_imdb.data.sources import find_source
 
 RESULTS = Path(__file__).parent / "results" / "classifiers"
-CLASSIFIERS = ("word_counts", "fasttext", "keras_example")
+CLASSIFIERS = {"word_counts": "scikit-learn", "fasttext": "floret", "keras_example": "keras"}
+"""Of each, the package that computes it."""
 
 
-def measure(name: str, seed: int) -> tuple[dict[str, Any], dict[str, str]]:
-    """Fit with a seed and predict the test reviews; the row of results, and the versions."""
+def measure(name: str, seed: int) -> dict[str, Any]:
+    """Fit with a seed and predict the test reviews; the row of results."""
     start = time.perf_counter()
     source = find_source(DataConfig(dataset="imdb_reviews"))
     classifier = importlib.import_module(f"peers.{name}")
     model = classifier.fit(*source.read("train"), seed)
     texts, labels = source.read("test")
     accuracy = float(np.mean(model.predict(texts) == labels))
-    row = {
-        "seed": seed,
+    return {
         "accuracy": accuracy,
         "seconds": time.perf_counter() - start,
         "peak_memory_mb": runner.peak_memory_mb(),
     }
-    return row, classifier.VERSIONS
 
 
 def main() -> None:
@@ -50,13 +50,14 @@ def main() -> None:
     options = parser.parse_args()
     for name in options.only:
         path = RESULTS / f"{name}.json"
-        rows: list[dict[str, Any]] = json.loads(path.read_text())["rows"] if path.exists() else []
-        for seed in range(len(rows) + 1, options.seeds + 1):
-            row, versions = runner.in_new_process(measure, name, seed)
-            rows.append(row)
-            print(name, row)
-            versions = runner.machine()["versions"] | versions
-            runner.write(path, {"classifier": name, "versions": versions, "rows": rows})
+        package = CLASSIFIERS[name]
+        versions = runner.machine()["versions"] | {package: importlib.metadata.version(package)}
+        runner.measure_seeds(
+            path,
+            options.seeds,
+            functools.partial(runner.in_new_process, measure, name),
+            {"classifier": name, "versions": versions},
+        )
 
 
 if __name__ == "__main__":

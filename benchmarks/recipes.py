@@ -12,6 +12,7 @@ are not trained again. The results are kept in benchmarks/results/recipes, and t
 split in the package, too, for `flax-imdb recipes`.
 """
 
+import functools
 import itertools
 import json
 import os
@@ -66,7 +67,7 @@ def accuracy_of_heads(workdir: Path) -> dict[str, float]:
 
 
 def measure(
-    recipe: str, without: str | None, seed: int, workdir: Path, reviews: list[object]
+    recipe: str, without: str | None, workdir: Path, reviews: list[object], seed: int
 ) -> dict[str, Any]:
     """Train with a seed, and measure it; with the default of one setting, if it is given."""
     run = workdir / f"seed-{seed}"
@@ -76,7 +77,6 @@ def measure(
     seconds, memory = train([*flags, "--no-baseline", "--workdir", run, "--overwrite"])
     result = json.loads((run / "result.json").read_text())
     return {
-        "seed": seed,
         "accuracy": result["test_accuracy"],
         # In a process of its own, since a process is said to need what its parent has needed.
         "heads": runner.in_new_process(accuracy_of_heads, run),
@@ -114,12 +114,14 @@ def main() -> None:
         name = recipe + (f"-without-{without}" if without else "")
         path = RESULTS / ("validation" if options.validate else "") / f"{name}.json"
         workdir = options.workdir / path.relative_to(RESULTS).with_suffix("")
-        rows: list[dict[str, Any]] = json.loads(path.read_text())["rows"] if path.exists() else []
-        for seed in range(len(rows) + 1, options.seeds + 1):
-            rows.append(measure(recipe, without, seed, workdir, reviews))
-            of_recipe = RECIPES[recipe].settings
-            of_run = {name: value for name, value in of_recipe.items() if name != without}
-            runner.write(path, {"recipe": recipe, "settings": of_run, "rows": rows})
+        of_recipe = RECIPES[recipe].settings
+        of_run = {name: value for name, value in of_recipe.items() if name != without}
+        runner.measure_seeds(
+            path,
+            options.seeds,
+            functools.partial(measure, recipe, without, workdir, reviews),
+            {"recipe": recipe, "settings": of_run},
+        )
     publish()
 
 

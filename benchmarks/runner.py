@@ -80,6 +80,24 @@ def write(path: Path | None, results: Mapping[str, Any]) -> None:
     path.write_text(text + "\n")
 
 
+def measure_seeds(
+    path: Path, seeds: int, measure: Callable[[int], dict[str, Any]], about: Mapping[str, Any]
+) -> None:
+    """Measure with seeds from 1 on, one row each; those that a file of results has are kept.
+
+    Args:
+      path: of the file, which is written after each seed.
+      seeds: how many.
+      measure: returns the row of a seed.
+      about: what else the file says.
+    """
+    rows: list[dict[str, Any]] = json.loads(path.read_text())["rows"] if path.exists() else []
+    for seed in range(len(rows) + 1, seeds + 1):
+        rows.append({"seed": seed, **measure(seed)})
+        print(path.stem, rows[-1], flush=True)
+        write(path, {**about, "rows": rows})
+
+
 def finite(value: Any) -> Any:
     """The value with None for each number in it that is not finite, which JSON does not have."""
     if isinstance(value, Mapping):

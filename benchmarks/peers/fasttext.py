@@ -1,6 +1,5 @@
 """fastText's classifier (Joulin et al. 2017), as floret builds it."""
 
-import importlib.metadata
 import tempfile
 from collections.abc import Sequence
 from pathlib import Path
@@ -9,8 +8,6 @@ import floret
 import numpy as np
 
 from flax_imdb.data import split_words
-
-VERSIONS = {"floret": importlib.metadata.version("floret")}
 
 
 class Model:

@@ -11,8 +11,6 @@ import numpy as np
 
 from flax_imdb.data import Vocabulary, split_words
 
-VERSIONS = {"keras": keras.__version__}
-
 WORDS, LENGTH = 20_000, 200
 
 

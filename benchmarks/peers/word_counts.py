@@ -4,14 +4,11 @@ import itertools
 from collections.abc import Sequence
 
 import numpy as np
-import sklearn
 from sklearn.feature_extraction.text import TfidfVectorizer
 from sklearn.linear_model import LogisticRegression
 from sklearn.pipeline import Pipeline, make_pipeline
 
 from flax_imdb.data import split_words
-
-VERSIONS = {"scikit-learn": sklearn.__version__}
 
 
 def words_and_pairs(text: str) -> list[str]:
