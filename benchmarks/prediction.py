@@ -6,6 +6,7 @@ The models have the default sizes and are trained on a few synthetic reviews, si
 not depend on what they have learned.
 """
 
+import dataclasses
 import os
 import statistics
 import subprocess
@@ -24,16 +25,20 @@ LENGTHS = (1, 10, 100, 250, 500)  # words
 LINES = (100_000, 1_000_000)
 
 
-def train(arch: str, workdir: str) -> None:
-    """Train a model of the default size on a few synthetic reviews."""
-    from flax_imdb.config import ExperimentConfig
-    from flax_imdb.data import DataConfig
+def train(model: str, workdir: str) -> None:
+    """Train an architecture of the default size, or a recipe, on a few synthetic reviews."""
+    from flax_imdb.config import RECIPES, ExperimentConfig, recipe
     from flax_imdb.experiment import train
     from flax_imdb.models import ModelConfig
-    from flax_imdb.training import TrainConfig
 
-    data = DataConfig("synthetic", train_examples=128, test_examples=64)
-    config = ExperimentConfig(ModelConfig(arch), data, TrainConfig(epochs=1))
+    config = recipe(model) if model in RECIPES else ExperimentConfig(ModelConfig(model))
+    config = dataclasses.replace(
+        config,
+        data=dataclasses.replace(
+            config.data, dataset="synthetic", train_examples=128, test_examples=64
+        ),
+        training=dataclasses.replace(config.training, epochs=1),
+    )
     train(config, workdir, baseline=False)
 
 
