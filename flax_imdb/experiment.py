@@ -146,7 +146,6 @@ def _train_once(
     training = config.training
     trainer = config.trainer(devices)
     state = config.create_state(len(dataset.info.classes), training.steps(len(dataset.train)))
-    state = config.count_ngrams(state, dataset.train)
     report.start(config, dataset, devices, state, workdir)
     _begin(workdir, config, dataset)
     of_run = Identity(
@@ -163,6 +162,8 @@ def _train_once(
         report.epochs(training.epochs),
     ):
         state, history, *_ = restored = checkpoints.resume(state, workdir.finished_epochs())
+        if history == History():  # Otherwise they are in the checkpoint.
+            state = config.count_ngrams(state, dataset.train)
         state = trainer.place(state)
         report.resumed(restored)
         _go_on(workdir, config, dataset, history)
