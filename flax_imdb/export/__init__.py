@@ -14,7 +14,6 @@ import contextlib
 import importlib
 import json
 import os
-import shutil
 import tempfile
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -24,7 +23,7 @@ from typing import NamedTuple
 from flax_imdb.errors import InputError
 from flax_imdb.export.check import check
 from flax_imdb.export.facts import facts
-from flax_imdb.paths import exists, local_path
+from flax_imdb.paths import exists, local_path, names_in
 from flax_imdb.predict import TrainedModel
 
 
@@ -115,16 +114,7 @@ def _files(path: Path, format: str) -> list[Path]:
 @contextlib.contextmanager
 def _new_files(path: Path, overwrite: bool, format: str) -> Iterator[Path]:
     """Context manager for a directory whose files get their names at the end, if all went well."""
-
-    def check_free() -> None:
-        for each in _files(path, format):
-            if exists(each) and not overwrite:
-                raise InputError(f"`output` {each} exists: `overwrite` replaces it")
-            if each.is_dir() != (format == "safetensors") and exists(each):
-                kind = "a directory" if each.is_dir() else "a file"
-                raise InputError(f"`output` {each} is {kind}: another name is needed")
-
-    check_free()
+    _check_free(path, overwrite, format)
     if not path.parent.is_dir():
         raise InputError(f"`output` {path}: there is no directory {path.parent}")
     try:
@@ -132,14 +122,35 @@ def _new_files(path: Path, overwrite: bool, format: str) -> Iterator[Path]:
         with tempfile.TemporaryDirectory(prefix=f".{path.name}.", dir=path.parent) as temporary:
             directory = Path(temporary)
             yield directory
-            check_free()
+            _check_free(path, overwrite, format)
             # The main file last: with it everything is there.
             for each in reversed(_files(path, format)):
                 if each.is_dir():
-                    shutil.move(each, directory / "replaced")
+                    _check_replaceable(each, directory / each.name)
+                    each.rename(directory / f"{each.name}.replaced")
                 (directory / each.name).replace(each)
     except OSError as error:
         raise InputError(f"`output` {path} cannot be written: {error.strerror or error}") from None
+
+
+def _check_free(path: Path, overwrite: bool, format: str) -> None:
+    """Raise InputError if something is there that may not be replaced."""
+    for each in _files(path, format):
+        if not exists(each):
+            continue
+        if each.is_dir() != (format == "safetensors"):
+            kind = "a directory" if each.is_dir() else "a file"
+            raise InputError(f"`output` {each} is {kind}: another name is needed")
+        if not overwrite and not (each.is_dir() and not names_in(each)):
+            raise InputError(f"`output` {each} exists: `overwrite` replaces it")
+
+
+def _check_replaceable(old: Path, new: Path) -> None:
+    """Raise InputError if a directory has something that the new one has not."""
+    if other := sorted(set(names_in(old)) - set(names_in(new))):
+        raise InputError(
+            f"`output` {old} holds {other[0]}, which no export made: another name is needed"
+        )
 
 
 __all__ = ["FORMATS", "Format", "export", "facts"]
