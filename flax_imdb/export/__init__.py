@@ -23,7 +23,7 @@ from typing import NamedTuple
 from flax_imdb.errors import InputError
 from flax_imdb.export.check import check
 from flax_imdb.export.facts import facts
-from flax_imdb.paths import exists, local_path, names_in
+from flax_imdb.paths import exists, local_path, names_in, output_path
 from flax_imdb.predict import TrainedModel
 
 
@@ -115,8 +115,6 @@ def _files(path: Path, format: str) -> list[Path]:
 def _new_files(path: Path, overwrite: bool, format: str) -> Iterator[Path]:
     """Context manager for a directory whose files get their names at the end, if all went well."""
     _check_free(path, overwrite, format)
-    if not path.parent.is_dir():
-        raise InputError(f"`output` {path}: there is no directory {path.parent}")
     try:
         # In the same directory, hence on the same file system.
         with tempfile.TemporaryDirectory(prefix=f".{path.name}.", dir=path.parent) as temporary:
@@ -135,14 +133,16 @@ def _new_files(path: Path, overwrite: bool, format: str) -> Iterator[Path]:
 
 def _check_free(path: Path, overwrite: bool, format: str) -> None:
     """Raise InputError if something is there that may not be replaced."""
-    for each in _files(path, format):
-        if not exists(each):
-            continue
-        if each.is_dir() != (format == "safetensors"):
-            kind = "a directory" if each.is_dir() else "a file"
-            raise InputError(f"`output` {each} is {kind}: another name is needed")
-        if not overwrite and not (each.is_dir() and not names_in(each)):
-            raise InputError(f"`output` {each} exists: `overwrite` replaces it")
+    if format != "safetensors":
+        for each in _files(path, format):
+            output_path("`output`", each, overwrite)
+    elif exists(path):
+        if not path.is_dir():
+            raise InputError(f"`output` {path} is a file: a directory is needed")
+        if names_in(path) and not overwrite:
+            raise InputError(f"`output` {path} exists: `overwrite` replaces it")
+    elif not path.parent.is_dir():
+        raise InputError(f"`output` {path}: there is no directory {path.parent}")
 
 
 def _check_replaceable(old: Path, new: Path) -> None:
