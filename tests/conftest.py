@@ -42,7 +42,8 @@ settings.load_profile("without deadline")
 
 # Arguments and results are checked against the shapes in the signatures.
 install_import_hook(
-    ["flax_imdb.layers", "flax_imdb.models", "flax_imdb.training.metrics"], "beartype.beartype"
+    ["flax_imdb.layers", "flax_imdb.models", "flax_imdb.nnx", "flax_imdb.training.metrics"],
+    "beartype.beartype",
 )
 
 

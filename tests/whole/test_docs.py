@@ -10,6 +10,8 @@ import tomllib
 from pathlib import Path
 from types import SimpleNamespace
 
+import jax.numpy as jnp
+import numpy as np
 import pytest
 
 from flax_imdb import (
@@ -21,6 +23,7 @@ from flax_imdb import (
     models,
     predict,
 )
+from flax_imdb.training import create_state
 
 ROOT = Path(__file__).parents[2]
 PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").glob("*.md"))]
@@ -66,6 +69,31 @@ def test_the_example_of_training_from_python_trains_what_it_says(
     exec(example, {"__name__": "example"})
     (config,) = trained
     assert (config.model.features, config.data.max_length, config.training.seed) == (64, 400, 1)
+
+
+def test_the_example_of_training_in_nnx_learns() -> None:
+    example, *_ = code("docs/nnx.md")
+    namespace: dict = {"__name__": "example"}
+    exec(example, namespace)
+    assert namespace["losses"][-1] < 0.1 < namespace["losses"][0]
+    assert namespace["accuracy"] > 0.95
+
+
+def test_the_example_of_a_trained_model_in_nnx_predicts_as_it_does(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    config = ModelConfig(features=4, embedding_features=3, wide_ngrams=1, wide_buckets=8)
+    linen = models.build(config, 9)
+    state = create_state(linen, learning_rate=0.1, seed=5)
+    experiment_config = ExperimentConfig(model=config, data=DataConfig(vocab_size=9))
+    trained = SimpleNamespace(config=experiment_config, state=state)
+    monkeypatch.setattr(predict, "load", lambda workdir: trained)
+    _, example, _ = code("docs/nnx.md")
+    namespace: dict = {"__name__": "example"}
+    exec(example, namespace)
+    tokens = jnp.arange(1, 9)[None]
+    logits = namespace["model"](tokens)
+    np.testing.assert_array_equal(logits, state.apply({"params": state.params}, tokens))
 
 
 def test_the_example_of_the_estimator_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

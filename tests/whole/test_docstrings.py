@@ -43,9 +43,9 @@ def test_every_attribute_is_described(of: type) -> None:
     assert fields - documented(of) == set()
 
 
-@pytest.mark.parametrize("name", ["lstm", "bidirectional"])
+@pytest.mark.parametrize("name", ["layers.lstm", "layers.bidirectional", "nnx"])
 def test_the_examples_of_a_layer_give_what_they_say(name: str) -> None:
-    done = doctest.testmod(importlib.import_module(f"flax_imdb.layers.{name}"))
+    done = doctest.testmod(importlib.import_module(f"flax_imdb.{name}"))
     assert done.attempted > 0
     assert done.failed == 0
 

@@ -36,6 +36,7 @@ ROOMS = (
         "distributed",
         "watch",
         "data",
+        "nnx",
         "models",
     ),
     *("layers", "ops", "paths", "errors"),
@@ -65,6 +66,7 @@ def imported(statement: str) -> set[str]:
         # flax imports rich.
         ("flax_imdb.layers", {"rich"}),
         ("flax_imdb.models", {"rich"}),
+        ("flax_imdb.nnx", {"rich"}),
         ("flax_imdb.training", {"rich"}),
         ("flax_imdb.experiment", {"rich"}),
         ("flax_imdb.predict", {"rich"}),
@@ -80,11 +82,11 @@ def test_heavy_libraries_are_imported_where_they_are_used(module: str, allowed: 
     assert loaded & HEAVY == allowed
 
 
-@pytest.mark.parametrize("room", ["layers", "ops"])
+@pytest.mark.parametrize("room", ["nnx", "models", "layers", "ops"])
 def test_layers_import_what_the_readme_says_alone(room: str) -> None:
     imports = [
         name
-        for path in (PACKAGE / room).glob("*.py")
+        for path in (*PACKAGE.glob(f"{room}.py"), *PACKAGE.glob(f"{room}/*.py"))
         for node in ast.walk(ast.parse(path.read_text()))
         if isinstance(node, ast.Import | ast.ImportFrom)
         for name in (
