@@ -5,7 +5,6 @@
 reads an exported file and answers the batches of a file of NumPy arrays. `check` runs that.
 """
 
-import dataclasses
 import importlib
 import subprocess
 import sys
@@ -21,9 +20,8 @@ from jaxtyping import Float, Int
 from flax_imdb.data.tokenizer import PAD, START, UNKNOWN
 from flax_imdb.environment import fixed_settings
 from flax_imdb.errors import InputError
-from flax_imdb.models import build
+from flax_imdb.export.network import function
 from flax_imdb.predict import TrainedModel
-from flax_imdb.training.metrics import class_probabilities
 
 TOLERANCE = 1e-5
 """The greatest difference of a probability."""
@@ -75,14 +73,9 @@ def _batch(rows: list[Int[np.ndarray, " time"]], model: TrainedModel) -> Questio
 @fixed_settings()
 def answer(model: TrainedModel, question: Question) -> Float[np.ndarray, "batch classes"]:
     """What the model answers, in float32, even if it was trained in bfloat16."""
-    config = dataclasses.replace(model.config.model, precision="float32")
-    classes = len(model.info.classes)
-    module = build(config, model.config.data.vocab_size, 1 if classes == 2 else classes)
-    variables = {"params": model.state.params, "constants": model.state.constants}
-    probabilities = np.asarray(class_probabilities(jax.jit(module.apply)(variables, *question)))
-    if probabilities.shape[1] == 1:
-        return np.concatenate([1 - probabilities, probabilities], axis=1)
-    return probabilities
+    apply, variables = function(model)
+    with jax.default_matmul_precision("highest"):  # Accelerators would round otherwise.
+        return np.asarray(jax.jit(apply)(variables, *question))
 
 
 def check(model: TrainedModel, format: str, path: Path) -> float:

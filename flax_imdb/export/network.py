@@ -1,18 +1,24 @@
-"""A trained classifier as layers of plain arrays, which the formats are written from."""
+"""A trained classifier as plain arrays, or as a pure function: what formats are written from."""
 
 import dataclasses
+from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 from flax import linen as nn
-from jaxtyping import Float, Int
+from jaxtyping import Array, Float, Int
 
 from flax_imdb.errors import InputError
 from flax_imdb.layers import LSTM, Bidirectional, Conv, MaxPool
-from flax_imdb.models import build
+from flax_imdb.models import Classifier, build
 from flax_imdb.models.wide import SCALE
 from flax_imdb.predict import TrainedModel
+from flax_imdb.training.metrics import class_probabilities
+
+MOST_BYTES = 2_000_000_000
+"""Of the weights in a file of protobuf or FlatBuffers, with room for the rest; 2**31 of all."""
 
 
 class Weights(NamedTuple):
@@ -115,6 +121,37 @@ class Network:
     wide: WideHead | None
 
 
+def function(model: TrainedModel) -> tuple[Callable[..., Float[Array, "batch classes"]], Any]:
+    """What a trained model computes, as a function of JAX, in float32 whatever it was trained in.
+
+    Returns:
+      A function from its variables, tokens and lengths to the probabilities of all classes; and the
+      variables.
+    """
+    module, variables = _module(model), _variables(model)
+
+    def apply(
+        variables: Any, tokens: Int[Array, "batch time"], lengths: Int[Array, " batch"]
+    ) -> Float[Array, "batch classes"]:
+        logits: Any = module.apply(variables, tokens, lengths)
+        probabilities = class_probabilities(logits)
+        if module.num_classes == 1:
+            return jnp.concatenate([1 - probabilities, probabilities], axis=1)
+        return probabilities
+
+    return apply, jax.tree.map(jnp.asarray, variables)
+
+
+def check_size(model: TrainedModel, format: str) -> None:
+    """Raise InputError if the weights are more than protobuf and FlatBuffers can hold."""
+    size = sum(leaf.nbytes for leaf in jax.tree.leaves(_variables(model)))
+    if size > MOST_BYTES:
+        raise InputError(
+            f"`format` {format} cannot hold the model: it has {size / 1e9:.1f} GB of weights, and "
+            f"{MOST_BYTES / 1e9:.1f} GB at most are possible"
+        )
+
+
 def network(model: TrainedModel) -> Network:
     """The network of a trained model, in float32.
 
@@ -122,12 +159,9 @@ def network(model: TrainedModel) -> Network:
       InputError: it has a layer that is not described here, such as one of an architecture of the
         user's own.
     """
-    config, classes = model.config, len(model.info.classes)
-    module = build(config.model, config.data.vocab_size, 1 if classes == 2 else classes)
-    variables = {"params": model.state.params, "constants": model.state.constants}
-    params = jax.tree.map(np.asarray, variables)["params"]
-    constants = jax.tree.map(np.asarray, variables)["constants"]
-    wide = None
+    module, variables = _module(model), _variables(model)
+    params, constants = variables["params"], variables["constants"]
+    arch, wide = model.config.model.arch, None
     if module.wide_ngrams:
         of_wide = params["wide"]
         wide = WideHead(
@@ -143,7 +177,7 @@ def network(model: TrainedModel) -> Network:
             params[f"embedding_of_{n}_grams"]["embedding"] for n in range(2, module.ngrams + 1)
         ),
         layers=tuple(
-            _layer(layer, params.get(f"encoder_{number}", {}), config.model.arch)
+            _layer(layer, params.get(layer.name or f"encoder_{number}", {}), arch)
             for number, layer in enumerate(module.encoder)
         ),
         pooling=module.pooling,
@@ -151,6 +185,19 @@ def network(model: TrainedModel) -> Network:
         bias=params["head"]["bias"],
         wide=wide,
     )
+
+
+def _module(model: TrainedModel) -> Classifier:
+    config, classes = model.config, len(model.info.classes)
+    # To remember fewer states is of use in training alone.
+    exact = dataclasses.replace(config.model, precision="float32", remat_steps=None)
+    return build(exact, config.data.vocab_size, 1 if classes == 2 else classes)
+
+
+def _variables(model: TrainedModel) -> Any:
+    """In NumPy, hence without a device."""
+    variables = {"params": model.state.params, "constants": model.state.constants}
+    return jax.tree.map(np.asarray, variables)
 
 
 def _layer(layer: Any, params: Any, arch: str) -> Layer:
