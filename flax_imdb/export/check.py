@@ -6,6 +6,7 @@ reads an exported file and answers the batches of a file of NumPy arrays. `check
 """
 
 import importlib
+import os
 import subprocess
 import sys
 import tempfile
@@ -33,7 +34,12 @@ Answer = Callable[
 
 
 class Question(NamedTuple):
-    """A batch to classify."""
+    """A batch to classify.
+
+    Attributes:
+      tokens: int32 ids.
+      lengths: int32; see `facts` for what they count.
+    """
 
     tokens: Int[np.ndarray, "batch time"]
     lengths: Int[np.ndarray, " batch"]
@@ -96,9 +102,11 @@ def check(model: TrainedModel, format: str, path: Path) -> float:
     with tempfile.TemporaryDirectory() as directory:
         given, taken = Path(directory) / "questions.npz", Path(directory) / "answers.npz"
         np.savez(given, *(array for question in asked for array in question))
-        module = [sys.executable, "-m", "flax_imdb.export.check"]
         done = subprocess.run(
-            [*module, format, path.absolute(), given, taken],
+            # Not from the current directory, whose files may have the names of libraries.
+            [sys.executable, "-P", "-m", __name__, format, path.absolute(), given, taken],
+            # This process has the accelerator's memory.
+            env={**os.environ, "JAX_PLATFORMS": "cpu", "PYTHONPATH": os.pathsep.join(sys.path)},
             capture_output=True,
             text=True,
             errors="replace",

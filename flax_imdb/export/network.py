@@ -22,7 +22,13 @@ MOST_BYTES = 2_000_000_000
 
 
 class Weights(NamedTuple):
-    """The parameters of an LSTM, as Keras has them: gates in the order i, f, c, o."""
+    """The parameters of an LSTM, as Keras has them: gates in the order i, f, c, o.
+
+    Attributes:
+      kernel: of the inputs.
+      recurrent_kernel: of the state.
+      bias: of the gates.
+    """
 
     kernel: Float[np.ndarray, "in_features gates"]
     recurrent_kernel: Float[np.ndarray, "features gates"]
@@ -56,6 +62,10 @@ class ConvLayer:
 
     The output of a step depends on the ``(size - 1) // 2`` steps before it and the ``size // 2``
     after it.
+
+    Attributes:
+      kernel: of the steps of a window, in their order.
+      bias: of the filters.
     """
 
     kernel: Float[np.ndarray, "size in_features features"]
@@ -67,6 +77,9 @@ class MaxPoolLayer:
     """The maximum of each `window` steps, the last window's of its valid steps; then padding is 0.
 
     Lengths become ``ceil(length / window)``, at least 1.
+
+    Attributes:
+      window: number of steps.
     """
 
     window: int
@@ -177,7 +190,7 @@ def network(model: TrainedModel) -> Network:
             params[f"embedding_of_{n}_grams"]["embedding"] for n in range(2, module.ngrams + 1)
         ),
         layers=tuple(
-            _layer(layer, params.get(layer.name or f"encoder_{number}", {}), arch)
+            _layer(layer, params.get(f"encoder_{number}", {}), arch)
             for number, layer in enumerate(module.encoder)
         ),
         pooling=module.pooling,
@@ -202,15 +215,16 @@ def _variables(model: TrainedModel) -> Any:
 
 def _layer(layer: Any, params: Any, arch: str) -> Layer:
     # Not of a subclass, which may compute something else.
-    if type(layer) is LSTM and (layer.keep_order or not layer.reverse):
+    if type(layer) is LSTM and "cell" in params and _keeps_order(layer):
         weights = Weights(**params["cell"])
         if layer.reverse:
             return LSTMLayer(None, weights, layer.return_sequences)
         return LSTMLayer(weights, None, layer.return_sequences)
-    if type(layer) is Bidirectional and type(layer.layer) is LSTM and layer.merge == "concat":
+    is_lstm = type(layer) is Bidirectional and type(layer.layer) is LSTM
+    if is_lstm and "forward" in params and layer.merge == "concat":
         forward, backward = (Weights(**params[name]["cell"]) for name in ("forward", "backward"))
         return LSTMLayer(forward, backward, layer.layer.return_sequences)
-    if type(layer) is Conv and layer.activation is nn.relu:
+    if type(layer) is Conv and "conv" in params and layer.activation is nn.relu:
         return ConvLayer(**params["conv"])
     if type(layer) is MaxPool:
         return MaxPoolLayer(layer.window)
@@ -218,3 +232,7 @@ def _layer(layer: Any, params: Any, arch: str) -> Layer:
         f"`arch` {arch} has a layer that this `format` cannot hold, {type(layer).__name__}: "
         "stablehlo can"
     )
+
+
+def _keeps_order(layer: LSTM) -> bool:
+    return layer.keep_order or not layer.reverse or not layer.return_sequences
