@@ -33,10 +33,12 @@ class ExportOptions:
 
 def command(args: list[str], prog: str) -> int:
     """Write a run's model in another format."""
-    from flax_imdb.export import export
+    from flax_imdb.export import destination, export
     from flax_imdb.predict import load
 
     options = parse(ExportOptions, args, prog)
+    # First of all: what is wrong with these is known at once.
+    destination(options.format, options.output, overwrite=options.overwrite)
     model = load(options.workdir, options.device)
     warn_of_synthetic(model.config)
     for path in export(model, options.format, options.output, overwrite=options.overwrite):

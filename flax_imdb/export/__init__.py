@@ -75,13 +75,24 @@ def export(
     Raises:
       InputError: the format cannot hold the model, a library is missing, or it cannot be written.
     """
-    _module(format)
-    path = local_path("`output`", output, "directory" if FORMATS[format].directory else "file")
-    path = Path(absolute_path("`output`", path))
+    path = destination(format, output, overwrite=overwrite)
     with _new_files(path, format, overwrite) as directory:
         write(model, format, directory / path.name)
         check(model, format, directory / path.name)
     return _files(path, format)
+
+
+def destination(format: str, output: str | os.PathLike[str], *, overwrite: bool = False) -> Path:
+    """The absolute path of what `export` would write, which needs no model to be refused.
+
+    Raises:
+      InputError: there is no such format, a library is missing, or something is in the way.
+    """
+    _module(format)
+    path = local_path("`output`", output, "directory" if FORMATS[format].directory else "file")
+    path = Path(absolute_path("`output`", path))
+    _check_free(path, format, overwrite)
+    return path
 
 
 def write(model: TrainedModel, format: str, path: Path) -> None:
@@ -123,7 +134,6 @@ def _files(path: Path, format: str) -> list[Path]:
 @contextlib.contextmanager
 def _new_files(path: Path, format: str, overwrite: bool) -> Iterator[Path]:
     """Context manager for a directory whose files get their names at the end, if all went well."""
-    _check_free(path, format, overwrite)
     try:
         # In the same directory, hence on the same file system.
         with tempfile.TemporaryDirectory(prefix=f".{path.name}.", dir=path.parent) as temporary:
@@ -156,4 +166,4 @@ def _check_free(path: Path, format: str, overwrite: bool) -> None:
         raise InputError(f"`output` {path} exists: `overwrite` replaces it")
 
 
-__all__ = ["FORMATS", "Format", "export", "facts", "write"]
+__all__ = ["FORMATS", "Format", "destination", "export", "facts", "write"]
