@@ -3,7 +3,7 @@
 import dataclasses
 import json
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple, TypeVar
 
@@ -191,20 +191,36 @@ def load_config(path: str | os.PathLike[str]) -> ExperimentConfig:
     """
     try:
         parts: dict[str, Any] = json.loads(Path(path).read_text())
-        for part, values in _BEFORE.items():
-            parts[part] = values | parts[part]
-        return ExperimentConfig(
-            model=ModelConfig(**parts.pop("model")),
-            data=DataConfig(**parts.pop("data")),
-            training=TrainConfig(**parts.pop("training")),
-            **parts,
-        )
+        if "architectures" in parts:
+            raise InputError(
+                f"{path} is that of an exported model, which is no run: evaluate, predict, "
+                "explain, serve and export know it, and nothing else"
+            )
+        return parse_config(parts)
     except InputError:
         raise
     except OSError as error:
         raise unreadable(path, error) from None
     except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
         raise InputError(f"{path} is not the configuration of a run: {error}") from error
+
+
+def parse_config(parts: Mapping[str, Any]) -> ExperimentConfig:
+    """The configuration with these attributes of each part, as in the JSON of `dump_config`.
+
+    Raises:
+      Exception: InputError if a setting makes no sense; KeyError, TypeError or AttributeError if it
+        is something else.
+    """
+    rest = dict(parts)
+    for part, values in _BEFORE.items():
+        rest[part] = values | rest[part]
+    return ExperimentConfig(
+        model=ModelConfig(**rest.pop("model")),
+        data=DataConfig(**rest.pop("data")),
+        training=TrainConfig(**rest.pop("training")),
+        **rest,
+    )
 
 
 def settings(config: ExperimentConfig) -> dict[str, Any]:

@@ -31,8 +31,9 @@ from flax_imdb.training import (
     TrainConfig,
     Trainer,
     TrainState,
-    averaged,
+    restarted,
     saved_arrays,
+    to_evaluate,
 )
 from flax_imdb.training.checkpoints import Checkpoints, Identity
 from flax_imdb.workdir import Workdir
@@ -48,7 +49,7 @@ class _Fitted:
       config: the experiment.
       info: the classes, and words to ids.
       epochs: the metrics of each.
-      arrays: what a checkpoint of the reported epoch would hold.
+      arrays: those of the state that is evaluated, the reported epoch's, in NumPy.
     """
 
     config: ExperimentConfig
@@ -57,8 +58,9 @@ class _Fitted:
     arrays: dict[str, Any]
 
     def state(self) -> TrainState:
-        """The state after the reported epoch."""
-        return self.config.create_state(len(self.info.classes)).replace(**self.arrays)
+        """The state to save, with the optimizer as it was before the first step."""
+        state = self.config.create_state(len(self.info.classes))
+        return restarted(state, state.replace(**self.arrays))
 
     def until_reported(self) -> list[EpochRecord]:
         """The epochs up to the reported one."""
@@ -252,7 +254,7 @@ class LSTMClassifier(ClassifierMixin, BaseEstimator):
             for state, _ in epochs:
                 report.epoch(history.epochs[-1])
                 if history.best() is history.epochs[-1]:
-                    arrays = saved_arrays(state)
+                    arrays = saved_arrays(to_evaluate(state))
         self._keep(_Fitted(config, dataset.info, history.epochs, arrays))
 
     def _keep(self, fitted: _Fitted) -> None:
@@ -266,7 +268,7 @@ class LSTMClassifier(ClassifierMixin, BaseEstimator):
         if self._model is None:
             fitted = self._fitted
             trainer, create = self._compiled(fitted.config, fitted.info)
-            state = averaged(create(0).replace(**fitted.arrays))
+            state = create(0).replace(**fitted.arrays)
             self._model = TrainedModel(fitted.config, fitted.info, trainer.place(state), trainer)
         return self._model
 
@@ -357,6 +359,11 @@ class LSTMClassifier(ClassifierMixin, BaseEstimator):
         """
         check_is_fitted(self)
         fitted, workdir = self._fitted, Workdir(path)
+        if not fitted.epochs:
+            raise InputError(
+                "this is an exported model, without the history of a run, and cannot be saved as "
+                "one: copy its directory"
+            )
         workdir.check_own() if overwrite else workdir.check_free()
         devices = self._loaded().trainer.mesh.devices.ravel().tolist()
         run = Identity(
@@ -417,7 +424,8 @@ class LSTMClassifier(ClassifierMixin, BaseEstimator):
         own = {name: by_name[name] for name in cls().get_params() if name in by_name}
         estimator = cls(**own | saved)
         estimator.classes_ = classes
-        estimator._keep(_Fitted(config, model.info, workdir.records(), saved_arrays(model.state)))
+        arrays = saved_arrays(to_evaluate(model.state))
+        estimator._keep(_Fitted(config, model.info, workdir.records(), arrays))
         return estimator
 
 

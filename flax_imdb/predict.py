@@ -4,6 +4,7 @@ import dataclasses
 import functools
 import os
 from collections.abc import Iterable, Mapping, Sequence, Set
+from typing import Any
 
 import jax
 import numpy as np
@@ -20,7 +21,7 @@ from flax_imdb.data import (
 from flax_imdb.data.spans import word_spans
 from flax_imdb.data.tokenizer import PAD, START, UNKNOWN
 from flax_imdb.data.words import TextRules
-from flax_imdb.devices import DeviceName, select_devices
+from flax_imdb.devices import DeviceName, kind, select_devices
 from flax_imdb.environment import fixed_settings
 from flax_imdb.errors import InputError, warn
 from flax_imdb.explain import (
@@ -32,8 +33,10 @@ from flax_imdb.explain import (
     exact,
     is_word,
 )
+from flax_imdb.exported import is_exported, read_exported
 from flax_imdb.models import build
 from flax_imdb.paths import exists
+from flax_imdb.results import Result
 from flax_imdb.scores import Scores, score
 from flax_imdb.training import (
     Evaluation,
@@ -116,16 +119,26 @@ class TrainedModel:
       info: the classes, and words to ids.
       state: the training state of the reported epoch, with the parameters to evaluate.
       trainer: runs the model on the selected devices.
+      result: the result of its run; None if that is not known.
     """
 
     config: ExperimentConfig
     info: DatasetInfo
     state: TrainState
     trainer: Trainer
+    result: Result | None = None
     _predictor: Predictor = dataclasses.field(init=False, repr=False)
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "_predictor", self.trainer.predictor(self.state))
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """What it is made of again, perhaps on other devices: nothing that was compiled."""
+        variables = {"params": self.state.params, "constants": self.state.constants}
+        own, preferred = self.trainer.mesh.devices.flat[0], jax.devices()[0]
+        device = "auto" if kind(own) == kind(preferred) else kind(own)
+        arrays = jax.tree.map(np.array, variables)
+        return assemble, (self.config, self.info, arrays, self.result, device)
 
     @property
     def vocabulary(self) -> Vocabulary:
@@ -393,22 +406,22 @@ def load(workdir: str | os.PathLike[str], device: DeviceName = "auto") -> Traine
     """Load the model of a run: the parameters of its reported epoch.
 
     Args:
-      workdir: directory of the run.
+      workdir: directory of the run, or that of a model that was exported as safetensors.
       device: kind of device to use.
 
     Raises:
       InputError: there is no run, it has no finished epoch, or its files do not match.
     """
     files = Workdir(workdir)
+    if is_exported(files.path):
+        select_devices(device)  # JAX starts here.
+        return assemble(*read_exported(files.path), device)
     config, info = files.config(), files.dataset_info()
     if config is None:
         raise InputError(
             f"`workdir` {files.path} holds no run: name a directory that train.py made"
         )
-    # The implementation used in training may not be available here.
-    config = dataclasses.replace(
-        config, model=dataclasses.replace(config.model, implementation="auto")
-    )
+    config = _for_any_device(config)
     if config.runs > 1:
         raise InputError(
             f"`workdir` {files.path} holds {config.runs} runs: name one of them, "
@@ -428,4 +441,35 @@ def load(workdir: str | os.PathLike[str], device: DeviceName = "auto") -> Traine
     if info is None or state is None:
         raise InputError(f"`workdir` {files.path} has no finished epoch yet: `resume` the run")
     trainer = config.trainer(devices)
-    return TrainedModel(config, info, trainer.place(averaged(state)), trainer)
+    return TrainedModel(config, info, trainer.place(averaged(state)), trainer, files.result())
+
+
+@fixed_settings()
+def assemble(
+    config: ExperimentConfig,
+    info: DatasetInfo,
+    variables: Mapping[str, Any],
+    result: Result | None = None,
+    device: DeviceName = "auto",
+) -> TrainedModel:
+    """The model with these parameters, which it evaluates as they are.
+
+    Args:
+      config: the configuration of the experiment.
+      info: the classes, and words to ids.
+      variables: the parameters and constants, as ``{"params": ..., "constants": ...}``.
+      result: the result of the run, if it is known.
+      device: kind of device to use.
+    """
+    config = _for_any_device(config)
+    devices = select_devices(device, config.training.batch_size)
+    empty = empty_state(config.state_creator(len(info.classes)), config.training.seed)
+    trainer = config.trainer(devices)
+    state = trainer.place(empty.replace(opt_state=(), **variables))
+    return TrainedModel(config, info, state, trainer, result)
+
+
+def _for_any_device(config: ExperimentConfig) -> ExperimentConfig:
+    # The implementation used in training may not be available here.
+    model = dataclasses.replace(config.model, implementation="auto")
+    return dataclasses.replace(config, model=model)

@@ -280,6 +280,11 @@ class TestScikitLearn:
         again = pickle.loads(pickle.dumps(fitted))
         np.testing.assert_array_equal(again.predict_proba(TEXTS), fitted.predict_proba(TEXTS))
 
+    def test_what_was_pickled_can_be_saved(self, fitted: LSTMClassifier, tmp_path: Path) -> None:
+        pickle.loads(pickle.dumps(fitted)).save(tmp_path)
+        loaded = LSTMClassifier.load(tmp_path)
+        np.testing.assert_array_equal(loaded.predict_proba(TEXTS), fitted.predict_proba(TEXTS))
+
 
 class TestSave:
     @pytest.mark.parametrize("labels", [LABELS, [3, 20] * 24, [True, False] * 24])

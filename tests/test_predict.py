@@ -2,22 +2,35 @@
 
 import dataclasses
 import json
+import pickle
+import pickletools
 import shutil
 import subprocess
 import sys
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
+import cloudpickle
 import fake_reviews
 import jax
 import jax.numpy as jnp
+import numpy as np
 import pytest
+from fresh_process import output
 from small_runs import experiment, quiet_train
+from untrained import untrained
 
 import flax_imdb
+from flax_imdb import LSTMClassifier, cli
 from flax_imdb.config import dump_config, load_config
 from flax_imdb.errors import InputError
+from flax_imdb.export import safetensors
 from flax_imdb.predict import load
+
+TEXTS = ["a good film", "a bad story", "good " * 20 + "bad"]
 
 
 @pytest.fixture(scope="module")
@@ -154,3 +167,112 @@ model.evaluate()
 assert not asked, asked
 """
         subprocess.run([sys.executable, "-c", code, str(finished[0])], check=True)
+
+
+@pytest.fixture(scope="module")
+def exported(finished: tuple[Path, dict, str], tmp_path_factory: pytest.TempPathFactory) -> Path:
+    directory = tmp_path_factory.mktemp("exported") / "model"
+    safetensors.write(load(finished[0]), directory)
+    return directory
+
+
+class TestExported:
+    """A run that was exported as safetensors; see also tests/export/test_safetensors.py."""
+
+    def test_it_is_as_good_as_the_run(
+        self, finished: tuple[Path, dict, str], exported: Path, reviews: Path
+    ) -> None:
+        run, model = load(finished[0]), load(exported)
+        assert model.predict(TEXTS) == run.predict(TEXTS)
+        assert model.explain(TEXTS) == run.explain(TEXTS)
+        assert model.evaluate(str(reviews)) == run.evaluate()
+        assert dataclasses.asdict(model.result) == finished[1]
+        np.testing.assert_array_equal(
+            LSTMClassifier.load(exported).predict_proba(TEXTS),
+            LSTMClassifier.load(finished[0]).predict_proba(TEXTS),
+        )
+
+    def test_the_commands_take_it_for_a_run(
+        self,
+        finished: tuple[Path, dict, str],
+        exported: Path,
+        capsys: pytest.CaptureFixture[str],
+    ) -> None:
+        said = []
+        for workdir in (finished[0], exported):
+            assert cli.main(["predict", "--workdir", str(workdir), *TEXTS]) == 0
+            said.append(capsys.readouterr().out)
+        assert said[0] == said[1]
+
+    def test_a_new_process_computes_on_all_cores(self, tmp_path: Path) -> None:
+        """JAX is not started before its devices are set."""
+        safetensors.write(untrained(), tmp_path / "model")
+        code = """
+import sys
+from flax_imdb import devices, load
+print(load(sys.argv[1]).trainer.mesh.size, min(devices._cores(), 64 // devices._ROWS_PER_CPU))
+"""
+        used, there_are = output(code, str(tmp_path / "model")).split()
+        assert used == there_are
+
+
+class TestPickle:
+    """As Dask, Ray and Spark send a model to other processes."""
+
+    @pytest.mark.parametrize("pickled", [pickle.dumps, cloudpickle.dumps])
+    def test_it_answers_with_the_same_bits(
+        self, finished: tuple[Path, dict, str], pickled: Callable[[Any], bytes]
+    ) -> None:
+        model = load(finished[0])
+        again = pickle.loads(pickled(model))
+        np.testing.assert_array_equal(
+            again.predict_probabilities(TEXTS), model.predict_probabilities(TEXTS)
+        )
+        assert again.explain(TEXTS) == model.explain(TEXTS)
+        assert again.result == model.result
+
+    @pytest.mark.parametrize("kind", ["model", "classifier"])
+    def test_it_is_little_more_than_the_parameters(
+        self, finished: tuple[Path, dict, str], kind: str
+    ) -> None:
+        """Neither what was compiled nor the optimizer's state is in it."""
+        model = load(finished[0])
+        model.predict(TEXTS)
+        classifier = LSTMClassifier.load(finished[0])
+        classifier.predict(TEXTS)
+        content = pickle.dumps({"model": model, "classifier": classifier}[kind])
+        parameters = sum(leaf.nbytes for leaf in jax.tree.leaves(model.state.params))
+        assert len(content) < parameters + 10_000
+        assert len(pickle.dumps(classifier._fitted.arrays["params"])) < parameters + 2000
+
+    def test_it_asks_for_nothing_of_jax(self, finished: tuple[Path, dict, str]) -> None:
+        """Other versions and devices can read it."""
+        asked = {
+            str(argument).replace(" ", ".").partition(".")[0]
+            for code, argument, _ in pickletools.genops(pickle.dumps(load(finished[0]), 2))
+            if code.name == "GLOBAL"
+        }
+        assert asked <= {"flax_imdb", "numpy", "_codecs"}
+
+    def test_it_is_loaded_where_there_are_other_devices(self, tmp_path: Path) -> None:
+        model = untrained()
+        (tmp_path / "model").write_bytes(pickle.dumps(model))
+        code = """
+import pickle, sys
+model = pickle.load(open(sys.argv[1], "rb"))
+print(model.trainer.mesh.size, *model.predict_probabilities(sys.argv[2:])[:, 1].tolist())
+"""
+        said = output(code, str(tmp_path / "model"), *TEXTS, JAX_NUM_CPU_DEVICES="3").split()
+        assert (model.trainer.mesh.size, int(said[0])) == (1, 3)
+        assert [*map(float, said[1:])] == pytest.approx(
+            [prediction.probability for prediction in model.predict(TEXTS)], abs=1e-6
+        )
+
+    def test_it_stays_where_it_was_put(
+        self, finished: tuple[Path, dict, str], monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """On the CPUs, if JAX prefers something else; otherwise on what JAX prefers there."""
+        model = load(finished[0], "cpu")
+        assert model.__reduce__()[1][-1] == "auto"
+        monkeypatch.setattr(jax, "devices", lambda: [SimpleNamespace(platform="tpu")])
+        assert model.__reduce__()[1][-1] == "cpu"

@@ -3,6 +3,7 @@
 import itertools
 from collections import Counter
 from collections.abc import Iterable, Sequence
+from typing import Any
 
 import numpy as np
 
@@ -24,6 +25,9 @@ class Vocabulary:
         self.rules = rules
         self.words = tuple(words)
         self._ids = {word: i for i, word in enumerate(self.words, start=len(SPECIAL_TOKENS))}
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return Vocabulary, (self.words, self.rules)  # The ids would double its size.
 
     def __len__(self) -> int:
         """Number of ids, including the special ones."""

@@ -31,11 +31,11 @@ def split_words(text: str, rules: TextRules = "unicode") -> list[str]:
 
 
 # Keras's Tokenizer replaces these by spaces.
-_FILTERS = str.maketrans(dict.fromkeys('!"#$%&()*+,-./:;<=>?@[\\]^_`{|}~\t\n', " "))
+FILTERS = str.maketrans(dict.fromkeys('!"#$%&()*+,-./:;<=>?@[\\]^_`{|}~\t\n', " "))
 
 
 def _keras(text: str) -> list[str]:
-    return text.lower().replace("<br />", " ").translate(_FILTERS).split()
+    return text.lower().replace("<br />", " ").translate(FILTERS).split()
 
 
 def _unicode(text: str) -> list[str]:
@@ -43,7 +43,7 @@ def _unicode(text: str) -> list[str]:
     if text.isascii():
         # The same words as below, found several times as fast.
         return _QUOTE.sub(" ", text.lower()).translate(_SEPARATORS).split()
-    return _compiled(_WORD).findall(_normalized(text))
+    return _compiled(WORD).findall(_normalized(text))
 
 
 # Many texts were escaped twice, as in "&amp;quot;", or more often.
@@ -52,7 +52,7 @@ _ENTITY = re.compile("&(?:amp;)*(#[0-9]{1,7};|#[xX][0-9a-fA-F]{1,6};|[a-zA-Z][a-
 # Only elements of HTML, bare or with attributes that have values, so that "I <really> liked it" and
 # "a <b and c> d" keep their words. Nothing reads past the next bracket, and nothing that may be
 # long is read again, so hostile texts take no longer.
-_TAG = re.compile(
+TAG = re.compile(
     r"""
     </?(?:
         a|abbr|address|article|aside|b|big|blockquote|body|br|button|caption|center|cite|code|col|dd
@@ -75,7 +75,7 @@ def _without_markup(text: str) -> str:
         # Nearly all tags of IMDB's reviews, the fast way.
         text = text.replace("<br />", " ")
         if "<" in text:
-            text = _TAG.sub(" ", text)
+            text = TAG.sub(" ", text)
     return text
 
 
@@ -86,19 +86,19 @@ def _character(entity: re.Match[str]) -> str:
 
 
 # What people do not distinguish and NFKC does, or what it makes something else of.
-_TYPOGRAPHY = {
+TYPOGRAPHY = {
     # Control characters are those of Windows-1252, read as Latin-1: in IMDB's reviews, too.
     **{chr(code): bytes([code]).decode("cp1252", "ignore") for code in range(0x80, 0xA0)},
     **dict.fromkeys("‘’‛′´ʻʼ՚׳\x91\x92", "'"),
     **dict.fromkeys("™℠\x99", " "),
     "ŉ": "'n",
 }
-_TYPOGRAPHIC = re.compile(f"[{''.join(_TYPOGRAPHY)}]")
+_TYPOGRAPHIC = re.compile(f"[{''.join(TYPOGRAPHY)}]")
 
 # Soft hyphens, zero-width characters, byte-order marks, directions, variants and keycaps of emoji.
 # Joiners are among them, as in NFKC_Casefold: writers of Persian or Hindi often leave them out, and
 # a word without them is still one word.
-_INVISIBLE = r"[\p{Default_Ignorable_Code_Point}\p{Cf}\p{Me}]+"
+INVISIBLE = r"[\p{Default_Ignorable_Code_Point}\p{Cf}\p{Me}]+"
 
 # No language needs more on a letter, and normalizing takes the square of their number: the limit of
 # Unicode's Stream-Safe Text Format.
@@ -116,8 +116,8 @@ def _normalized(text: str) -> str:
 
     This is Unicode's NFKC_Casefold (Unicode Standard, 3.13), but for the above.
     """
-    text = _TYPOGRAPHIC.sub(lambda sign: _TYPOGRAPHY[sign[0]], text)
-    text = _compiled(_INVISIBLE).sub("", text)
+    text = _TYPOGRAPHIC.sub(lambda sign: TYPOGRAPHY[sign[0]], text)
+    text = _compiled(INVISIBLE).sub("", text)
     text = _compiled(_PILED).sub(r"\1", text)
     text = _compiled(_NUMBER).sub(r" \g<0> ", text)
     text = unicodedata.normalize("NFKC", text).casefold()
@@ -126,18 +126,18 @@ def _normalized(text: str) -> str:
 
 # An apostrophe that is not between letters.
 _QUOTE = re.compile("'(?:(?<![a-z0-9]')|(?![a-z0-9]))")
-_SEPARATORS = _FILTERS | dict.fromkeys([*range(0x20), 0x7F], " ")
+_SEPARATORS = FILTERS | dict.fromkeys([*range(0x20), 0x7F], " ")
 
 # Letters of scripts without spaces between words.
 _ALONE = r"[\p{L}&&[\p{Han}\p{Hiragana}\p{Katakana}ー\p{Thai}\p{Lao}\p{Khmer}\p{Myanmar}]]"
-_LETTER = rf"[[\p{{L}}\p{{N}}]--{_ALONE}]"
-_WORD = rf"""
+_LETTER = rf"[[\p{{L}}\p{{N}}]&&[^{_ALONE}]]"
+WORD = rf"""
     [a-z0-9]++ (?! [^\x00-\x7F] | ' )  # Most words, the fast way.
     | {_LETTER} [{_LETTER}\p{{M}}]*+ (?: ' {_LETTER} [{_LETTER}\p{{M}}]*+ )*+
     | {_ALONE} [\p{{M}}ー]*+
     | \p{{Regional_Indicator}}{{2}}  # A flag.
     # Emoji, stars and the like, but no bullets, lines, Braille or signs of lost characters.
-    | [\p{{So}}--[\x00-\u25FF\u2800-\u28FF\uFFFC\uFFFD]]
+    | (?! [\x00-\u25FF\u2800-\u28FF\uFFFC\uFFFD] ) \p{{So}}
 """
 
 

@@ -100,12 +100,12 @@ def write(model: TrainedModel, format: str, path: Path) -> None:
     added = _module(format).write(model, path)
     if FORMATS[format].alone:
         return
-    from flax_imdb.export.tokenizer import tokenizer_json
+    from flax_imdb.export.tokenizer_json import tokenizer_json
 
     about = {"format": format, **facts(model), **added}
     _, beside, tokenizer = _files(path, format)
     beside.write_text(json.dumps(about, indent=1, allow_nan=False) + "\n")
-    tokenizer.write_text(tokenizer_json(model))
+    tokenizer.write_text(tokenizer_json(model), encoding="utf-8")
 
 
 def _module(format: str) -> ModuleType:

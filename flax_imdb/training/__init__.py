@@ -21,8 +21,10 @@ from flax_imdb.training.state import (
     averaged,
     create_state,
     empty_state,
+    restarted,
     saved_arrays,
     state_creator,
+    to_evaluate,
 )
 from flax_imdb.training.step import apply_gradients, eval_step, sum_gradients, train_step
 from flax_imdb.training.trainer import Hook, Progress, Trainer, check_finite
@@ -57,8 +59,10 @@ __all__ = [
     "eval_step",
     "one_late",
     "predict_labels",
+    "restarted",
     "saved_arrays",
     "state_creator",
     "sum_gradients",
+    "to_evaluate",
     "train_step",
 ]

@@ -77,6 +77,19 @@ def to_evaluate(state: TrainState) -> TrainState:
     return averaged(state).replace(opt_state=())
 
 
+def restarted(state: TrainState, evaluated: TrainState) -> TrainState:
+    """A state from which training could go on, with the parameters of one that is evaluated.
+
+    Args:
+      state: a state of the same model at step 0, for its optimizer state.
+      evaluated: from `to_evaluate`.
+    """
+    opt_state = state.opt_state
+    if optax.tree.get(opt_state, "average") is not None:
+        opt_state = optax.tree.set(opt_state, average=evaluated.params)
+    return evaluated.replace(opt_state=opt_state)
+
+
 def saved_arrays(state: TrainState) -> dict[str, Any]:
     """What is saved of a state, in NumPy arrays; the rest follows from the configuration.
 

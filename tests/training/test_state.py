@@ -14,8 +14,10 @@ from flax_imdb.training import (
     averaged,
     create_state,
     empty_state,
+    restarted,
     saved_arrays,
     state_creator,
+    to_evaluate,
     train_step,
 )
 
@@ -90,3 +92,18 @@ def test_an_empty_state_is_a_state_of_zeros_but_for_what_is_not_saved() -> None:
 def test_without_averaging_the_last_parameters_are_evaluated() -> None:
     state = new_state("lstm")
     assert averaged(state) is state
+
+
+@pytest.mark.parametrize("averaging", [None, 3.0])
+def test_a_restarted_state_has_the_evaluated_parameters_and_can_be_trained(
+    averaging: float | None,
+) -> None:
+    model = models.build(models.ModelConfig(embedding_features=4, features=6), VOCAB_SIZE)
+    (batch,) = batches(1)
+    first = create_state(model, learning_rate=1e-2, seed=0, averaging=averaging)
+    trained, _ = jax.jit(train_step)(first, batch)
+    state = restarted(first, to_evaluate(trained))
+    jax.tree.map(np.testing.assert_array_equal, averaged(state).params, to_evaluate(trained).params)
+    assert not any(np.any(leaf) for leaf in jax.tree.leaves(optax.tree.get(state.opt_state, "mu")))
+    again, _ = jax.jit(train_step)(state, batch)
+    assert int(again.step) == 2

@@ -1,5 +1,6 @@
 """What the documentation shows works."""
 
+import csv
 import dataclasses
 import importlib.metadata
 import re
@@ -10,9 +11,11 @@ import tomllib
 from pathlib import Path
 from types import SimpleNamespace
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from untrained import untrained
 
 from flax_imdb import (
     DataConfig,
@@ -24,6 +27,7 @@ from flax_imdb import (
     predict,
 )
 from flax_imdb.training import create_state
+from flax_imdb.export import safetensors
 
 ROOT = Path(__file__).parents[2]
 PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").glob("*.md"))]
@@ -103,6 +107,50 @@ def test_the_example_of_the_estimator_runs(tmp_path: Path, monkeypatch: pytest.M
     exec(example, namespace)
     assert namespace["again"].predict(["broken"]).tolist() == ["bad"]
     assert namespace["search"].best_score_ == 1
+
+
+def test_the_examples_of_an_exported_directory_run(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    model = untrained()
+    safetensors.write(model, tmp_path / "model")
+    flax_itself, tokenizer = code("docs/exports.md")[:2]
+    namespace: dict = {}
+    exec(tokenizer, namespace)
+    known = model.vocabulary.encode(["a", "dull", "film", "saved", "by", "its", "ending"])
+    assert namespace["tokens"][0] == known.tolist()
+    assert namespace["lengths"] == [8, 2]
+    arrays = {name: jnp.array(namespace[name]) for name in ("tokens", "lengths")}
+    namespace = {"__name__": "example", **arrays}
+    exec(flax_itself, namespace)
+    probabilities = model.predict_probabilities(["A dull film, saved by its ending.", "Great!"])
+    np.testing.assert_allclose(
+        jax.nn.sigmoid(namespace["logits"])[:, 0], probabilities[:, 1], atol=1e-6
+    )
+
+
+@pytest.mark.long
+def test_the_example_of_a_cluster_classifies_the_rows_of_all_files(tmp_path: Path) -> None:
+    pytest.importorskip("dask.dataframe")
+    model = untrained("bilstm")
+    safetensors.write(model, tmp_path / "runs" / "mine")
+    texts = [["a good film", "bad"], ["the story of people"]]
+    for number, of_file in enumerate(texts):
+        content = "".join(f"{text}\n" for text in ("text", *of_file))
+        (tmp_path / f"reviews-{number}.csv").write_text(content)
+    (example,) = code("docs/partitions.md")
+    (tmp_path / "example.py").write_text(example)
+    subprocess.run([sys.executable, "example.py"], cwd=tmp_path, check=True)
+    for number, of_file in enumerate(texts):
+        with (tmp_path / f"answers-{number}.csv").open() as file:
+            rows = [*csv.DictReader(file)]
+        expected = model.predict(of_file)
+        assert [row["text"] for row in rows] == of_file
+        assert [row["label"] for row in rows] == [each.label for each in expected]
+        assert [float(row["probability"]) for row in rows] == pytest.approx(
+            [each.probabilities[each.label] for each in expected], abs=1e-6
+        )
 
 
 def test_every_attribute_of_a_configuration_is_named() -> None:

@@ -24,6 +24,7 @@ ROOMS = (
         "experiment",
         "report",
         "pages",
+        "exported",
         "workdir",
         "results",
         "scores",

@@ -1,0 +1,99 @@
+"""A directory as on the Hugging Face Hub, which `flax_imdb.load` reads."""
+
+import dataclasses
+import json
+import os
+from pathlib import Path
+from typing import Any
+
+import jax
+import numpy as np
+from flax.traverse_util import flatten_dict
+
+import flax_imdb
+from flax_imdb.config import ExperimentConfig
+from flax_imdb.export.check import Answer, Question, answer
+from flax_imdb.export.tokenizer_json import tokenizer_json
+from flax_imdb.exported import CARD, CONFIG, RESULT, SETTINGS, TOKENIZER, VOCABULARY, WEIGHTS
+from flax_imdb.models import Classifier
+from flax_imdb.predict import TrainedModel, load
+
+NEEDS = {"safetensors": "safetensors", "tokenizers": "tokenizers"}
+
+
+def write(model: TrainedModel, path: Path) -> dict[str, Any]:
+    """Write the directory: weights, configuration, vocabulary, tokenizer, result and model card."""
+    from safetensors.numpy import save
+
+    path.mkdir(parents=True)
+    variables = {"params": model.state.params, "constants": model.state.constants}
+    arrays = flatten_dict(jax.tree.map(np.asarray, variables), sep=".")
+    # As transformers marks the weights of its Flax models.
+    (path / WEIGHTS).write_bytes(save(arrays, metadata={"format": "flax"}))
+    texts = {
+        CONFIG: json.dumps(_config(model), indent=2, allow_nan=False) + "\n",
+        VOCABULARY: model.info.dump(),
+        TOKENIZER: tokenizer_json(model),
+        CARD: _card(model),
+    }
+    if model.result is not None:
+        texts[RESULT] = model.result.dump()
+    for name, text in texts.items():
+        (path / name).write_text(text, encoding="utf-8")
+    return {}
+
+
+def read(path: Path) -> Answer:
+    """Read the directory, and return the function that answers as the model does."""
+    model = load(path)
+    return lambda tokens, lengths: answer(model, Question(tokens, lengths))
+
+
+def _config(model: TrainedModel) -> dict[str, Any]:
+    """The content of ``config.json``."""
+    classes = model.info.classes
+    return {
+        "architectures": [Classifier.__name__],
+        "model_type": "flax_imdb",
+        "id2label": dict(enumerate(classes)),
+        "label2id": {name: number for number, name in enumerate(classes)},
+        "flax_imdb_version": flax_imdb.__version__,
+        SETTINGS: dataclasses.asdict(_elsewhere(model.config)),
+    }
+
+
+def _elsewhere(config: ExperimentConfig) -> ExperimentConfig:
+    """The configuration without where its texts are on this machine, which is nobody's business."""
+    data = config.data
+    if os.path.isabs(data.dataset):
+        data = dataclasses.replace(data, dataset=Path(data.dataset).name)
+    if data.test_dataset is not None and os.path.isabs(data.test_dataset):
+        data = dataclasses.replace(data, test_dataset=Path(data.test_dataset).name)
+    return dataclasses.replace(config, data=dataclasses.replace(data, data_dir=None))
+
+
+def _card(model: TrainedModel) -> str:
+    """The model card."""
+    import jinja2
+
+    arch, dataset, result = model.config.model.arch, model.info.name, model.result
+    note = "" if result is None else result.note
+    if not note and dataset == "synthetic":
+        note = "It was trained on synthetic reviews: it knows nothing."
+    template = jinja2.Template(
+        Path(__file__).with_name("README.md.jinja").read_text("utf-8"),
+        undefined=jinja2.StrictUndefined,
+        trim_blocks=True,
+        keep_trailing_newline=True,
+    )
+    return template.render(
+        name=" ".join(f"{arch} on {dataset}".split()),
+        arch=arch,
+        dataset=dataset,
+        reviews=dataset == "imdb_reviews",
+        classes=model.info.classes,
+        reads=model.config.data.max_length,
+        result=result,
+        note=note,
+        version=flax_imdb.__version__,
+    )
