@@ -4,6 +4,7 @@ A format is a module of this package with these names:
 
 - ``NEEDS``: the libraries that writing and checking it take: the name of each module, and that of
   what is to be installed.
+- ``FILES``, if it is a directory: the names in it.
 - ``write(model, path)`` writes the model, to a file or a directory, and returns what the file
   beside it says in addition to `facts`.
 - ``read(path)`` reads it again, without this package's layers, and returns a function from tokens
@@ -113,13 +114,14 @@ def _module(format: str) -> ModuleType:
     if format not in FORMATS:
         raise InputError(f"`format` {format} is unknown: one of {', '.join(FORMATS)}")
     module = importlib.import_module(f"flax_imdb.export.{format}")
-    for name in module.NEEDS:
+    needs = module.NEEDS if FORMATS[format].alone else module.NEEDS | {"tokenizers": "tokenizers"}
+    for name in needs:
         try:
             importlib.import_module(name)
         except ImportError:
             raise InputError(
                 f"`format` {format} needs {name}, which is not installed: pip install "
-                + " ".join(dict.fromkeys(module.NEEDS.values()))
+                + " ".join(dict.fromkeys(needs.values()))
             ) from None
     return module
 
@@ -141,8 +143,7 @@ def _new_files(path: Path, format: str, overwrite: bool) -> Iterator[Path]:
             yield directory
             _check_free(path, format, overwrite)
             if FORMATS[format].directory and exists(path):
-                more = sorted({*names_in(path)} - {*names_in(directory / path.name)})
-                if more:
+                if more := sorted({*names_in(path)} - {*_module(format).FILES}):
                     raise InputError(f"`output` {path} holds more than a model, such as {more[0]}")
                 path.rename(directory / f"{path.name}.replaced")
             # The main file last: with it everything is there.

@@ -19,6 +19,7 @@ from flax_imdb.models import Classifier
 from flax_imdb.predict import TrainedModel, load
 
 NEEDS = {"safetensors": "safetensors", "tokenizers": "tokenizers"}
+FILES = {CONFIG, VOCABULARY, RESULT, TOKENIZER, CARD, WEIGHTS}
 
 
 def write(model: TrainedModel, path: Path) -> dict[str, Any]:

@@ -26,8 +26,8 @@ from flax_imdb import (
     models,
     predict,
 )
-from flax_imdb.training import create_state
 from flax_imdb.export import safetensors
+from flax_imdb.training import create_state
 
 ROOT = Path(__file__).parents[2]
 PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").glob("*.md"))]
