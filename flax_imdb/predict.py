@@ -34,6 +34,7 @@ from flax_imdb.explain import (
 )
 from flax_imdb.models import build
 from flax_imdb.paths import exists
+from flax_imdb.results import Result
 from flax_imdb.scores import Scores, score
 from flax_imdb.training import (
     Evaluation,
@@ -116,12 +117,14 @@ class TrainedModel:
       info: the classes, and words to ids.
       state: the training state of the reported epoch, with the parameters to evaluate.
       trainer: runs the model on the selected devices.
+      result: of the run; None if it has not finished.
     """
 
     config: ExperimentConfig
     info: DatasetInfo
     state: TrainState
     trainer: Trainer
+    result: Result | None = None
     _predictor: Predictor = dataclasses.field(init=False, repr=False)
 
     def __post_init__(self) -> None:
@@ -428,4 +431,4 @@ def load(workdir: str | os.PathLike[str], device: DeviceName = "auto") -> Traine
     if info is None or state is None:
         raise InputError(f"`workdir` {files.path} has no finished epoch yet: `resume` the run")
     trainer = config.trainer(devices)
-    return TrainedModel(config, info, trainer.place(averaged(state)), trainer)
+    return TrainedModel(config, info, trainer.place(averaged(state)), trainer, files.result())
