@@ -14,7 +14,6 @@ import contextlib
 import importlib
 import json
 import os
-import shutil
 import tempfile
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -24,7 +23,7 @@ from typing import NamedTuple
 from flax_imdb.errors import InputError
 from flax_imdb.export.check import check
 from flax_imdb.export.facts import facts
-from flax_imdb.paths import exists, local_path
+from flax_imdb.paths import absolute_path, exists, local_path, names_in, output_path
 from flax_imdb.predict import TrainedModel
 
 
@@ -33,21 +32,25 @@ class Format(NamedTuple):
 
     Attributes:
       about: what it is for, in a line.
+      directory: whether it is a directory.
       alone: whether it is all in one file or directory. Otherwise there are two files beside it:
         ``PATH.json``, with `facts`, and ``PATH.tokenizer.json``.
     """
 
     about: str
+    directory: bool = False
     alone: bool = False
 
 
 FORMATS: Mapping[str, Format] = {
     "stablehlo": Format("a compiled program for jax.export, on CPUs, NVIDIA GPUs and TPUs"),
     "onnx": Format("for ONNX Runtime and other programs that read ONNX"),
-    "safetensors": Format("a directory as on the Hugging Face Hub; flax_imdb.load reads it", True),
+    "safetensors": Format(
+        "a directory as on the Hugging Face Hub; flax_imdb.load reads it", True, True
+    ),
     "keras": Format("a .keras file for Keras 3"),
     "torch": Format("a state dict for PyTorch, in safetensors"),
-    "html": Format("a page that classifies texts in the browser, in one file", True),
+    "html": Format("a page that classifies texts in the browser, in one file", alone=True),
 }
 """The formats, by name."""
 
@@ -72,21 +75,26 @@ def export(
     Raises:
       InputError: the format cannot hold the model, a library is missing, or it cannot be written.
     """
-    module = _module(format)
-    path = local_path("`output`", output, "directory" if format == "safetensors" else "file")
-    with _new_files(path, overwrite, format) as directory:
-        written = directory / path.name
-        added = module.write(model, written)
-        if not FORMATS[format].alone:
-            about = {"format": format, **facts(model), **added}
-            written.with_name(f"{path.name}.json").write_text(
-                json.dumps(about, indent=1, allow_nan=False) + "\n"
-            )
-            from flax_imdb.export.tokenizer import tokenizer_json
-
-            written.with_name(f"{path.name}.tokenizer.json").write_text(tokenizer_json(model))
-        check(model, format, written)
+    _module(format)
+    path = local_path("`output`", output, "directory" if FORMATS[format].directory else "file")
+    path = Path(absolute_path("`output`", path))
+    with _new_files(path, format, overwrite) as directory:
+        write(model, format, directory / path.name)
+        check(model, format, directory / path.name)
     return _files(path, format)
+
+
+def write(model: TrainedModel, format: str, path: Path) -> None:
+    """Write a model, and what is beside it, without a check. See `export`."""
+    added = _module(format).write(model, path)
+    if FORMATS[format].alone:
+        return
+    from flax_imdb.export.tokenizer import tokenizer_json
+
+    about = {"format": format, **facts(model), **added}
+    _, beside, tokenizer = _files(path, format)
+    beside.write_text(json.dumps(about, indent=1, allow_nan=False) + "\n")
+    tokenizer.write_text(tokenizer_json(model))
 
 
 def _module(format: str) -> ModuleType:
@@ -113,33 +121,39 @@ def _files(path: Path, format: str) -> list[Path]:
 
 
 @contextlib.contextmanager
-def _new_files(path: Path, overwrite: bool, format: str) -> Iterator[Path]:
+def _new_files(path: Path, format: str, overwrite: bool) -> Iterator[Path]:
     """Context manager for a directory whose files get their names at the end, if all went well."""
-
-    def check_free() -> None:
-        for each in _files(path, format):
-            if exists(each) and not overwrite:
-                raise InputError(f"`output` {each} exists: `overwrite` replaces it")
-            if each.is_dir() != (format == "safetensors") and exists(each):
-                kind = "a directory" if each.is_dir() else "a file"
-                raise InputError(f"`output` {each} is {kind}: another name is needed")
-
-    check_free()
-    if not path.parent.is_dir():
-        raise InputError(f"`output` {path}: there is no directory {path.parent}")
+    _check_free(path, format, overwrite)
     try:
         # In the same directory, hence on the same file system.
         with tempfile.TemporaryDirectory(prefix=f".{path.name}.", dir=path.parent) as temporary:
             directory = Path(temporary)
             yield directory
-            check_free()
+            _check_free(path, format, overwrite)
+            if FORMATS[format].directory and exists(path):
+                more = sorted({*names_in(path)} - {*names_in(directory / path.name)})
+                if more:
+                    raise InputError(f"`output` {path} holds more than a model, such as {more[0]}")
+                path.rename(directory / f"{path.name}.replaced")
             # The main file last: with it everything is there.
             for each in reversed(_files(path, format)):
-                if each.is_dir():
-                    shutil.move(each, directory / "replaced")
                 (directory / each.name).replace(each)
     except OSError as error:
         raise InputError(f"`output` {path} cannot be written: {error.strerror or error}") from None
 
 
-__all__ = ["FORMATS", "Format", "export", "facts"]
+def _check_free(path: Path, format: str, overwrite: bool) -> None:
+    """Raise InputError unless all can be written there."""
+    if not FORMATS[format].directory:
+        for each in _files(path, format):
+            output_path("`output`", each, overwrite)
+    elif not exists(path):
+        if not path.parent.is_dir():
+            raise InputError(f"`output` {path}: there is no directory {path.parent}")
+    elif not path.is_dir():
+        raise InputError(f"`output` {path} is a file, not a directory")
+    elif not overwrite:
+        raise InputError(f"`output` {path} exists: `overwrite` replaces it")
+
+
+__all__ = ["FORMATS", "Format", "export", "facts", "write"]

@@ -5,8 +5,8 @@
 reads an exported file and answers the batches of a file of NumPy arrays. `check` runs that.
 """
 
-import dataclasses
 import importlib
+import os
 import subprocess
 import sys
 import tempfile
@@ -21,9 +21,8 @@ from jaxtyping import Float, Int
 from flax_imdb.data.tokenizer import PAD, START, UNKNOWN
 from flax_imdb.environment import fixed_settings
 from flax_imdb.errors import InputError
-from flax_imdb.models import build
+from flax_imdb.export.network import function
 from flax_imdb.predict import TrainedModel
-from flax_imdb.training.metrics import class_probabilities
 
 TOLERANCE = 1e-5
 """The greatest difference of a probability."""
@@ -35,7 +34,12 @@ Answer = Callable[
 
 
 class Question(NamedTuple):
-    """A batch to classify."""
+    """A batch to classify.
+
+    Attributes:
+      tokens: int32 ids.
+      lengths: int32; see `facts` for what they count.
+    """
 
     tokens: Int[np.ndarray, "batch time"]
     lengths: Int[np.ndarray, " batch"]
@@ -75,14 +79,9 @@ def _batch(rows: list[Int[np.ndarray, " time"]], model: TrainedModel) -> Questio
 @fixed_settings()
 def answer(model: TrainedModel, question: Question) -> Float[np.ndarray, "batch classes"]:
     """What the model answers, in float32, even if it was trained in bfloat16."""
-    config = dataclasses.replace(model.config.model, precision="float32")
-    classes = len(model.info.classes)
-    module = build(config, model.config.data.vocab_size, 1 if classes == 2 else classes)
-    variables = {"params": model.state.params, "constants": model.state.constants}
-    probabilities = np.asarray(class_probabilities(jax.jit(module.apply)(variables, *question)))
-    if probabilities.shape[1] == 1:
-        return np.concatenate([1 - probabilities, probabilities], axis=1)
-    return probabilities
+    apply, variables = function(model)
+    with jax.default_matmul_precision("highest"):  # Accelerators would round otherwise.
+        return np.asarray(jax.jit(apply)(variables, *question))
 
 
 def check(model: TrainedModel, format: str, path: Path) -> float:
@@ -103,9 +102,11 @@ def check(model: TrainedModel, format: str, path: Path) -> float:
     with tempfile.TemporaryDirectory() as directory:
         given, taken = Path(directory) / "questions.npz", Path(directory) / "answers.npz"
         np.savez(given, *(array for question in asked for array in question))
-        module = [sys.executable, "-m", "flax_imdb.export.check"]
         done = subprocess.run(
-            [*module, format, path.absolute(), given, taken],
+            # Not from the current directory, whose files may have the names of libraries.
+            [sys.executable, "-P", "-m", __name__, format, path.absolute(), given, taken],
+            # This process has the accelerator's memory.
+            env={**os.environ, "JAX_PLATFORMS": "cpu", "PYTHONPATH": os.pathsep.join(sys.path)},
             capture_output=True,
             text=True,
             errors="replace",

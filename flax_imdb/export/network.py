@@ -1,22 +1,34 @@
-"""A trained classifier as layers of plain arrays, which the formats are written from."""
+"""A trained classifier as plain arrays, or as a pure function: what formats are written from."""
 
 import dataclasses
+from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 from flax import linen as nn
-from jaxtyping import Float, Int
+from jaxtyping import Array, Float, Int
 
 from flax_imdb.errors import InputError
 from flax_imdb.layers import LSTM, Bidirectional, Conv, MaxPool
-from flax_imdb.models import build
+from flax_imdb.models import Classifier, build
 from flax_imdb.models.wide import SCALE
 from flax_imdb.predict import TrainedModel
+from flax_imdb.training.metrics import class_probabilities
+
+MOST_BYTES = 2_000_000_000
+"""Of the weights in a file of protobuf or FlatBuffers, with room for the rest; 2**31 of all."""
 
 
 class Weights(NamedTuple):
-    """The parameters of an LSTM, as Keras has them: gates in the order i, f, c, o."""
+    """The parameters of an LSTM, as Keras has them: gates in the order i, f, c, o.
+
+    Attributes:
+      kernel: of the inputs.
+      recurrent_kernel: of the state.
+      bias: of the gates.
+    """
 
     kernel: Float[np.ndarray, "in_features gates"]
     recurrent_kernel: Float[np.ndarray, "features gates"]
@@ -50,6 +62,10 @@ class ConvLayer:
 
     The output of a step depends on the ``(size - 1) // 2`` steps before it and the ``size // 2``
     after it.
+
+    Attributes:
+      kernel: of the steps of a window, in their order.
+      bias: of the filters.
     """
 
     kernel: Float[np.ndarray, "size in_features features"]
@@ -61,6 +77,9 @@ class MaxPoolLayer:
     """The maximum of each `window` steps, the last window's of its valid steps; then padding is 0.
 
     Lengths become ``ceil(length / window)``, at least 1.
+
+    Attributes:
+      window: number of steps.
     """
 
     window: int
@@ -115,6 +134,37 @@ class Network:
     wide: WideHead | None
 
 
+def function(model: TrainedModel) -> tuple[Callable[..., Float[Array, "batch classes"]], Any]:
+    """What a trained model computes, as a function of JAX, in float32 whatever it was trained in.
+
+    Returns:
+      A function from its variables, tokens and lengths to the probabilities of all classes; and the
+      variables.
+    """
+    module, variables = _module(model), _variables(model)
+
+    def apply(
+        variables: Any, tokens: Int[Array, "batch time"], lengths: Int[Array, " batch"]
+    ) -> Float[Array, "batch classes"]:
+        logits: Any = module.apply(variables, tokens, lengths)
+        probabilities = class_probabilities(logits)
+        if module.num_classes == 1:
+            return jnp.concatenate([1 - probabilities, probabilities], axis=1)
+        return probabilities
+
+    return apply, jax.tree.map(jnp.asarray, variables)
+
+
+def check_size(model: TrainedModel, format: str) -> None:
+    """Raise InputError if the weights are more than protobuf and FlatBuffers can hold."""
+    size = sum(leaf.nbytes for leaf in jax.tree.leaves(_variables(model)))
+    if size > MOST_BYTES:
+        raise InputError(
+            f"`format` {format} cannot hold the model: it has {size / 1e9:.1f} GB of weights, and "
+            f"{MOST_BYTES / 1e9:.1f} GB at most are possible"
+        )
+
+
 def network(model: TrainedModel) -> Network:
     """The network of a trained model, in float32.
 
@@ -122,12 +172,9 @@ def network(model: TrainedModel) -> Network:
       InputError: it has a layer that is not described here, such as one of an architecture of the
         user's own.
     """
-    config, classes = model.config, len(model.info.classes)
-    module = build(config.model, config.data.vocab_size, 1 if classes == 2 else classes)
-    variables = {"params": model.state.params, "constants": model.state.constants}
-    params = jax.tree.map(np.asarray, variables)["params"]
-    constants = jax.tree.map(np.asarray, variables)["constants"]
-    wide = None
+    module, variables = _module(model), _variables(model)
+    params, constants = variables["params"], variables["constants"]
+    arch, wide = model.config.model.arch, None
     if module.wide_ngrams:
         of_wide = params["wide"]
         wide = WideHead(
@@ -143,7 +190,7 @@ def network(model: TrainedModel) -> Network:
             params[f"embedding_of_{n}_grams"]["embedding"] for n in range(2, module.ngrams + 1)
         ),
         layers=tuple(
-            _layer(layer, params.get(f"encoder_{number}", {}), config.model.arch)
+            _layer(layer, params.get(f"encoder_{number}", {}), arch)
             for number, layer in enumerate(module.encoder)
         ),
         pooling=module.pooling,
@@ -153,17 +200,31 @@ def network(model: TrainedModel) -> Network:
     )
 
 
+def _module(model: TrainedModel) -> Classifier:
+    config, classes = model.config, len(model.info.classes)
+    # To remember fewer states is of use in training alone.
+    exact = dataclasses.replace(config.model, precision="float32", remat_steps=None)
+    return build(exact, config.data.vocab_size, 1 if classes == 2 else classes)
+
+
+def _variables(model: TrainedModel) -> Any:
+    """In NumPy, hence without a device."""
+    variables = {"params": model.state.params, "constants": model.state.constants}
+    return jax.tree.map(np.asarray, variables)
+
+
 def _layer(layer: Any, params: Any, arch: str) -> Layer:
     # Not of a subclass, which may compute something else.
-    if type(layer) is LSTM and (layer.keep_order or not layer.reverse):
+    if type(layer) is LSTM and "cell" in params and _keeps_order(layer):
         weights = Weights(**params["cell"])
         if layer.reverse:
             return LSTMLayer(None, weights, layer.return_sequences)
         return LSTMLayer(weights, None, layer.return_sequences)
-    if type(layer) is Bidirectional and type(layer.layer) is LSTM and layer.merge == "concat":
+    is_lstm = type(layer) is Bidirectional and type(layer.layer) is LSTM
+    if is_lstm and "forward" in params and layer.merge == "concat":
         forward, backward = (Weights(**params[name]["cell"]) for name in ("forward", "backward"))
         return LSTMLayer(forward, backward, layer.layer.return_sequences)
-    if type(layer) is Conv and layer.activation is nn.relu:
+    if type(layer) is Conv and "conv" in params and layer.activation is nn.relu:
         return ConvLayer(**params["conv"])
     if type(layer) is MaxPool:
         return MaxPoolLayer(layer.window)
@@ -171,3 +232,7 @@ def _layer(layer: Any, params: Any, arch: str) -> Layer:
         f"`arch` {arch} has a layer that this `format` cannot hold, {type(layer).__name__}: "
         "stablehlo can"
     )
+
+
+def _keeps_order(layer: LSTM) -> bool:
+    return layer.keep_order or not layer.reverse or not layer.return_sequences

@@ -78,8 +78,8 @@ def ids_or_positions(example_ids: PerExample | None, batch: Any) -> Array | np.n
     return per_example("example_ids", example_ids, batch)
 
 
-def padding_mask(seq_lengths: PerExample, time: int) -> Bool[Array, "batch {time}"]:
-    """True at the valid steps ``t < seq_lengths[b]``, False at padding."""
+def padding_mask(seq_lengths: PerExample, time: Any) -> Bool[Array, "batch time"]:
+    """True at the valid steps ``t < seq_lengths[b]``, False at padding. `time` can be symbolic."""
     return sequences.padding_mask(_as_int32(seq_lengths), time)
 
 

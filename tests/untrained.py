@@ -1,0 +1,68 @@
+"""Models with random parameters: what they compute matters here, not how well."""
+
+from typing import Any
+
+import jax
+import numpy as np
+
+from flax_imdb.config import ExperimentConfig
+from flax_imdb.data import DataConfig, Examples, Vocabulary
+from flax_imdb.data.info import DatasetInfo
+from flax_imdb.data.tokenizer import PAD, START
+from flax_imdb.export.check import Question
+from flax_imdb.models import ModelConfig
+from flax_imdb.predict import TrainedModel
+from flax_imdb.training import TrainConfig
+from flax_imdb.training.state import empty_state
+
+WORDS = ["good", "bad", "a", "film", "the", "story", "of", "people", "time", "day"]
+MAX_LENGTH = 12
+
+# So few buckets that n-grams share them.
+WIDE = {"wide_ngrams": 3, "wide_buckets": 60}
+
+SETTINGS: tuple[dict[str, Any], ...] = (
+    {"arch": "lstm_recurrent_dropout", "padding": "keras"},
+    {"arch": "reversed_lstm", "classes": 4, "layers": 2, "pooling": "max"},
+    {"arch": "bilstm", "layers": 2, "pooling": "mean", "ngrams": 3, "ngram_buckets": 30},
+    {"arch": "conv_lstm", "padding": "keras", **WIDE},
+    {"arch": "conv_lstm", "classes": 3, "pooling": "max_mean", "precision": "bfloat16", **WIDE},
+)
+"""Settings of `untrained` in which all comes that a model can have."""
+
+
+def untrained(
+    arch: str = "lstm", classes: int = 2, padding: Any = "masked", **settings: Any
+) -> TrainedModel:
+    """A model that knows ten words, and the n-grams of 40 texts if it has a head for them."""
+    config = ExperimentConfig(
+        ModelConfig(arch, **{"embedding_features": 3, "features": 4, **settings}),
+        DataConfig(dataset="synthetic", vocab_size=20, max_length=MAX_LENGTH, padding=padding),
+        TrainConfig(averaging=None),
+    )
+    rng = np.random.default_rng(0)
+    state = empty_state(config.state_creator(classes), 0)
+    params = jax.tree.map(lambda leaf: rng.normal(size=leaf.shape).astype("f"), state.params)
+    if "wide" in params:  # So that both heads matter.
+        params["wide"]["weights"] *= 0.02
+    texts = [rng.integers(START, 3 + len(WORDS), MAX_LENGTH) for _ in range(40)]
+    counted = config.count_ngrams(
+        state.replace(params=params), Examples.build(texts, rng.integers(0, classes, 40))
+    )
+    names = ("negative", "positive") if classes == 2 else tuple(map(str, range(classes)))
+    info = DatasetInfo("synthetic", "none", names, Vocabulary(WORDS, "unicode"))
+    trainer = config.trainer(jax.devices()[:1])
+    return TrainedModel(config, info, trainer.place(counted), trainer)
+
+
+def question(padding: str = "masked", rows: int = 40) -> Question:
+    """Random texts, with one that is empty, one of a step, a full one and one of padding alone."""
+    rng = np.random.default_rng(1)
+    lengths = np.append([0, 1, MAX_LENGTH, 5], rng.integers(0, MAX_LENGTH + 1, rows - 4))
+    tokens = rng.integers(START, 3 + len(WORDS), (rows, MAX_LENGTH))
+    valid = np.arange(MAX_LENGTH) < lengths[:, None]
+    tokens[3] = PAD
+    if padding == "masked":  # What stands at padding does not matter.
+        return Question(tokens.astype(np.int32), lengths.astype(np.int32))
+    in_front = np.where(valid, tokens, PAD)[:, ::-1]
+    return Question(in_front.astype(np.int32), np.full(rows, MAX_LENGTH, np.int32))
