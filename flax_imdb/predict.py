@@ -117,7 +117,7 @@ class TrainedModel:
       info: the classes, and words to ids.
       state: the training state of the reported epoch, with the parameters to evaluate.
       trainer: runs the model on the selected devices.
-      result: of the run; None if it has not finished.
+      result: the result of its run; None if that is not known.
     """
 
     config: ExperimentConfig

@@ -74,11 +74,12 @@ def write(model: TrainedModel, path: Path) -> dict[str, Any]:
 def read(path: Path) -> Answer:
     """The classifier of a page: its own JavaScript, in V8."""
     engine = opened(path)
+    classes = engine.eval("classifier.classes.length")
 
     def answer(tokens: np.ndarray, lengths: np.ndarray) -> np.ndarray:
         rows = [row[:length].tolist() for row, length in zip(tokens, lengths, strict=True)]
         made = engine.call("probabilities", rows)
-        return np.array(made, np.float32).reshape(len(rows), -1)
+        return np.array(made, np.float32).reshape(len(rows), classes)
 
     return answer
 

@@ -6,7 +6,7 @@ from typing import get_args
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from test_words import PIECES
+from pieces import PIECES
 
 from flax_imdb.data import split_words
 from flax_imdb.data.spans import word_spans

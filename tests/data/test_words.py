@@ -8,6 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from keras.src.legacy.preprocessing.text import text_to_word_sequence
+from pieces import PIECES
 
 from flax_imdb.data import split_words
 
@@ -22,15 +23,6 @@ class TestKeras:
         """Keras separates at the blank alone; we at all white space, as Python does."""
         keras_words = text_to_word_sequence(" ".join(text.split()))
         assert split_words(text, "keras") == keras_words
-
-
-# Pieces of which texts are made that are read in several ways.
-PIECES = [
-    *("a", "I", "é", "e\u0301", "İ", "ß", "ŉ", "'", "’", "´", " ", "-", "\n", "\\n", "1", "½", "²"),
-    *("<", ">", "<b>", "br", "/", "=", "&", "amp;", "lt;", "#39;", "&copy", ";", "\x92", "\x96"),
-    *("界", "ー", "ガ", "ｶ", "ﾞ", "ก", "ั", "ำ", "한", "ㄱ", "ㅏ", "ن", "क", "ि", "\u200c", "\u200d"),
-    *("👍", "🏽", "❤", "\ufe0f", "🇩", "🇪", "\u20e3", "™", "©", "•", "\u0307", "\u0315", "\u0300"),
-]
 
 
 class TestUnicode:
