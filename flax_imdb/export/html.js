@@ -12,12 +12,19 @@ const content = (id) => {
   $(id).remove(); // It may be large.
   return textContent;
 };
-const source = new Blob([content("worker")], { type: "text/javascript" });
-const worker = new Worker(URL.createObjectURL(source));
-worker.addEventListener("error", ({ message }) => {
-  problem(`The classifier has stopped: ${message}`);
+const stopped = ({ message }) => {
+  problem(`The classifier does not run in this browser: ${message}`);
   $("answer").hidden = true;
-});
+};
+let worker;
+try {
+  const source = new Blob([content("worker")], { type: "text/javascript" });
+  worker = new Worker(URL.createObjectURL(source));
+} catch (error) {
+  stopped(error);
+  throw error;
+}
+worker.addEventListener("error", stopped);
 worker.postMessage({ description: content("description"), numbers: content("numbers") });
 
 function classify() {

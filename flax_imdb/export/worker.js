@@ -120,4 +120,10 @@ async function classify({ id, text }) {
   }
 }
 
-globalThis.onmessage = ({ data }) => (data.numbers ? open(data.description, data.numbers) : classify(data));
+globalThis.onmessage = ({ data }) => {
+  if (data.numbers) open(data.description, data.numbers);
+  else {
+    // The page hears of an error that is thrown outside of a promise.
+    classify(data).catch((error) => setTimeout(() => { throw error; }));
+  }
+};

@@ -306,6 +306,7 @@ class TestPage:
         assert "it knows nothing" in page
         assert f"the last {MAX_LENGTH} words" in page
         assert "Accuracy" not in page
+        assert "<noscript>" in page
 
     def test_a_model_that_is_too_large_is_refused(
         self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
