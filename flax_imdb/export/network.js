@@ -64,7 +64,8 @@ function direction({ kernel, recurrent_kernel: recurrent, bias }, input, backwar
     const z = 4 * size * t;
     gates.set(bias.values, z);
     addProduct(gates, z, input.values, width * t, kernel.values, 0, width, 4 * size);
-    if (n) addProduct(gates, z, output.values, size * at(n - 1), recurrent.values, 0, size, 4 * size);
+    const before = size * at(n - 1);
+    if (n) addProduct(gates, z, output.values, before, recurrent.values, 0, size, 4 * size);
     for (let j = 0; j < size; j++) {
       const i = (gates[z + j] = sigmoid(gates[z + j]));
       const f = (gates[z + size + j] = sigmoid(gates[z + size + j]));
@@ -282,8 +283,8 @@ class Network {
   *ngrams(tokens) {
     const { ngrams, hashes, buckets, found, terms } = this.wide;
     const columns = this.bias.values.length;
-    const times = new Map();
     const each = [];
+    let number = 0;
     for (let n = 1; n <= ngrams; n++) {
       const seen = new Map();
       for (let last = 0; last < tokens.length; last++) {
@@ -296,9 +297,8 @@ class Network {
         seen.set(place, ngram);
         each.push({ last, n, ngram });
       }
-      times.set(n, seen.size);
+      number += seen.size;
     }
-    const number = Math.max(1, [...times.values()].reduce((sum, count) => sum + count, 0));
     for (const { last, n, ngram } of each) {
       const start = columns * ngram.place;
       const own = Array.from(terms.values.subarray(start, start + columns));

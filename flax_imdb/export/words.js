@@ -87,8 +87,9 @@ function unicodeWords(entities, folded) {
 }
 
 // Where in a text its words from number `first` on stand: [start, end) of each, counted in code
-// points. The text may be cut wherever both parts have the words of the whole; so whatever the rules
-// undo, such as an entity, is in the span of its word. Words that cannot be told apart share one.
+// points, as in flax_imdb/data/spans.py. The text may be cut wherever both parts have the words of
+// the whole; so whatever the rules undo, such as an entity, is in the span of its word. Words that
+// cannot be told apart share one.
 function wordSpans(text, split, first = 0) {
   const MOST_TRIES = 1000;
   const places = [0];

@@ -78,11 +78,9 @@ class Classifier {
     const read = tokens.flatMap((token, t) => (isWord(token) ? [t] : []));
     const spans = wordSpans(text, this.split, words.length - read.length);
     for (const found of attribute(this.network, tokens, logit)) {
-      yield found && {
-        ...found,
-        difference: sign * found.difference,
-        words: spans.map(([start, end], i) => ({ start, end, weight: sign * found.weights[read[i]] })),
-      };
+      const word = ([start, end], i) => ({ start, end, weight: sign * found.weights[read[i]] });
+      const difference = sign * found?.difference;
+      yield found && { ...found, difference, words: spans.map(word) };
     }
   }
 }

@@ -79,7 +79,9 @@ function showAnswer(label, share, probabilities) {
 function showWords(text, words) {
   const found = pieces(text, words);
   $("words").replaceChildren(
-    ...found.map((part) => (part.look ? element("mark", { class: part.look }, part.text) : part.text)),
+    ...found.map((part) => {
+      return part.look ? element("mark", { class: part.look }, part.text) : part.text;
+    }),
   );
   const strongest = found
     .filter(({ look }) => look)
