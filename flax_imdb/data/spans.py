@@ -49,7 +49,7 @@ def _from_the_middle(length: int) -> Iterator[int]:
     """The places inside a text of this length, those nearest to its middle first."""
     middle = length // 2
     for distance in range(length):
-        for place in {middle - distance, middle + distance}:
+        for place in dict.fromkeys((middle - distance, middle + distance)):
             if 0 < place < length:
                 yield place
 

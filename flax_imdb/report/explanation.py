@@ -96,7 +96,7 @@ def render_explanations(explanations: Sequence[Explanation], name: str) -> str:
     return pages.self_contained(
         Path(__file__).parent,
         "explanation.html.jinja",
-        style="report.css",
+        styles=["report.css"],
         name=name,
         explanations=explanations,
         marked=marked,

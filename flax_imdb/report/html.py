@@ -176,8 +176,8 @@ def render(runs: Sequence[Run]) -> str:
     return pages.self_contained(
         Path(__file__).parent,
         "report.html.jinja",
-        style="report.css",
-        script="report.js",
+        styles=["report.css"],
+        scripts=["report.js"],
         title=f"{subject}: {one.test_accuracy:.2%}" if one else subject,
         subject=subject,
         runs=runs,

@@ -1,6 +1,7 @@
 """The page on which one types a text: ``page.html.jinja``, filled.
 
-``page.js`` shows answers as the template does; what it does here in Python, it does there, too.
+``page.js`` shows answers as the template does, by ``answer.js`` of `flax_imdb.pages`; what it does
+here in Python, it does there, too.
 """
 
 import dataclasses
@@ -24,14 +25,10 @@ POLICY = (
 _FOLDER = Path(__file__).parent
 
 
-def _own(name: str) -> str:
-    return (_FOLDER / name).read_text("utf-8")
-
-
 FILES = {
-    "page.css": (pages.shared_style() + _own("page.css"), "text/css"),
-    "page.js": (_own("page.js"), "text/javascript"),
-    "icon.svg": (_own("icon.svg"), "image/svg+xml"),
+    "page.css": (pages.joined(_FOLDER, ["pages.css", "answer.css"]), "text/css"),
+    "page.js": (pages.joined(_FOLDER, ["answer.js", "page.js"]), "text/javascript"),
+    "icon.svg": (pages.joined(_FOLDER, ["icon.svg"]), "image/svg+xml"),
 }
 """The content and the type of the page's files."""
 
@@ -64,8 +61,6 @@ class Page:
 
     def __init__(self, about: About, limits: Limits):
         environment = pages.environment(_FOLDER)
-        environment.filters["percent"] = lambda value: f"{value:.1%}"
-        environment.filters["signed"] = lambda value: f"{value:+.2f}".replace("-", "\u2212")
         environment.globals |= {"parts": parts, "strongest": strongest}
         self._template = environment.get_template("page.html.jinja")
         self._fixed = {

@@ -125,6 +125,8 @@ def test_what_does_not_answer_as_the_model_gets_no_name(
 class Directory:
     """A format of a file in a directory."""
 
+    FILES = frozenset({"weights"})
+
     @staticmethod
     def write(model: Any, path: Path) -> dict[str, Any]:
         path.mkdir()

@@ -3,6 +3,7 @@
 import csv
 import dataclasses
 import importlib.metadata
+import json
 import re
 import shlex
 import subprocess
@@ -26,6 +27,8 @@ from flax_imdb import (
     models,
     predict,
 )
+from flax_imdb.data import Examples, Vocabulary, split_words
+from flax_imdb.data.batching import Batching
 from flax_imdb.export import safetensors
 from flax_imdb.training import create_state
 
@@ -151,6 +154,36 @@ def test_the_example_of_a_cluster_classifies_the_rows_of_all_files(tmp_path: Pat
         assert [float(row["probability"]) for row in rows] == pytest.approx(
             [each.probabilities[each.label] for each in expected], abs=1e-6
         )
+
+
+def rows(page: str, columns: int) -> list[list[str]]:
+    """The rows of a page's tables whose first cell is a text, without their marks of code."""
+    lines = re.findall(r'^\| `"(.*)"` \|(.*)\|$', (ROOT / page).read_text(), re.MULTILINE)
+    cells = [[text, *(cell.strip(" `") for cell in others.split("|"))] for text, others in lines]
+    return [[json.loads(f'"{cell}"') for cell in row] for row in cells if len(row) == columns]
+
+
+def test_the_examples_of_the_tokenizer_have_its_words() -> None:
+    examples = rows("docs/tokenizer.md", columns=3)
+    assert len(examples) > 15
+    for text, keras, unicode in examples:
+        assert split_words(text, "keras") == (keras.split(" ") if keras else [])
+        assert split_words(text, "unicode") == (unicode.split(" ") if unicode else [])
+
+
+def test_the_examples_of_the_tokenizer_have_its_ids() -> None:
+    vocabulary = Vocabulary(["the", "film", "good"])
+    examples = rows("docs/tokenizer.md", columns=4)
+    encoded = [vocabulary.encode(split_words(text)) for text, *_ in examples]
+    texts = Examples.build(encoded, np.zeros(len(examples))).limited(len(vocabulary), 5)
+    for column, padding in ((2, "masked"), (3, "keras")):
+        (planned,) = (batching := Batching(len(examples), 5, padding)).plan_evaluation(texts)
+        batch = batching.make(texts, planned)
+        for row, number in enumerate(planned.indices):
+            written = " ".join(map(str, batch["tokens"][row]))
+            assert examples[number][column] == f"{written}`, length {batch['lengths'][row]}"
+            ids = texts.tokens[texts.starts[number] :][: texts.lengths[number]]
+            assert examples[number][1] == " ".join(map(str, ids))
 
 
 def test_every_attribute_of_a_configuration_is_named() -> None:

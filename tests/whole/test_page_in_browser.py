@@ -1,11 +1,7 @@
-"""The page of `flax-imdb serve` in a real browser: Chromium, driven by Playwright.
-
-It needs the extra `browser` and a Chromium on the PATH, which `.ci/long` installs.
-"""
+"""The page of `flax-imdb serve` in a real browser."""
 
 import http.client
 import io
-import shutil
 import subprocess
 import sys
 import threading
@@ -15,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from pages_in_browser import CONTRASTS, FITS, answered, field, marks
 from PIL import Image
 from server_process import Process
 
@@ -26,21 +23,6 @@ HOSTILE = (
     "</textarea></blockquote><svg onload=alert(1)> good {{ 7 * 7 }} &lt;b&gt;"
 )
 
-# The layout of a page at its narrowest: nothing needs scrolling sideways.
-FITS = "document.documentElement.scrollWidth <= document.documentElement.clientWidth"
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Any]:
-    from playwright.sync_api import sync_playwright
-
-    path = shutil.which("chromium") or shutil.which("chromium-browser")
-    assert path, "there is no Chromium: apt-get install chromium"
-    with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=path, args=["--no-sandbox"])
-        yield browser
-        browser.close()
-
 
 @pytest.fixture(scope="module")
 def address() -> Iterator[str]:
@@ -48,44 +30,6 @@ def address() -> Iterator[str]:
     with Process() as process:
         process.go()
         yield "http://{}:{}/".format(*process.address)
-
-
-@pytest.fixture
-def open_page(browser: Any) -> Iterator[Callable[..., Any]]:
-    """Opens an address in a fresh profile, in which nothing may go wrong unless it is expected."""
-    contexts, complaints = [], []
-
-    def open_it(address: str, **options: Any) -> Any:
-        context = browser.new_context(**options)
-        contexts.append(context)
-        page = context.new_page()
-        page.on("console", lambda message: complaints.append(message.text))
-        page.on("pageerror", lambda error: complaints.append(str(error)))
-        page.on("dialog", lambda dialog: complaints.append(dialog.message))
-        page.goto(address)
-        page.complaints = complaints
-        return page
-
-    yield open_it
-    for context in contexts:
-        assert context.cookies() == []
-        context.close()
-    assert complaints == []
-
-
-def field(page: Any) -> Any:
-    return page.get_by_role("textbox", name="Your text")
-
-
-def answered(page: Any, label: str) -> None:
-    """Wait for an answer and the explanation of the words."""
-    page.locator("#label", has_text=label).wait_for()
-    page.locator("#answer:not([aria-busy])").wait_for()
-
-
-def marks(page: Any) -> list[tuple[str, str]]:
-    found = page.locator("#words mark").all()
-    return [(mark.inner_text(), mark.get_attribute("class")) for mark in found]
 
 
 def test_what_is_typed_is_answered(address: str, open_page: Callable[..., Any]) -> None:
@@ -251,38 +195,6 @@ def test_it_fits_when_enlarged_or_narrow(
     answered(page, "good")
     assert page.evaluate(FITS)
     assert page.evaluate(CONTRASTS) >= 4.5
-
-
-# The lowest contrast of text with its background (WCAG 2.2, 1.4.3), marks blended with the page.
-CONTRASTS = """
-() => {
-  const context = new OffscreenCanvas(1, 1).getContext("2d", { willReadFrequently: true });
-  const blended = (colours) => {
-    context.clearRect(0, 0, 1, 1);
-    for (const colour of colours) { context.fillStyle = colour; context.fillRect(0, 0, 1, 1); }
-    return [...context.getImageData(0, 0, 1, 1).data].slice(0, 3);
-  };
-  const luminance = (rgb) => {
-    const linear = (c) => (c <= 0.04045 ? c / 12.92 : ((c + 0.055) / 1.055) ** 2.4);
-    const [r, g, b] = rgb.map((channel) => linear(channel / 255));
-    return 0.2126 * r + 0.7152 * g + 0.0722 * b;
-  };
-  let least = 21;
-  const walker = document.createTreeWalker(document.body, NodeFilter.SHOW_TEXT);
-  while (walker.nextNode()) {
-    const element = walker.currentNode.parentElement;
-    if (!walker.currentNode.data.trim() || !element.checkVisibility()) continue;
-    const backgrounds = [];
-    for (let above = element; above; above = above.parentElement) {
-      backgrounds.unshift(getComputedStyle(above).backgroundColor);
-    }
-    const back = luminance(blended(backgrounds));
-    const front = luminance(blended([...backgrounds, getComputedStyle(element).color]));
-    least = Math.min(least, (Math.max(back, front) + 0.05) / (Math.min(back, front) + 0.05));
-  }
-  return least;
-}
-"""
 
 
 class Proxy(BaseHTTPRequestHandler):
