@@ -11,7 +11,7 @@ A format is a module of this package with these names:
 """
 
 import contextlib
-import importlib
+import importlib.util
 import json
 import os
 import shutil
@@ -35,17 +35,19 @@ class Format(NamedTuple):
       about: what it is for, in a line.
       alone: whether it is all in one file or directory. Otherwise there are two files beside it:
         ``PATH.json``, with `facts`, and ``PATH.tokenizer.json``.
+      lengths: whether it takes lengths. Otherwise ids tell what is padding.
     """
 
     about: str
     alone: bool = False
+    lengths: bool = True
 
 
 FORMATS: Mapping[str, Format] = {
     "stablehlo": Format("a compiled program for jax.export, on CPUs, NVIDIA GPUs and TPUs"),
     "onnx": Format("for ONNX Runtime and other programs that read ONNX"),
     "safetensors": Format("a directory as on the Hugging Face Hub; flax_imdb.load reads it", True),
-    "keras": Format("a .keras file for Keras 3"),
+    "keras": Format("a .keras file for Keras 3", lengths=False),
     "torch": Format("a state dict for PyTorch, in safetensors"),
     "html": Format("a page that classifies texts in the browser, in one file", True),
 }
@@ -85,7 +87,7 @@ def export(
             from flax_imdb.export.tokenizer import tokenizer_json
 
             written.with_name(f"{path.name}.tokenizer.json").write_text(tokenizer_json(model))
-        check(model, format, written)
+        check(model, format, written, lengths=FORMATS[format].lengths)
     return _files(path, format)
 
 
@@ -95,13 +97,12 @@ def _module(format: str) -> ModuleType:
         raise InputError(f"`format` {format} is unknown: one of {', '.join(FORMATS)}")
     module = importlib.import_module(f"flax_imdb.export.{format}")
     for name in module.NEEDS:
-        try:
-            importlib.import_module(name)
-        except ImportError:
+        # Keras is not imported before a backend is chosen.
+        if importlib.util.find_spec(name) is None:
             raise InputError(
                 f"`format` {format} needs {name}, which is not installed: pip install "
                 + " ".join(dict.fromkeys(module.NEEDS.values()))
-            ) from None
+            )
     return module
 
 
