@@ -132,6 +132,8 @@ class _Reader:
         self.layers: list[Named] = []
         self.head: tuple[np.ndarray, np.ndarray] | None = None
         self.activation = ""
+        # What may be the reason if the model answers otherwise.
+        self.hint = "no other connections or operations are known here"
         # Of what is embedded, of an LSTM's inputs and state, and of the head's inputs.
         self.rates = {"embedded": 0.0, "inputs": 0.0, "recurrent": 0.0, "head": 0.0}
 
@@ -185,7 +187,7 @@ class _Reader:
         if strides != window:
             raise InputError(f"layer {layer.name} has strides {strides}: {window} are needed")
         if layer.padding == "valid" and (self.time is None or self.time % window):
-            raise InputError(
+            self.hint = (
                 f"layer {layer.name} leaves out the last step of an odd number: padding='same' is "
                 "needed, or an even number of ids, as by keras.Input((500,))"
             )
@@ -296,14 +298,14 @@ def _like(model: Any, reader: _Reader) -> Imported:
         made = reader.imported(pooling)
         for padding in get_args(Padding):
             valid = lengths if padding == "masked" else np.full_like(lengths, tokens.shape[1])
-            logits = made.module().apply({"params": made.params}, tokens, valid)
+            logits = made.module().apply({"params": made.params}, jnp.asarray(tokens), valid)
             difference = np.max(np.abs(_of_classes(logits) - theirs))
             if difference < least:  # Not if it is NaN.
                 best, least = dataclasses.replace(made, padding=padding), difference
     if best is None or least > TOLERANCE:
         raise InputError(
             f"model {model.name} answers otherwise than its layers, one after the other, by "
-            f"{least:.1e}: no other connections or operations are known here"
+            f"{least:.1e}: {reader.hint}"
         )
     return best
 
