@@ -305,7 +305,7 @@ class TestKeras:
                     layers.MaxPooling1D(2),
                     layers.LSTM(4),
                 ],
-                "answers otherwise .*: layer max_pooling1d.* leaves out the last step of an odd number",
+                "answers otherwise .*: layer max_pooling1d.* leaves out the last step",
             ),
             (
                 [layers.Conv1D(32, 3, activation="relu"), layers.LSTM(4)],

@@ -137,7 +137,12 @@ def _checked_words(words: Sequence[str], vocab_size: int) -> tuple[str, ...]:
 
 
 class Named(NamedTuple):
-    """A layer, and what it is called where it is from."""
+    """A layer of a classifier from elsewhere.
+
+    Attributes:
+      name: what it is called there.
+      layer: the layer.
+    """
 
     name: str
     layer: Layer

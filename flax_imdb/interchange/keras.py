@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, get_args
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Float, Int
@@ -16,14 +17,12 @@ from flax_imdb.data import Padding
 from flax_imdb.data.tokenizer import PAD
 from flax_imdb.environment import fixed_settings
 from flax_imdb.errors import InputError, one_line
+from flax_imdb.export.check import TOLERANCE
 from flax_imdb.export.keras import import_keras
 from flax_imdb.export.network import ConvLayer, LSTMLayer, MaxPoolLayer, Weights
 from flax_imdb.interchange.imported import Found, Imported, Named, imported, lstm
 from flax_imdb.paths import local_path, unreadable
 from flax_imdb.training.metrics import class_probabilities
-
-TOLERANCE = 1e-4
-"""By how much the probabilities of a model may differ from those of what is made of it."""
 
 _LSTM_OPTIONS = {
     "activation": "tanh",
@@ -285,6 +284,7 @@ def _check(layer: Any, options: Mapping[str, Any]) -> None:
 
 
 @fixed_settings()
+@jax.default_matmul_precision("float32")
 def _like(model: Any, reader: _Reader) -> Imported:
     """What was read, with the padding and the pooling with which it answers as the model.
 

@@ -77,6 +77,16 @@ def test_the_example_of_the_estimator_runs(tmp_path: Path, monkeypatch: pytest.M
     assert namespace["search"].best_score_ == 1
 
 
+def test_the_example_of_the_way_in_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    section = (ROOT / "docs" / "exports.md").read_text().partition("\n## The way in\n")[2]
+    (example,) = re.findall(r"^```python\n(.*?)^```", section, re.DOTALL | re.MULTILINE)
+    namespace: dict = {"__name__": "example"}
+    exec(example, namespace)
+    assert namespace["logits"].shape == (1, 1)
+    assert predict.load("imported").vocabulary.encode(["film"]).tolist() == [1, 5]
+
+
 def test_every_attribute_of_a_configuration_is_named() -> None:
     page = (ROOT / "docs" / "training.md").read_text()
     for part in (ModelConfig, DataConfig, TrainConfig):
