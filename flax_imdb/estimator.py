@@ -16,14 +16,14 @@ from sklearn.utils.class_weight import compute_sample_weight
 from sklearn.utils.multiclass import check_classification_targets
 from sklearn.utils.validation import check_is_fitted
 
-from flax_imdb.config import ExperimentConfig, dump_config, identity, settings
+from flax_imdb.config import ExperimentConfig, settings
 from flax_imdb.data import DataConfig, Dataset, DatasetInfo, encode, make_dataset
 from flax_imdb.data.sources import ArraySource, order_labels, problem_of_label
 from flax_imdb.devices import DeviceName, select_devices
 from flax_imdb.environment import describe, fixed_settings
 from flax_imdb.errors import InputError, check_between, is_number, one_line
 from flax_imdb.models import ModelConfig
-from flax_imdb.predict import TrainedModel, as_texts, load, read_texts
+from flax_imdb.predict import TrainedModel, as_texts, load, read_texts, save
 from flax_imdb.report import Report
 from flax_imdb.training import (
     EpochRecord,
@@ -35,7 +35,6 @@ from flax_imdb.training import (
     saved_arrays,
     to_evaluate,
 )
-from flax_imdb.training.checkpoints import Checkpoints, Identity
 from flax_imdb.workdir import Workdir
 
 Compiled = tuple[Trainer, Callable[[int], TrainState]]
@@ -358,33 +357,18 @@ class LSTMClassifier(ClassifierMixin, BaseEstimator):
           InputError: there is a run, or the directory cannot be written.
         """
         check_is_fitted(self)
-        fitted, workdir = self._fitted, Workdir(path)
-        if not fitted.epochs:
-            raise InputError(
-                "this is an exported model, without the history of a run, and cannot be saved as "
-                "one: copy its directory"
-            )
-        workdir.check_own() if overwrite else workdir.check_free()
+        fitted = self._fitted
         devices = self._loaded().trainer.mesh.devices.ravel().tolist()
-        run = Identity(
-            identity(fitted.config),
-            fitted.info.fingerprint,
-            fitted.info.vocabulary.words,
-            describe(devices),
+        save(
+            path,
+            fitted.config,
+            fitted.info,
+            fitted.state(),
+            epochs=fitted.until_reported(),
+            environment=describe(devices),
+            files={"estimator.json": self._dump()},
+            overwrite=overwrite,
         )
-        epochs, state = fitted.until_reported(), fitted.state()
-        files = {
-            "config.json": dump_config(fitted.config),
-            "vocabulary.json": fitted.info.dump(),
-            "estimator.json": self._dump(),
-        }
-        with workdir.hold():
-            workdir.clear()
-            for name, content in files.items():
-                workdir.write(name, content)
-            with Checkpoints(workdir.checkpoints, run) as checkpoints:
-                checkpoints.save(state, History(epochs))
-            workdir.write_records(epochs)
 
     def _dump(self) -> str:
         """What `load` needs beside the files of a run, as JSON."""

@@ -4,12 +4,13 @@ import dataclasses
 import functools
 import os
 from collections.abc import Iterable, Mapping, Sequence, Set
+from types import MappingProxyType
 from typing import Any
 
 import jax
 import numpy as np
 
-from flax_imdb.config import ExperimentConfig, identity, identity_of_old
+from flax_imdb.config import ExperimentConfig, dump_config, identity, identity_of_old
 from flax_imdb.data import (
     MAX_CHARACTERS,
     DatasetInfo,
@@ -39,7 +40,9 @@ from flax_imdb.paths import exists
 from flax_imdb.results import Result
 from flax_imdb.scores import Scores, score
 from flax_imdb.training import (
+    EpochRecord,
     Evaluation,
+    History,
     Predictor,
     Trainer,
     TrainState,
@@ -473,3 +476,43 @@ def _for_any_device(config: ExperimentConfig) -> ExperimentConfig:
     # The implementation used in training may not be available here.
     model = dataclasses.replace(config.model, implementation="auto")
     return dataclasses.replace(config, model=model)
+
+
+def save(
+    workdir: str | os.PathLike[str],
+    config: ExperimentConfig,
+    info: DatasetInfo,
+    state: TrainState,
+    *,
+    epochs: Sequence[EpochRecord] = (),
+    environment: Mapping[str, str] = MappingProxyType({}),
+    files: Mapping[str, str] = MappingProxyType({}),
+    overwrite: bool = False,
+) -> None:
+    """Save a model as the directory of a run, which `load` and the commands know.
+
+    Args:
+      workdir: the directory.
+      config: the experiment.
+      info: the classes, and words to ids.
+      state: the training state after the last of `epochs`.
+      epochs: the metrics of each epoch up to the reported one; none of a model that was not trained
+        here.
+      environment: that of the training (see `flax_imdb.environment.describe`); empty: not known.
+      files: the content of more files, by name.
+      overwrite: delete the run that is there.
+
+    Raises:
+      InputError: there is a run, or the directory cannot be written.
+    """
+    directory = Workdir(workdir)
+    directory.check_own() if overwrite else directory.check_free()
+    run = Identity(identity(config), info.fingerprint, info.vocabulary.words, environment)
+    files = {"config.json": dump_config(config), "vocabulary.json": info.dump(), **files}
+    with directory.hold():
+        directory.clear()
+        for name, content in files.items():
+            directory.write(name, content)
+        with Checkpoints(directory.checkpoints, run) as checkpoints:
+            checkpoints.save(state, History(list(epochs)))
+        directory.write_records(epochs)

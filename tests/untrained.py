@@ -16,7 +16,11 @@ from flax_imdb.training import TrainConfig
 from flax_imdb.training.state import empty_state
 
 WORDS = ["good", "bad", "a", "film", "the", "story", "of", "people", "time", "day"]
-MAX_LENGTH = 12
+IDS = 3 + len(WORDS)
+MAX_LENGTH = 13  # odd, for max pooling
+
+# The architectures that differ in more than dropout.
+ARCHITECTURES = ("lstm", "reversed_lstm", "bilstm", "conv_lstm")
 
 # So few buckets that n-grams share them.
 WIDE = {"wide_ngrams": 3, "wide_buckets": 60}
@@ -37,7 +41,7 @@ def untrained(
     """A model that knows ten words, and the n-grams of 40 texts if it has a head for them."""
     config = ExperimentConfig(
         ModelConfig(arch, **{"embedding_features": 3, "features": 4, **settings}),
-        DataConfig(dataset="synthetic", vocab_size=20, max_length=MAX_LENGTH, padding=padding),
+        DataConfig(dataset="synthetic", vocab_size=IDS, max_length=MAX_LENGTH, padding=padding),
         TrainConfig(averaging=None),
     )
     rng = np.random.default_rng(0)
@@ -45,7 +49,7 @@ def untrained(
     params = jax.tree.map(lambda leaf: rng.normal(size=leaf.shape).astype("f"), state.params)
     if "wide" in params:  # So that both heads matter.
         params["wide"]["weights"] *= 0.02
-    texts = [rng.integers(START, 3 + len(WORDS), MAX_LENGTH) for _ in range(40)]
+    texts = [rng.integers(START, IDS, MAX_LENGTH) for _ in range(40)]
     counted = config.count_ngrams(
         state.replace(params=params), Examples.build(texts, rng.integers(0, classes, 40))
     )
@@ -55,14 +59,21 @@ def untrained(
     return TrainedModel(config, info, trainer.place(counted), trainer)
 
 
-def question(padding: str = "masked", rows: int = 40) -> Question:
-    """Random texts, with one that is empty, one of a step, a full one and one of padding alone."""
+def question(padding: str = "masked", rows: int = 40, *, lengths: bool = True) -> Question:
+    """Random texts, with one that is empty, one of a step, a full one and one of padding alone.
+
+    Without `lengths`, ids alone tell what is padding.
+    """
     rng = np.random.default_rng(1)
-    lengths = np.append([0, 1, MAX_LENGTH, 5], rng.integers(0, MAX_LENGTH + 1, rows - 4))
-    tokens = rng.integers(START, 3 + len(WORDS), (rows, MAX_LENGTH))
-    valid = np.arange(MAX_LENGTH) < lengths[:, None]
+    sizes = np.append([0, 1, MAX_LENGTH, 5], rng.integers(0, MAX_LENGTH + 1, rows - 4))
+    tokens = rng.integers(START, IDS, (rows, MAX_LENGTH))
     tokens[3] = PAD
-    if padding == "masked":  # What stands at padding does not matter.
-        return Question(tokens.astype(np.int32), lengths.astype(np.int32))
-    in_front = np.where(valid, tokens, PAD)[:, ::-1]
-    return Question(in_front.astype(np.int32), np.full(rows, MAX_LENGTH, np.int32))
+    padded = np.where(np.arange(MAX_LENGTH) < sizes[:, None], tokens, PAD)
+    if padding == "keras":
+        return Question(padded[:, ::-1].astype(np.int32), np.full(rows, MAX_LENGTH, np.int32))
+    if not lengths:
+        return Question(
+            padded.astype(np.int32), np.where(np.any(padded, 1), sizes, 0).astype(np.int32)
+        )
+    # What stands at padding does not matter.
+    return Question(tokens.astype(np.int32), sizes.astype(np.int32))

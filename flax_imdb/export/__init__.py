@@ -12,7 +12,7 @@ A format is a module of this package with these names:
 """
 
 import contextlib
-import importlib
+import importlib.util
 import json
 import os
 import tempfile
@@ -36,11 +36,13 @@ class Format(NamedTuple):
       directory: whether it is a directory.
       alone: whether it is all in one file or directory. Otherwise there are two files beside it:
         ``PATH.json``, with `facts`, and ``PATH.tokenizer.json``.
+      lengths: whether it takes lengths. Otherwise ids tell what is padding.
     """
 
     about: str
     directory: bool = False
     alone: bool = False
+    lengths: bool = True
 
 
 FORMATS: Mapping[str, Format] = {
@@ -49,7 +51,7 @@ FORMATS: Mapping[str, Format] = {
     "safetensors": Format(
         "a directory as on the Hugging Face Hub; flax_imdb.load reads it", True, True
     ),
-    "keras": Format("a .keras file for Keras 3"),
+    "keras": Format("a .keras file for Keras 3", lengths=False),
     "torch": Format("a state dict for PyTorch, in safetensors"),
     "html": Format("a page that classifies texts in the browser, in one file", alone=True),
 }
@@ -79,7 +81,7 @@ def export(
     path = destination(format, output, overwrite=overwrite)
     with _new_files(path, format, overwrite) as directory:
         write(model, format, directory / path.name)
-        check(model, format, directory / path.name)
+        check(model, format, directory / path.name, lengths=FORMATS[format].lengths)
     return _files(path, format)
 
 
@@ -116,13 +118,12 @@ def _module(format: str) -> ModuleType:
     module = importlib.import_module(f"flax_imdb.export.{format}")
     needs = module.NEEDS if FORMATS[format].alone else module.NEEDS | {"tokenizers": "tokenizers"}
     for name in needs:
-        try:
-            importlib.import_module(name)
-        except ImportError:
+        # Keras is not imported before a backend is chosen.
+        if importlib.util.find_spec(name) is None:
             raise InputError(
                 f"`format` {format} needs {name}, which is not installed: pip install "
                 + " ".join(dict.fromkeys(needs.values()))
-            ) from None
+            )
     return module
 
 

@@ -45,18 +45,24 @@ class Question(NamedTuple):
     lengths: Int[np.ndarray, " batch"]
 
 
-def questions(model: TrainedModel, texts: int = 100) -> list[Question]:
+def questions(model: TrainedModel, texts: int = 100, *, lengths: bool = True) -> list[Question]:
     """Batches of random words that the model knows, and of some that it does not.
 
     Among the texts are one without any token, one with one, one that is longer than the model
     reads, and one that consists of padding. Batches have different sizes and padded lengths.
+
+    Args:
+      model: the model.
+      texts: their number.
+      lengths: whether lengths tell what is padding. Otherwise ids do, and the text that consists of
+        padding has no token.
     """
     rng = np.random.default_rng(0)
     longest, words = model.config.data.max_length, len(model.vocabulary)
-    lengths = np.minimum(longest, rng.geometric(1 / 50, texts))
-    lengths[:5] = (longest, 1, 0, min(5, longest), min(2, longest))
+    sizes = np.minimum(longest, rng.geometric(1 / 50, texts))
+    sizes[:5] = (longest, 1, 0, min(5, longest) if lengths else 0, min(2, longest))
     rows = []
-    for length in lengths:
+    for length in sizes:
         row = rng.integers(UNKNOWN, max(words, UNKNOWN + 1), length, dtype=np.int32)
         row[:1] = START
         rows.append(row)
@@ -84,13 +90,14 @@ def answer(model: TrainedModel, question: Question) -> Float[np.ndarray, "batch 
         return np.asarray(jax.jit(apply)(variables, *question))
 
 
-def check(model: TrainedModel, format: str, path: Path) -> float:
+def check(model: TrainedModel, format: str, path: Path, *, lengths: bool = True) -> float:
     """Compare the answers of an exported file, read in a new process, with those of the model.
 
     Args:
       model: the model.
       format: that of the file.
       path: the file, or the directory.
+      lengths: whether the format takes lengths.
 
     Returns:
       The greatest difference of a probability.
@@ -98,7 +105,7 @@ def check(model: TrainedModel, format: str, path: Path) -> float:
     Raises:
       InputError: it is above `TOLERANCE`, or the file cannot be read.
     """
-    asked = questions(model)
+    asked = questions(model, lengths=lengths)
     with tempfile.TemporaryDirectory() as directory:
         given, taken = Path(directory) / "questions.npz", Path(directory) / "answers.npz"
         np.savez(given, *(array for question in asked for array in question))

@@ -213,6 +213,23 @@ def _variables(model: TrainedModel) -> Any:
     return jax.tree.map(np.asarray, variables)
 
 
+def without_ngrams(network: Network, format: str) -> Network:
+    """The network, for a format that cannot hold n-grams.
+
+    Raises:
+      InputError: it has some.
+    """
+    for setting, value in (
+        ("ngrams", network.ngram_embeddings and len(network.ngram_embeddings) + 1),
+        ("wide_ngrams", network.wide and network.wide.ngrams),
+    ):
+        if value:
+            raise InputError(
+                f"`format` {format} cannot hold `{setting}` {value}: stablehlo and onnx can"
+            )
+    return network
+
+
 def _layer(layer: Any, params: Any, arch: str) -> Layer:
     # Not of a subclass, which may compute something else.
     if type(layer) is LSTM and "cell" in params and _keeps_order(layer):

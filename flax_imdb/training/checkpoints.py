@@ -234,6 +234,8 @@ class Checkpoints:
     def load(self, state: TrainState, finished: int) -> TrainState | None:
         """The state of the epoch that the run reports so far; None before the first one.
 
+        A model that was not trained here has no epochs, and the state that was saved.
+
         Args:
           state: a state of the same model, for its structure.
           finished: the number of epochs that are known to have been finished.
@@ -255,7 +257,8 @@ class Checkpoints:
                 best = history.best()
                 if best is not None and best.step != newest:
                     saved = self._read(best.step, state)[0]
-                return None if best is None else state.replace(**saved)
+                begun = best is None and history.unfinished is not None
+                return None if begun else state.replace(**saved)
             except RefusedError:
                 # A run in progress may be about to write what is missing.
                 refused[newest] = refused.get(newest, 0) + 1

@@ -29,7 +29,7 @@ from flax_imdb import (
 )
 from flax_imdb.data import Examples, Vocabulary, split_words
 from flax_imdb.data.batching import Batching
-from flax_imdb.export import safetensors
+from flax_imdb.export import safetensors, write
 from flax_imdb.training import create_state
 
 ROOT = Path(__file__).parents[2]
@@ -41,9 +41,12 @@ INSTALLS = {
 }
 
 
-def code(page: str) -> list[str]:
-    """The Python blocks of a page."""
-    return re.findall(r"^```python\n(.*?)^```", (ROOT / page).read_text(), re.DOTALL | re.MULTILINE)
+def code(page: str, section: str = "") -> list[str]:
+    """The Python blocks of a page, or of one of its sections."""
+    text = (ROOT / page).read_text()
+    if section:
+        text = text.partition(f"\n## {section}\n")[2].partition("\n## ")[0]
+    return re.findall(r"^```python\n(.*?)^```", text, re.DOTALL | re.MULTILINE)
 
 
 def test_the_readmes_example_of_reusing_the_layers_runs() -> None:
@@ -112,25 +115,34 @@ def test_the_example_of_the_estimator_runs(tmp_path: Path, monkeypatch: pytest.M
     assert namespace["search"].best_score_ == 1
 
 
-def test_the_examples_of_an_exported_directory_run(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_the_examples_of_exports_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     model = untrained()
-    safetensors.write(model, tmp_path / "model")
-    flax_itself, tokenizer = code("docs/exports.md")[:2]
+    for format, name in (
+        ("safetensors", "model"),
+        ("onnx", "lstm.onnx"),
+        ("stablehlo", "lstm.stablehlo"),
+    ):
+        write(model, format, tmp_path / name)
     namespace: dict = {}
+    (tokenizer,) = code("docs/exports.md", "The tokenizer")
     exec(tokenizer, namespace)
     known = model.vocabulary.encode(["a", "dull", "film", "saved", "by", "its", "ending"])
     assert namespace["tokens"][0] == known.tolist()
     assert namespace["lengths"] == [8, 2]
-    arrays = {name: jnp.array(namespace[name]) for name in ("tokens", "lengths")}
-    namespace = {"__name__": "example", **arrays}
-    exec(flax_itself, namespace)
-    probabilities = model.predict_probabilities(["A dull film, saved by its ending.", "Great!"])
-    np.testing.assert_allclose(
-        jax.nn.sigmoid(namespace["logits"])[:, 0], probabilities[:, 1], atol=1e-6
-    )
+    expected = model.predict_probabilities(["A dull film, saved by its ending.", "Great!"])
+    arrays = {name: np.array(namespace[name], np.int32) for name in ("tokens", "lengths")}
+    for section in ("onnx", "stablehlo", "safetensors"):
+        (example,) = code("docs/exports.md", section)
+        of_jax = jax.tree.map(jnp.array, arrays) if section == "safetensors" else arrays
+        namespace = {"__name__": "example", **of_jax}
+        exec(example, namespace)
+        if section == "safetensors":
+            second = jax.nn.sigmoid(namespace["logits"])
+            namespace["probabilities"] = jnp.concatenate([1 - second, second], axis=1)
+        np.testing.assert_allclose(namespace["probabilities"], expected, atol=1e-6)
+        if section == "onnx":
+            assert json.loads(namespace["classes"]) == list(model.info.classes)
 
 
 @pytest.mark.long
@@ -184,6 +196,15 @@ def test_the_examples_of_the_tokenizer_have_its_ids() -> None:
             assert examples[number][column] == f"{written}`, length {batch['lengths'][row]}"
             ids = texts.tokens[texts.starts[number] :][: texts.lengths[number]]
             assert examples[number][1] == " ".join(map(str, ids))
+
+
+def test_the_example_of_the_way_in_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    (example,) = code("docs/exports.md", "The way in")
+    namespace: dict = {"__name__": "example"}
+    exec(example, namespace)
+    assert namespace["logits"].shape == (1, 1)
+    assert predict.load("imported").vocabulary.encode(["film"]).tolist() == [1, 5]
 
 
 def test_every_attribute_of_a_configuration_is_named() -> None:

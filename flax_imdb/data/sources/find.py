@@ -17,6 +17,9 @@ from flax_imdb.paths import exists, tfds_data_dir
 REVIEWS = ("auto", "imdb_reviews", "synthetic")
 """The datasets that have a name; others are files, folders or ``tfds:NAME``."""
 
+IMPORTED = "imported"
+"""The name of the dataset of models that were trained elsewhere."""
+
 _RIGHT_DATA_DIR = (
     f"a tfds data directory with {imdb_tfds.NAME}/{imdb_tfds.VERSION} in it or an extracted "
     "aclImdb folder"
@@ -38,6 +41,11 @@ def find_source(config: DataConfig) -> Source:
     if config.dataset == ArraySource.name:
         raise InputError(
             "the texts were given in Python and are not kept: give them as a file, as `dataset`"
+        )
+    if config.dataset == IMPORTED:
+        raise InputError(
+            "the model was trained elsewhere, and its texts are not known: give some as a file, as "
+            "`dataset`"
         )
     if config.dataset not in REVIEWS:
         if config.dataset.isidentifier() and not exists(Path(config.dataset)):
