@@ -19,11 +19,11 @@ def write(model: TrainedModel, path: Path) -> dict[str, Any]:
     Raises:
       InputError: PyTorch's layers cannot hold the model.
     """
-    from safetensors.numpy import save_file
+    from safetensors.numpy import save
 
     config = model.config.model
     told = {"format": "pt", "arch": config.arch, "pooling": config.pooling}
-    save_file(state_dict(without_ngrams(network(model), "torch")), path, told)
+    path.write_bytes(save(state_dict(without_ngrams(network(model), "torch")), told))
     return {"pooling": config.pooling}
 
 

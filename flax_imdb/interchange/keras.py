@@ -4,6 +4,7 @@ import dataclasses
 import json
 import os
 import zipfile
+import zlib
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, get_args
@@ -87,11 +88,13 @@ def _load(path: Path) -> Any:
     try:
         with zipfile.ZipFile(path) as archive:
             config = json.loads(archive.read("config.json"))
+        config = {**config, "compile_config": None}  # It is not read.
+        parts = list(_parts(config))
     except OSError as error:
         raise unreadable(path, error) from None
-    except (zipfile.BadZipFile, KeyError, ValueError, RecursionError):
+    except (zipfile.BadZipFile, zlib.error, KeyError, ValueError, TypeError, RuntimeError):
         raise InputError(f"{path} is not a .keras file: model.save of Keras 3 writes one") from None
-    for part in _parts({**config, "compile_config": None} if isinstance(config, dict) else config):
+    for part in parts:
         module, kind = part.get("module"), part["class_name"]
         ours = module is None or str(module).partition(".")[0] == "keras"
         if kind == "Lambda" or not ours or ">" in str(part.get("registered_name")):
