@@ -1,6 +1,6 @@
 """Exported models: size, time to load, and time to answer, beside the model that they are of.
 
-    python benchmarks/exports.py --model lstm,bilstm,conv_lstm,strong --json FILE
+    python benchmarks/exports.py --model lstm,conv_lstm,strong --json FILE
 
 The models have their sizes and are trained on a few synthetic reviews, since the time does not
 depend on what they have learned. Each format is read by its example (`read` of its module), in a
@@ -104,6 +104,7 @@ def questions(workdir: Path) -> tuple[Batches, Batches]:
 def measure(name: str, formats: list[str], rounds: int) -> list[dict[str, Any]]:
     """The rows of a model: of itself, and of each format that can hold it."""
     from flax_imdb.errors import InputError
+    from flax_imdb.export import FORMATS
 
     with tempfile.TemporaryDirectory() as folder:
         workdir = Path(folder, "run")
@@ -113,7 +114,7 @@ def measure(name: str, formats: list[str], rounds: int) -> list[dict[str, Any]]:
         processes = {ITSELF: runner.Process(ITSELF, Exported, ITSELF, workdir, one)}
         refused = []
         for format in formats:
-            path = Path(folder, f"exported.{format}")
+            path = Path(folder, f"{format}{FORMATS[format].suffix}")
             try:
                 rows[format] = runner.in_new_process(write, workdir, format, path)
             except InputError as reason:

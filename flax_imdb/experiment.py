@@ -7,6 +7,7 @@ import statistics
 from collections.abc import Callable, Iterator, Sequence
 
 import jax
+import optax
 from rich.console import Console
 
 from flax_imdb import distributed, environment
@@ -25,7 +26,6 @@ from flax_imdb.report import (
     Predicted,
     ProgramConsole,
     Report,
-    count_parameters,
     draw_curves,
     draw_scores,
     read_run,
@@ -473,7 +473,7 @@ def _result(
         train_examples=len(dataset.train),
         validation_examples=len(dataset.validation),
         test_examples=len(dataset.test),
-        parameters=count_parameters(state.params),
+        parameters=optax.tree.size(state.params),
         baseline_accuracy=baseline,
         validation_accuracy=best.eval_accuracy if best.eval_split == "validation" else None,
         train_seconds=sum(record.seconds for record in epochs),

@@ -6,6 +6,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
+import jax
 import numpy as np
 from flax.traverse_util import flatten_dict, unflatten_dict
 
@@ -14,7 +15,6 @@ from flax_imdb.data import DatasetInfo
 from flax_imdb.errors import InputError, one_line
 from flax_imdb.paths import exists, unreadable
 from flax_imdb.results import Result
-from flax_imdb.training import empty_state
 
 CONFIG, VOCABULARY, RESULT = "config.json", "vocabulary.json", "result.json"
 TOKENIZER, CARD = "tokenizer.json", "README.md"
@@ -22,6 +22,8 @@ WEIGHTS = "model.safetensors"
 """The variables, named as in ``params.head.kernel``."""
 SETTINGS = "flax_imdb"
 """The key of the experiment's configuration in ``config.json``."""
+FILES = (CONFIG, VOCABULARY, RESULT, TOKENIZER, CARD, WEIGHTS)
+"""All files that it may have."""
 
 
 class Exported(NamedTuple):
@@ -41,8 +43,9 @@ class Exported(NamedTuple):
 
 
 def is_exported(directory: Path) -> bool:
-    """Whether a directory holds an exported model."""
-    return exists(directory / WEIGHTS)
+    """Whether a directory holds an exported model, and no run."""
+    files = (directory / WEIGHTS, directory / CONFIG)
+    return all(map(exists, files)) and not exists(directory / "checkpoints")
 
 
 def read_exported(directory: Path) -> Exported:
@@ -66,6 +69,8 @@ def _read_config(path: Path, info: DatasetInfo) -> ExperimentConfig:
     with _reading(path, "the configuration of an exported model"):
         content = json.loads(path.read_text("utf-8"))
         config = parse_config({**content[SETTINGS], "runs": 1})
+        if content["vocabulary"] != info.vocabulary.fingerprint:
+            raise ValueError(f"its vocabulary is not that of {VOCABULARY}")
         if content["id2label"] != {str(n): name for n, name in enumerate(info.classes)}:
             raise ValueError(f"its id2label differs from the classes of {VOCABULARY}")
         return config
@@ -80,7 +85,8 @@ def _read_weights(path: Path, config: ExperimentConfig, classes: int) -> dict[st
         ) from None
     with _reading(path, "safetensors"):
         arrays: dict[str, np.ndarray] = load_file(path)
-    state = empty_state(config.state_creator(classes), config.training.seed)
+    # Shapes alone: an edited file may ask for more memory than there is.
+    state = jax.eval_shape(config.state_creator(classes), config.training.seed)
     needed = flatten_dict({"params": state.params, "constants": state.constants}, sep=".")
     if problem := _difference(arrays, needed):
         raise InputError(f"{path} is not of the model that {CONFIG} describes: {problem}")

@@ -9,6 +9,7 @@ from typing import Any
 
 import jax
 import numpy as np
+import optax
 
 from flax_imdb.config import ExperimentConfig, dump_config, identity, identity_of_old
 from flax_imdb.data import (
@@ -113,7 +114,7 @@ def words_of(text: str, rules: TextRules, wordless: bool = False) -> list[str]:
     return words
 
 
-@dataclasses.dataclass(frozen=True)
+@dataclasses.dataclass(frozen=True, repr=False)
 class TrainedModel:
     """The model of a run, returned by `load`.
 
@@ -134,6 +135,11 @@ class TrainedModel:
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "_predictor", self.trainer.predictor(self.state))
+
+    def __repr__(self) -> str:
+        arch, parameters = self.config.model.arch, optax.tree.size(self.state.params)
+        classes, words = list(self.info.classes), len(self.vocabulary.words)
+        return f"TrainedModel({arch=}, {classes=}, {words=}, {parameters=})"
 
     def __reduce__(self) -> tuple[Any, ...]:
         """What it is made of again, perhaps on other devices: nothing that was compiled."""

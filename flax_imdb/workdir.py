@@ -237,6 +237,12 @@ class Workdir:
             raise InputError(f"`workdir` {self.path} was removed while the run wrote to it")
 
 
+def is_of_a_run(path: Path) -> bool:
+    """Whether a file has the name, and the place, of one of a run's."""
+    named = path.name in _FILES_OF_A_RUN or _SEED.fullmatch(path.name) is not None
+    return named and exists(path.with_name("config.json"))
+
+
 def _read(path: Path) -> str | None:
     """The text of a file, with what is not UTF-8 replaced; None if there is no file."""
     try:

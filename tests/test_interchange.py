@@ -19,7 +19,7 @@ from untrained import ARCHITECTURES, IDS, MAX_LENGTH, WORDS, question, untrained
 import flax_imdb
 from flax_imdb.cli import main
 from flax_imdb.errors import InputError
-from flax_imdb.export.check import answer
+from flax_imdb.export.check import answers_of
 from flax_imdb.export.keras import as_keras
 from flax_imdb.export.network import LSTMLayer, network
 from flax_imdb.export.torch import state_dict, write
@@ -184,7 +184,12 @@ class TestPyTorch:
                 lambda s: s.update({"lstm.weight_hh_l0": np.ones((12, 4))}),
                 r"lstm.weight_hh_l0 has the shape \(12, 4\): \(4 \* units, units\) is needed",
             ),
-            (lambda s: s.update({"head.bias": ["a"]}), "head.bias is a list, not an array"),
+            (lambda s: s.update({"head.bias": [1j]}), "head.bias is not an array of real numbers"),
+            (
+                lambda s: s.update({"head.bias": [np.nan]}),
+                "head.bias has a number that is not finite",
+            ),
+            (lambda s: s.update({"head.bias": ["a"]}), "head.bias is not an array of real numbers"),
         ],
     )
     def test_what_does_not_fit_is_refused(self, change: Callable[[Any], Any], message: str) -> None:
@@ -363,9 +368,26 @@ class TestKeras:
             from_keras(path)
 
     def test_another_file_is_refused(self, tmp_path: Path) -> None:
-        (tmp_path / "model.h5").write_bytes(b"\x89HDF")
+        (tmp_path / "model.keras").write_bytes(b"\x89HDF")
         with pytest.raises(InputError, match=r"is not a \.keras file"):
+            from_keras(tmp_path / "model.keras")
+        with pytest.raises(InputError, match=r"a name that ends with \.keras is needed"):
             from_keras(tmp_path / "model.h5")
+
+    def test_a_file_that_asks_for_more_memory_than_it_has_is_refused(self, tmp_path: Path) -> None:
+        path, edited = tmp_path / "model.keras", tmp_path / "edited.keras"
+        sequential(layers.LSTM(4)).save(path)
+        with zipfile.ZipFile(path) as archive, zipfile.ZipFile(edited, "w") as copy:
+            for name in archive.namelist():
+                content = archive.read(name)
+                if name == "config.json":
+                    content = content.replace(
+                        f'"input_dim": {IDS}'.encode(), b'"input_dim": 1000000000000'
+                    )
+                    assert content != archive.read(name)
+                copy.writestr(name, content)
+        with pytest.raises(InputError, match="a Embedding has more numbers than the file"):
+            from_keras(edited)
         with pytest.raises(InputError, match="cannot be read: No such file"):
             from_keras(tmp_path / "none.keras")
 
@@ -387,7 +409,7 @@ class TestSaved:
         model = flax_imdb.load(tmp_path / "run")
         tokens, lengths = question()
         np.testing.assert_allclose(
-            answer(model, question())[:, 1:], probabilities(made, tokens, lengths), atol=1e-6
+            answers_of(model)(*question())[:, 1:], probabilities(made, tokens, lengths), atol=1e-6
         )
         ids = model.vocabulary.encode(["good", "film"])
         assert ids.tolist() == [1, 3, 6]

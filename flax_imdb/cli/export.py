@@ -1,10 +1,11 @@
 """``flax-imdb export``."""
 
 import dataclasses
+from typing import Literal
 
 import tyro
 
-from flax_imdb.cli.flags import Imports, parse, warn_of_synthetic
+from flax_imdb.cli.flags import Imports, leaving_nothing, parse, warn_of_synthetic
 from flax_imdb.devices import DeviceName
 
 
@@ -16,7 +17,7 @@ class ExportOptions:
 
     Attributes:
       workdir: The run's directory.
-      format: stablehlo, onnx, safetensors, keras, torch or html.
+      format: What to write; see docs/exports.md.
       output: The file to write; of safetensors the directory.
       overwrite: Replace what is there.
       device: Where to compute.
@@ -24,7 +25,7 @@ class ExportOptions:
     """
 
     workdir: str = tyro.MISSING
-    format: str = tyro.MISSING
+    format: Literal["stablehlo", "onnx", "safetensors", "keras", "torch", "html"] = tyro.MISSING
     output: str = tyro.MISSING
     overwrite: bool = False
     device: DeviceName = "auto"
@@ -41,6 +42,8 @@ def command(args: list[str], prog: str) -> int:
     destination(options.format, options.output, overwrite=options.overwrite)
     model = load(options.workdir, options.device)
     warn_of_synthetic(model.config)
-    for path in export(model, options.format, options.output, overwrite=options.overwrite):
+    with leaving_nothing():
+        written = export(model, options.format, options.output, overwrite=options.overwrite)
+    for path in written:
         print(path)
     return 0

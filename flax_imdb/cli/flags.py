@@ -6,8 +6,10 @@ import importlib
 import io
 import itertools
 import re
+import signal
 import sys
-from collections.abc import Iterable
+import threading
+from collections.abc import Iterable, Iterator
 from typing import Annotated, Any, TypeVar
 
 import tyro
@@ -90,6 +92,20 @@ def import_modules(modules: list[str]) -> None:
                 f"`import` {module}: {error.msg} in the current directory, in PYTHONPATH or "
                 "among the installed packages"
             ) from None
+
+
+@contextlib.contextmanager
+def leaving_nothing() -> Iterator[None]:
+    """Context manager in which SIGTERM ends the program as an error would: unfinished files go."""
+    before = signal.getsignal(signal.SIGTERM)
+    if threading.current_thread() is not threading.main_thread() or before != signal.SIG_DFL:
+        yield
+        return
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
 
 
 def say(line: str) -> None:

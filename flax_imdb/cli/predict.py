@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any, TextIO, cast
 
 import tyro
 
-from flax_imdb.cli.flags import Imports, given_of, parse, say, warn_of_synthetic
+from flax_imdb.cli.flags import Imports, given_of, leaving_nothing, parse, say, warn_of_synthetic
 from flax_imdb.devices import DeviceName
 from flax_imdb.errors import InputError, warn
 from flax_imdb.paths import output_path, writing
@@ -95,24 +95,25 @@ def command(args: list[str], prog: str) -> int:
     model = load(options.workdir, options.device)
     warn_of_synthetic(model.config)
     answers = Answers(model, choice)
-    if options.file is None:
-        texts = options.texts
-        if not texts:
-            _print_answers(lines_of_input(), answers, options)
+    with leaving_nothing():
+        if options.file is None:
+            texts = options.texts
+            if not texts:
+                _print_answers(lines_of_input(), answers, options)
+            else:
+                names = [f"text {number}" for number in range(1, len(texts) + 1)]
+                _print_answers([(texts, names)], answers, options)
         else:
-            names = [f"text {number}" for number in range(1, len(texts) + 1)]
-            _print_answers([(texts, names)], answers, options)
-    else:
-        file = _open(options.file, model, options)
-        if options.output is None:
-            rows = ((rows.texts, rows.names) for rows in file.read())
-            _print_answers(rows, answers, options)
-        else:
-            predict_file(file, options.output, answers, options.overwrite)
-            if answers.problems.number:
-                say(f"error: {_note_on_problems(file.table.place, answers)}")
-        if file.note:
-            say(file.note)
+            file = _open(options.file, model, options)
+            if options.output is None:
+                rows = ((rows.texts, rows.names) for rows in file.read())
+                _print_answers(rows, answers, options)
+            else:
+                predict_file(file, options.output, answers, options.overwrite)
+                if answers.problems.number:
+                    say(f"error: {_note_on_problems(file.table.place, answers)}")
+            if file.note:
+                say(file.note)
     answers.warn()
     return 2 if answers.problems.number else 0
 

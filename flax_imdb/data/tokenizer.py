@@ -1,6 +1,8 @@
 """The vocabulary: words to ids."""
 
+import hashlib
 import itertools
+import json
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from typing import Any
@@ -32,6 +34,12 @@ class Vocabulary:
     def __len__(self) -> int:
         """Number of ids, including the special ones."""
         return len(SPECIAL_TOKENS) + len(self.words)
+
+    @property
+    def fingerprint(self) -> str:
+        """SHA-256 of the rules and the words."""
+        named = json.dumps([self.rules, [*SPECIAL_TOKENS, *self.words]], allow_nan=False)
+        return hashlib.sha256(named.encode()).hexdigest()
 
     @classmethod
     def build(cls, texts: Iterable[Sequence[str]], rules: TextRules = "unicode") -> "Vocabulary":

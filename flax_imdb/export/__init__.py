@@ -4,7 +4,7 @@ A format is a module of this package with these names:
 
 - ``NEEDS``: the libraries that writing and checking it take: the name of each module, and that of
   what is to be installed.
-- ``FILES``, if it is a directory: the names in it.
+- ``FILES``, if it is a directory: the names of all files that it may have.
 - ``write(model, path)`` writes the model, to a file or a directory, and returns what the file
   beside it says in addition to `facts`.
 - ``read(path)`` reads it again, without this package's layers, and returns a function from tokens
@@ -16,46 +16,19 @@ import importlib.util
 import json
 import os
 import tempfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from types import ModuleType
-from typing import NamedTuple
 
+from flax_imdb import exported
 from flax_imdb.errors import InputError
 from flax_imdb.export.check import check
 from flax_imdb.export.facts import facts
-from flax_imdb.paths import absolute_path, exists, local_path, names_in, output_path
+from flax_imdb.export.formats import FORMATS, Format
+from flax_imdb.exported import is_exported
+from flax_imdb.paths import absolute_path, check_utf8, exists, local_path, names_in, output_path
 from flax_imdb.predict import TrainedModel
-
-
-class Format(NamedTuple):
-    """A format.
-
-    Attributes:
-      about: what it is for, in a line.
-      directory: whether it is a directory.
-      alone: whether it is all in one file or directory. Otherwise there are two files beside it:
-        ``PATH.json``, with `facts`, and ``PATH.tokenizer.json``.
-      lengths: whether it takes lengths. Otherwise ids tell what is padding.
-    """
-
-    about: str
-    directory: bool = False
-    alone: bool = False
-    lengths: bool = True
-
-
-FORMATS: Mapping[str, Format] = {
-    "stablehlo": Format("a compiled program for jax.export, on CPUs, NVIDIA GPUs and TPUs"),
-    "onnx": Format("for ONNX Runtime and other programs that read ONNX"),
-    "safetensors": Format(
-        "a directory as on the Hugging Face Hub; flax_imdb.load reads it", True, True
-    ),
-    "keras": Format("a .keras file for Keras 3", lengths=False),
-    "torch": Format("a state dict for PyTorch, in safetensors"),
-    "html": Format("a page that classifies texts in the browser, in one file", alone=True),
-}
-"""The formats, by name."""
+from flax_imdb.workdir import is_of_a_run
 
 
 def export(
@@ -81,7 +54,7 @@ def export(
     path = destination(format, output, overwrite=overwrite)
     with _new_files(path, format, overwrite) as directory:
         write(model, format, directory / path.name)
-        check(model, format, directory / path.name, lengths=FORMATS[format].lengths)
+        check(model, format, directory / path.name)
     return _files(path, format)
 
 
@@ -94,6 +67,10 @@ def destination(format: str, output: str | os.PathLike[str], *, overwrite: bool 
     _module(format)
     path = local_path("`output`", output, "directory" if FORMATS[format].directory else "file")
     path = Path(absolute_path("`output`", path))
+    check_utf8("`output`", path)
+    suffix = FORMATS[format].suffix
+    if not path.name.endswith(suffix):
+        raise InputError(f"`output` {path.name}: a name that ends with {suffix} is needed")
     _check_free(path, format, overwrite)
     return path
 
@@ -139,23 +116,39 @@ def _new_files(path: Path, format: str, overwrite: bool) -> Iterator[Path]:
     """Context manager for a directory whose files get their names at the end, if all went well."""
     try:
         # In the same directory, hence on the same file system.
-        with tempfile.TemporaryDirectory(prefix=f".{path.name}.", dir=path.parent) as temporary:
+        with tempfile.TemporaryDirectory(prefix=".", dir=path.parent) as temporary:
             directory = Path(temporary)
             yield directory
             _check_free(path, format, overwrite)
             if FORMATS[format].directory and exists(path):
-                if more := sorted({*names_in(path)} - {*_module(format).FILES}):
-                    raise InputError(f"`output` {path} holds more than a model, such as {more[0]}")
-                path.rename(directory / f"{path.name}.replaced")
-            # The main file last: with it everything is there.
-            for each in reversed(_files(path, format)):
-                (directory / each.name).replace(each)
+                # It stays, with its owner, its mode, and the links to it.
+                names = _module(format).FILES
+                _replace(directory / path.name, path, names)
+            else:
+                names = [each.name for each in _files(path, format)]
+                _replace(directory, path.parent, names)
     except OSError as error:
         raise InputError(f"`output` {path} cannot be written: {error.strerror or error}") from None
 
 
+def _replace(new: Path, old: Path, names: Sequence[str]) -> None:
+    """Move files to another directory, the first of `names` last.
+
+    Without that one, the others are no model: an old and a new one are never taken for one.
+    """
+    if len(names) > 1 and (old / names[0]).is_file():
+        (old / names[0]).unlink()
+    for name in reversed(names):
+        if exists(new / name):
+            (new / name).replace(old / name)
+        else:
+            (old / name).unlink(missing_ok=True)
+
+
 def _check_free(path: Path, format: str, overwrite: bool) -> None:
     """Raise InputError unless all can be written there."""
+    if own := next(filter(_is_of_a_model, _files(path, format)), None):
+        raise InputError(f"`output` {own} is a file of another model: another name is needed")
     if not FORMATS[format].directory:
         for each in _files(path, format):
             output_path("`output`", each, overwrite)
@@ -164,8 +157,15 @@ def _check_free(path: Path, format: str, overwrite: bool) -> None:
             raise InputError(f"`output` {path}: there is no directory {path.parent}")
     elif not path.is_dir():
         raise InputError(f"`output` {path} is a file, not a directory")
+    elif more := sorted({*names_in(path)} - {*_module(format).FILES}):
+        raise InputError(f"`output` {path} holds more than a model, such as {more[0]}")
     elif names_in(path) and not overwrite:
         raise InputError(f"`output` {path} exists: `overwrite` replaces it")
+
+
+def _is_of_a_model(path: Path) -> bool:
+    """Whether a file has the name, and the place, of one of a run's or of an exported model's."""
+    return is_of_a_run(path) or (is_exported(path.parent) and path.name in exported.FILES)
 
 
 __all__ = ["FORMATS", "Format", "destination", "export", "facts", "write"]

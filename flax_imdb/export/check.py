@@ -1,8 +1,9 @@
 """Whether an exported file answers as the model does, asked in a new process.
 
-    python -m flax_imdb.export.check FORMAT PATH QUESTIONS ANSWERS
+    python -m flax_imdb.export.check MODULE FORMAT PATH QUESTIONS ANSWERS
 
-reads an exported file and answers the batches of a file of NumPy arrays. `check` runs that.
+imports the module of the architecture, reads an exported file and answers the batches of a file of
+NumPy arrays. `check` runs that.
 """
 
 import importlib
@@ -21,7 +22,9 @@ from jaxtyping import Float, Int
 from flax_imdb.data.tokenizer import PAD, START, UNKNOWN
 from flax_imdb.environment import fixed_settings
 from flax_imdb.errors import InputError
+from flax_imdb.export.formats import FORMATS
 from flax_imdb.export.network import function
+from flax_imdb.models import ARCHITECTURES
 from flax_imdb.predict import TrainedModel
 
 TOLERANCE = 1e-5
@@ -82,22 +85,26 @@ def _batch(rows: list[Int[np.ndarray, " time"]], model: TrainedModel) -> Questio
     return Question(tokens, np.array(lengths, np.int32))
 
 
-@fixed_settings()
-def answer(model: TrainedModel, question: Question) -> Float[np.ndarray, "batch classes"]:
-    """What the model answers, in float32, even if it was trained in bfloat16."""
+def answers_of(model: TrainedModel) -> Answer:
+    """How the model answers, in float32, even if it was trained in bfloat16."""
     apply, variables = function(model)
-    with jax.default_matmul_precision("highest"):  # Accelerators would round otherwise.
-        return np.asarray(jax.jit(apply)(variables, *question))
+    compiled = jax.jit(apply)
+
+    @fixed_settings()
+    def answer(tokens: np.ndarray, lengths: np.ndarray) -> np.ndarray:
+        with jax.default_matmul_precision("highest"):  # Accelerators would round otherwise.
+            return np.asarray(compiled(variables, tokens, lengths))
+
+    return answer
 
 
-def check(model: TrainedModel, format: str, path: Path, *, lengths: bool = True) -> float:
+def check(model: TrainedModel, format: str, path: Path) -> float:
     """Compare the answers of an exported file, read in a new process, with those of the model.
 
     Args:
       model: the model.
       format: that of the file.
       path: the file, or the directory.
-      lengths: whether the format takes lengths.
 
     Returns:
       The greatest difference of a probability.
@@ -105,15 +112,18 @@ def check(model: TrainedModel, format: str, path: Path, *, lengths: bool = True)
     Raises:
       InputError: it is above `TOLERANCE`, or the file cannot be read.
     """
-    asked = questions(model, lengths=lengths)
+    asked = questions(model, lengths=FORMATS[format].lengths)
     with tempfile.TemporaryDirectory() as directory:
         given, taken = Path(directory) / "questions.npz", Path(directory) / "answers.npz"
+        paths = [os.fspath(path) for path in sys.path if path]
+        # The one that registered it, if it is the user's own.
+        module = ARCHITECTURES[model.config.model.arch].__module__
         np.savez(given, *(array for question in asked for array in question))
         done = subprocess.run(
             # Not from the current directory, whose files may have the names of libraries.
-            [sys.executable, "-P", "-m", __name__, format, path.absolute(), given, taken],
+            [sys.executable, "-P", "-m", __name__, module, format, path.absolute(), given, taken],
             # This process has the accelerator's memory.
-            env={**os.environ, "JAX_PLATFORMS": "cpu", "PYTHONPATH": os.pathsep.join(sys.path)},
+            env={**os.environ, "JAX_PLATFORMS": "cpu", "PYTHONPATH": os.pathsep.join(paths)},
             capture_output=True,
             text=True,
             errors="replace",
@@ -122,9 +132,10 @@ def check(model: TrainedModel, format: str, path: Path, *, lengths: bool = True)
         if done.returncode != 0:
             last = (done.stderr.strip() or "no message").splitlines()[-1]
             raise InputError(f"`format` {format}: what was written cannot be read again: {last}")
+        expected = answers_of(model)
         with np.load(taken) as answers:
             difference = max(
-                float(np.max(np.abs(answers[f"arr_{number}"] - answer(model, question))))
+                float(np.max(np.abs(answers[f"arr_{number}"] - expected(*question))))
                 for number, question in enumerate(asked)
             )
     if not difference <= TOLERANCE:
@@ -135,8 +146,10 @@ def check(model: TrainedModel, format: str, path: Path, *, lengths: bool = True)
     return difference
 
 
-def main(format: str, path: str, given: str, taken: str) -> None:
+def main(module: str, format: str, path: str, given: str, taken: str) -> None:
     """Answer questions with an exported file; see the module."""
+    if module != "__main__":
+        importlib.import_module(module)
     read: Callable[[Path], Answer] = importlib.import_module(f"flax_imdb.export.{format}").read
     apply = read(Path(path))
     with np.load(given) as arrays:

@@ -1,8 +1,6 @@
 """What an exported file says of itself, and of how texts become its inputs."""
 
 import datetime
-import hashlib
-import json
 from typing import Any
 
 from flax_imdb.data.tokenizer import PAD, SPECIAL_TOKENS, START, UNKNOWN
@@ -22,13 +20,12 @@ def facts(model: TrainedModel) -> dict[str, Any]:
     """
     info, data = model.info, model.config.data
     words = [*SPECIAL_TOKENS, *info.vocabulary.words]
-    named = json.dumps([info.vocabulary.rules, words], allow_nan=False)
     return {
         "arch": model.config.model.arch,
         "classes": list(info.classes),
         "dataset": info.name,
         "text": info.vocabulary.rules,
-        "vocabulary": hashlib.sha256(named.encode()).hexdigest(),
+        "vocabulary": info.vocabulary.fingerprint,
         "pad": PAD,
         "start": START,
         "unknown": UNKNOWN,

@@ -5,6 +5,7 @@ const PAUSE = 120; // Milliseconds without a keystroke.
 const field = $("text");
 const most = Number(field.dataset.most);
 let asked = 0; // The number of the last text: answers to those before are dropped.
+let explained; // The answer whose marks are shown.
 let timer;
 
 const content = (id) => {
@@ -42,18 +43,20 @@ function classify() {
   worker.postMessage({ id: asked, text });
 }
 
-worker.addEventListener("message", ({ data: { id, text, answer, explanation } }) => {
+worker.addEventListener("message", ({ data: { id, text, label, answer, explanation } }) => {
   if (id !== asked) return;
   if (answer) {
     problem(answer.problem);
     $("answer").hidden = !answer.label;
     if (!answer.label) $("inexact").hidden = true;
     else showAnswer(answer.label, answer.share, answer.shown);
-    if (!$("words").hasChildNodes()) $("explanation").hidden = true;
+    // What speaks for another answer would mislead until the marks of this one are there.
+    if (answer.label !== explained) $("explanation").hidden = true;
     return;
   }
   const { words, difference, complete, done } = explanation;
   showWords(text, words);
+  explained = label;
   $("explanation").classList.toggle("stale", !done);
   if (!done) return;
   $("answer").removeAttribute("aria-busy");

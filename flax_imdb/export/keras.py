@@ -43,7 +43,9 @@ def import_keras() -> ModuleType:
         os.environ["KERAS_BACKEND"] = "jax"
     try:
         return importlib.import_module("keras")
-    except ImportError as error:
+    except (ImportError, ValueError) as error:
+        if isinstance(error, ModuleNotFoundError) and error.name == "keras":
+            raise InputError("keras is not installed: pip install keras") from None
         raise InputError(
             f"keras cannot be imported: {error}: KERAS_BACKEND must name a backend that is "
             "installed, such as jax"
@@ -57,10 +59,8 @@ def write(model: TrainedModel, path: Path) -> dict[str, Any]:
     """Write the classifier as a Keras model of ids alone.
 
     Raises:
-      InputError: Keras cannot hold the model, or the file's name does not end with ``.keras``.
+      InputError: Keras cannot hold the model.
     """
-    if path.suffix != ".keras":
-        raise InputError(f"`output` {path.name}: Keras reads files whose names end with .keras")
     built = as_keras(without_ngrams(network(model), "keras"), model.config.data)
     built.save(path)
     if model.config.data.padding == "keras":

@@ -225,7 +225,8 @@ def without_ngrams(network: Network, format: str) -> Network:
     ):
         if value:
             raise InputError(
-                f"`format` {format} cannot hold `{setting}` {value}: stablehlo and onnx can"
+                f"`format` {format} cannot hold `{setting}` {value}: stablehlo, onnx, "
+                "safetensors and html can"
             )
     return network
 
@@ -247,7 +248,7 @@ def _layer(layer: Any, params: Any, arch: str) -> Layer:
         return MaxPoolLayer(layer.window)
     raise InputError(
         f"`arch` {arch} has a layer that this `format` cannot hold, {type(layer).__name__}: "
-        "stablehlo can"
+        "stablehlo and safetensors can"
     )
 
 

@@ -12,14 +12,13 @@ from flax.traverse_util import flatten_dict
 
 import flax_imdb
 from flax_imdb.config import ExperimentConfig
-from flax_imdb.export.check import Answer, Question, answer
+from flax_imdb.export.check import Answer, answers_of
 from flax_imdb.export.tokenizer_json import tokenizer_json
 from flax_imdb.exported import CARD, CONFIG, RESULT, SETTINGS, TOKENIZER, VOCABULARY, WEIGHTS
 from flax_imdb.models import Classifier
 from flax_imdb.predict import TrainedModel, load
 
 NEEDS = {"safetensors": "safetensors", "tokenizers": "tokenizers"}
-FILES = {CONFIG, VOCABULARY, RESULT, TOKENIZER, CARD, WEIGHTS}
 
 
 def write(model: TrainedModel, path: Path) -> dict[str, Any]:
@@ -46,8 +45,7 @@ def write(model: TrainedModel, path: Path) -> dict[str, Any]:
 
 def read(path: Path) -> Answer:
     """Read the directory, and return the function that answers as the model does."""
-    model = load(path)
-    return lambda tokens, lengths: answer(model, Question(tokens, lengths))
+    return answers_of(load(path))
 
 
 def _config(model: TrainedModel) -> dict[str, Any]:
@@ -59,6 +57,7 @@ def _config(model: TrainedModel) -> dict[str, Any]:
         "id2label": dict(enumerate(classes)),
         "label2id": {name: number for number, name in enumerate(classes)},
         "flax_imdb_version": flax_imdb.__version__,
+        "vocabulary": model.vocabulary.fingerprint,
         SETTINGS: dataclasses.asdict(_elsewhere(model.config)),
     }
 
@@ -81,11 +80,13 @@ def _card(model: TrainedModel) -> str:
     note = "" if result is None else result.note
     if not note and dataset == "synthetic":
         note = "It was trained on synthetic reviews: it knows nothing."
-    template = jinja2.Template(
-        Path(__file__).with_name("README.md.jinja").read_text("utf-8"),
-        undefined=jinja2.StrictUndefined,
-        trim_blocks=True,
-        keep_trailing_newline=True,
+    environment = jinja2.Environment(
+        undefined=jinja2.StrictUndefined, trim_blocks=True, keep_trailing_newline=True
+    )
+    # YAML does not join the surrogates that JSON may have for an emoji.
+    environment.policies["json.dumps_kwargs"] = {"ensure_ascii": False}
+    template = environment.from_string(
+        Path(__file__).with_name("README.md.jinja").read_text("utf-8")
     )
     return template.render(
         name=" ".join(f"{arch} on {dataset}".split()),

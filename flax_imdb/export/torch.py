@@ -24,7 +24,7 @@ def write(model: TrainedModel, path: Path) -> dict[str, Any]:
     config = model.config.model
     told = {"format": "pt", "arch": config.arch, "pooling": config.pooling}
     path.write_bytes(save(state_dict(without_ngrams(network(model), "torch")), told))
-    return {"pooling": config.pooling}
+    return {"pooling": config.pooling, "output": "logits"}
 
 
 def read(path: Path) -> Answer:

@@ -1,8 +1,9 @@
 """A classifier from elsewhere, and which of this package's architectures it is."""
 
 import dataclasses
+import itertools
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import jax
@@ -13,9 +14,9 @@ from flax_imdb.config import ExperimentConfig
 from flax_imdb.data import DataConfig, DatasetInfo, Padding, Vocabulary
 from flax_imdb.data.sources import IMPORTED, problem_of_label
 from flax_imdb.data.tokenizer import SPECIAL_TOKENS
-from flax_imdb.data.words import TextRules
+from flax_imdb.data.words import TextRules, split_words
 from flax_imdb.environment import fixed_settings
-from flax_imdb.errors import InputError
+from flax_imdb.errors import InputError, warn
 from flax_imdb.export.network import ConvLayer, Layer, LSTMLayer, MaxPoolLayer, Weights
 from flax_imdb.models import Classifier, ModelConfig, build
 from flax_imdb.predict import save
@@ -44,7 +45,7 @@ class Imported:
 
     config: ModelConfig
     classes: int
-    params: dict[str, Any]
+    params: dict[str, Any] = dataclasses.field(repr=False)
     padding: Padding = "masked"
     max_length: int | None = None
 
@@ -78,7 +79,8 @@ class Imported:
           classes: the names of the classes, in order; of two the model gives the probability of the
             second.
           text: the rules by which a text is split into such words.
-          max_length: longer texts keep their last ids. None: as many as the model reads, or 500.
+          max_length: longer texts keep their last ids. None: as many as the model reads, or 500 if
+            that is any number; a model that computes padding and reads any number needs it.
           padding: ``"masked"`` or ``"keras"``. None: as the model has it.
           overwrite: delete the run that is there.
 
@@ -89,7 +91,13 @@ class Imported:
         names = _checked_classes(classes, self.classes)
         vocabulary = Vocabulary(_checked_words(words, self.vocab_size), text)
         padding = padding or self.padding
-        length = max_length or self.max_length or DataConfig.max_length
+        given = max_length if max_length is not None else self.max_length
+        length = DataConfig.max_length if given is None else given
+        if padding == "keras" and given is None:
+            raise InputError(
+                "`max_length` is needed: the model computes padding, so that its answers depend on "
+                "the length that texts are padded to"
+            )
         if padding == "keras" and self.max_length not in (None, length):
             raise InputError(f"`max_length` {length}: the model reads {self.max_length} ids")
         config = ExperimentConfig(
@@ -103,25 +111,25 @@ class Imported:
             ),
             training=TrainConfig(averaging=None),
         )
+        _warn_of_never_found(vocabulary)
         state = config.create_state(self.classes).replace(params=self.params)
         info = DatasetInfo(IMPORTED, "not known", names, vocabulary)
         save(workdir, config, info, state, overwrite=overwrite)
 
 
 def _checked_classes(classes: Sequence[str], number: int) -> tuple[str, ...]:
-    names = () if isinstance(classes, str) else tuple(classes)
+    names = _strings(classes)
     if len(names) != number or len(set(names)) != number:
         raise InputError(f"classes {classes!r}: the names of {number} classes are needed")
     for name in names:
-        problem = problem_of_label(name) if isinstance(name, str) else "is not a string"
-        if problem:
+        if problem := problem_of_label(name):
             raise InputError(f"class {name!r} {problem}")
     return names
 
 
 def _checked_words(words: Sequence[str], vocab_size: int) -> tuple[str, ...]:
-    listed = () if isinstance(words, str) else tuple(words)
-    if not listed or not all(isinstance(word, str) for word in listed):
+    listed = _strings(words)
+    if not listed:
         raise InputError("words: a list of strings is needed, the first the word with id 3")
     if len(listed) > vocab_size - len(SPECIAL_TOKENS):
         raise InputError(
@@ -134,6 +142,24 @@ def _checked_words(words: Sequence[str], vocab_size: int) -> tuple[str, ...]:
             raise InputError(f"words: {word!r} has two ids")
         seen.add(word)
     return listed
+
+
+def _strings(given: Any) -> tuple[str, ...]:
+    """The strings of a list; none if it is no list, or has something else in it."""
+    if isinstance(given, str) or not isinstance(given, Iterable):
+        return ()
+    listed = tuple(given)
+    return listed if all(isinstance(each, str) for each in listed) else ()
+
+
+def _warn_of_never_found(vocabulary: Vocabulary) -> None:
+    """Warn if the rules make many words impossible: those of another tokenizer, probably."""
+    never = [word for word in vocabulary.words if split_words(word, vocabulary.rules) != [word]]
+    if len(never) > 0.01 * len(vocabulary):
+        warn(
+            f"{len(never)} of {len(vocabulary.words)} words, such as {never[0]!r:.40}, are in no "
+            f"text by the rules {vocabulary.rules!r}: perhaps `text` should be another"
+        )
 
 
 class Named(NamedTuple):
@@ -182,6 +208,9 @@ def imported(found: Found, *, arch: str | None = None, pooling: Any = "last") ->
     """
     base = _architecture(found.layers)
     arch = arch or base
+    if arch not in itertools.chain(*_SAME_LAYERS.values()):
+        known = ", ".join(itertools.chain(*_SAME_LAYERS.values()))
+        raise InputError(f"`arch` {arch} is unknown: one of {known}")
     if arch not in _SAME_LAYERS[base]:
         raise InputError(f"`arch` {arch} does not fit: the layers are those of {base}")
     logits = len(found.bias)
@@ -319,9 +348,17 @@ class Arrays:
 
 
 def _float32(name: str, array: Any) -> Float[np.ndarray, "..."]:
-    if hasattr(array, "detach"):  # A tensor of PyTorch, perhaps on a GPU.
-        array = array.detach().cpu().float().numpy()
     try:
-        return np.asarray(array, np.float32)
-    except (TypeError, ValueError):
-        raise InputError(f"{name} is a {type(array).__name__}, not an array of numbers") from None
+        if hasattr(array, "detach"):  # A tensor of PyTorch, perhaps on a GPU.
+            if array.is_complex():
+                raise TypeError
+            array = array.detach().cpu().float().numpy()
+        # NumPy would drop the imaginary part.
+        if np.iscomplexobj(array):
+            raise TypeError
+        numbers = np.asarray(array, np.float32)
+    except (TypeError, ValueError, AttributeError, NotImplementedError, RuntimeError):
+        raise InputError(f"{name} is not an array of real numbers") from None
+    if not np.all(np.isfinite(numbers)):
+        raise InputError(f"{name} has a number that is not finite")
+    return numbers

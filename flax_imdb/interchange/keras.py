@@ -85,9 +85,12 @@ def _load(path: Path) -> Any:
     Raises:
       InputError: it has, or is not a file of Keras 3.
     """
+    if path.suffix != ".keras":  # Keras goes by the name, and would read another format.
+        raise InputError(f"{path}: a name that ends with .keras is needed")
     try:
         with zipfile.ZipFile(path) as archive:
             config = json.loads(archive.read("config.json"))
+            stored = {each.filename: each.file_size for each in archive.infolist()}
         config = {**config, "compile_config": None}  # It is not read.
         parts = list(_parts(config))
     except OSError as error:
@@ -103,11 +106,30 @@ def _load(path: Path) -> Any:
                 f"{path}: layer {name} is a {kind}, which can run any code: only layers of Keras "
                 "are read"
             )
+    numbers = stored.get("model.weights.h5", 0) // 2  # At least 2 bytes each.
+    for part in parts:
+        if _size(part) > numbers:  # It would be allocated before the file is read.
+            raise InputError(
+                f"{path}: a {part['class_name']} has more numbers than the file: it is damaged"
+            )
     keras = import_keras()
     try:
         return keras.saving.load_model(path, compile=False, safe_mode=True)
     except Exception as error:  # It says no more about what it raises.
         raise InputError(f"{path} cannot be read by Keras: {one_line(error)}") from None
+
+
+def _size(part: Mapping[str, Any]) -> int:
+    """How many numbers a layer has at least."""
+    config = part.get("config")
+    sizes = config if isinstance(config, dict) else {}
+
+    def size(name: str) -> int:
+        value = sizes.get(name)
+        return value if isinstance(value, int) else 0
+
+    recurrent = 4 * size("units") ** 2 if part["class_name"] == "LSTM" else size("units")
+    return max(size("input_dim") * size("output_dim"), recurrent, size("filters"))
 
 
 def _parts(config: Any) -> Iterator[dict[str, Any]]:

@@ -78,6 +78,8 @@ def _state(
 ) -> tuple[Mapping[str, Any], Mapping[str, str]]:
     """The arrays, and what a file says of them."""
     if isinstance(state_dict, Mapping):
+        if other := next((name for name in state_dict if not isinstance(name, str)), None):
+            raise InputError(f"a state dict has names, and this one has {other!r:.40}")
         return state_dict, {}
     if not isinstance(state_dict, str | os.PathLike):
         raise InputError(

@@ -1,8 +1,8 @@
 """What a run shows: the console's output, pictures and a page."""
 
-from flax_imdb.report.console import ProgramConsole, Report, TrainingReport, count_parameters
-from flax_imdb.report.html import Predicted, Run, names_of, read_run, render
+from flax_imdb.report.console import ProgramConsole, Report, TrainingReport
 from flax_imdb.report.pictures import draw_curves, draw_scores
+from flax_imdb.report.run_page import Predicted, Run, names_of, read_run, render
 
 __all__ = [
     "Predicted",
@@ -10,7 +10,6 @@ __all__ = [
     "Report",
     "Run",
     "TrainingReport",
-    "count_parameters",
     "draw_curves",
     "draw_scores",
     "names_of",

@@ -7,6 +7,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, Self
 
 import jax
+import optax
 from flax.traverse_util import flatten_dict
 from rich.console import Console
 from rich.markup import escape
@@ -32,18 +33,13 @@ _NOTEBOOK_SECONDS = 0.25
 _LOG_SECONDS = 60.0
 
 
-def count_parameters(params: Mapping[str, Any]) -> int:
-    """Total number of scalars in a tree of parameters."""
-    return sum(math.prod(leaf.shape) for leaf in jax.tree.leaves(params))
-
-
 def parameter_table(params: Mapping[str, Any], title: str) -> Table:
     """A table of all parameters (path, shape, dtype, number of scalars) and their total."""
     table = Table(title=title, title_justify="left", show_footer=True)
     table.add_column("parameter", "total")
     table.add_column("shape", justify="right")
     table.add_column("dtype")
-    table.add_column("scalars", f"{count_parameters(params):,}", justify="right")
+    table.add_column("scalars", f"{optax.tree.size(params):,}", justify="right")
     for path, leaf in flatten_dict(dict(params), sep="/").items():
         shape = " x ".join(map(str, leaf.shape))
         table.add_row(path, shape, str(leaf.dtype), f"{math.prod(leaf.shape):,}")

@@ -3,7 +3,7 @@
 import json
 import sys
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args, get_type_hints
 
 import numpy as np
 import pytest
@@ -11,6 +11,7 @@ from small_runs import experiment, quiet_train
 from untrained import untrained
 
 from flax_imdb import cli, export
+from flax_imdb.cli.export import ExportOptions
 from flax_imdb.errors import InputError
 from flax_imdb.export import onnx
 from flax_imdb.predict import load
@@ -26,7 +27,7 @@ def workdir(reviews: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture
 def unchecked(monkeypatch: pytest.MonkeyPatch) -> None:
     """The check takes a process; one test has it."""
-    monkeypatch.setattr(export, "check", lambda *arguments: 0.0)
+    monkeypatch.setattr(export, "check", lambda *arguments, **options: 0.0)
 
 
 def error(capsys: pytest.CaptureFixture[str], *args: object) -> str:
@@ -69,7 +70,7 @@ def test_what_cannot_be_done_is_one_line(
         (
             "pickle",
             "model",
-            "--format pickle is unknown: one of stablehlo, onnx, safetensors, keras, torch, html",
+            "invalid choice 'pickle' for argument '--format'. Expected one of ('stablehlo', ",
         ),
         ("onnx", "taken", f"--output {tmp_path / 'taken'} exists: --overwrite replaces it"),
         ("onnx", ".", f"--output {tmp_path} is a directory, not a file"),
@@ -111,7 +112,7 @@ def test_files_are_replaced_if_asked_for(tmp_path: Path) -> None:
 def test_what_does_not_answer_as_the_model_gets_no_name(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def fail(*arguments: Any) -> float:
+    def fail(*arguments: Any, **options: Any) -> float:
         raise InputError("`format` onnx: what was written answers otherwise")
 
     monkeypatch.setattr(export, "check", fail)
@@ -125,7 +126,7 @@ def test_what_does_not_answer_as_the_model_gets_no_name(
 class Directory:
     """A format of a file in a directory."""
 
-    FILES = frozenset({"weights"})
+    FILES = ("weights",)
 
     @staticmethod
     def write(model: Any, path: Path) -> dict[str, Any]:
@@ -142,9 +143,9 @@ def test_a_directory_is_replaced_if_it_holds_a_model_alone(
     output = tmp_path / "model"
     output.mkdir()
     (output / "weights").write_text("old")
-    (output / "novel.txt").write_text("of a year's work")
     with pytest.raises(InputError, match=r"`output` .*model exists: `overwrite` replaces it"):
         export.export(untrained(), "safetensors", output)
+    (output / "novel.txt").write_text("of a year's work")
     with pytest.raises(
         InputError, match=r"`output` .*model holds more than a model, such as novel.txt"
     ):
@@ -156,3 +157,33 @@ def test_a_directory_is_replaced_if_it_holds_a_model_alone(
     assert names(tmp_path) == ["model"]
     with pytest.raises(InputError, match=r"`output` .*weights is a file, not a directory"):
         export.export(untrained(), "safetensors", output / "weights", overwrite=True)
+
+
+@pytest.mark.usefixtures("unchecked")
+def test_a_directory_that_is_there_stays_itself(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """With its mode and the links to it; it may be the current one."""
+    monkeypatch.setattr(export, "_module", lambda format: Directory)
+    (tmp_path / "model").mkdir(mode=0o750)
+    (tmp_path / "link").symlink_to("model")
+    monkeypatch.chdir(tmp_path / "model")
+    export.export(untrained(), "safetensors", ".")
+    export.export(untrained(), "safetensors", tmp_path / "link", overwrite=True)
+    assert (tmp_path / "link").is_symlink()
+    assert names(Path.cwd()) == ["weights"]
+    assert (tmp_path / "model").stat().st_mode & 0o777 == 0o750
+
+
+@pytest.mark.parametrize("name", ["config.json", "report.html", "seed-7", "config", "README.md"])
+def test_no_file_of_a_model_is_replaced(name: str, tmp_path: Path) -> None:
+    """Neither of a run nor of an exported model, nor by a file beside the export."""
+    (tmp_path / "config.json").write_text("{}")
+    (tmp_path / "model.safetensors").write_text("")
+    with pytest.raises(InputError, match="is a file of another model"):
+        export.destination("onnx", tmp_path / name, overwrite=True)
+
+
+def test_the_flag_knows_all_formats() -> None:
+    hints = get_type_hints(ExportOptions)
+    assert get_args(hints["format"]) == tuple(export.FORMATS)

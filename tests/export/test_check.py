@@ -9,7 +9,7 @@ from untrained import MAX_LENGTH, untrained
 from flax_imdb.data.tokenizer import PAD
 from flax_imdb.errors import InputError
 from flax_imdb.export import onnx
-from flax_imdb.export.check import answer, check, questions
+from flax_imdb.export.check import answers_of, check, questions
 
 
 @pytest.mark.parametrize("padding", ["masked", "keras"])
@@ -30,7 +30,7 @@ def test_the_model_answers_as_it_predicts(padding: str, classes: int) -> None:
     model = untrained("bilstm", classes, padding)
     asked = questions(model)[-1]
     encoded = [row[row != PAD] for row in asked.tokens]
-    np.testing.assert_allclose(answer(model, asked), model.predict_encoded(encoded), atol=1e-6)
+    np.testing.assert_allclose(answers_of(model)(*asked), model.predict_encoded(encoded), atol=1e-6)
 
 
 def test_another_answer_than_the_models_is_an_error(tmp_path: Path) -> None:

@@ -37,7 +37,7 @@ def test_they_are_all_that_a_program_needs_to_make_its_inputs() -> None:
     ("padding", "rule"),
     [
         ("masked", "the number of ids of each row; behind them it is padded"),
-        ("keras", "12 for each row; before its ids it is padded to so many"),
+        ("keras", "13 for each row; before its ids it is padded to so many"),
     ],
 )
 def test_they_have_the_rule_for_lengths(padding: str, rule: str) -> None:

@@ -25,7 +25,7 @@ from flax_imdb.data.words import TextRules
 from flax_imdb.errors import InputError
 from flax_imdb.explain import TOLERANCE
 from flax_imdb.export import export, html
-from flax_imdb.export.check import answer
+from flax_imdb.export.check import answers_of
 from flax_imdb.models import ARCHITECTURES
 from flax_imdb.predict import TrainedModel
 
@@ -148,7 +148,7 @@ class TestAnswers:
     ) -> None:
         model = untrained(**settings)
         asked = question(model.config.data.padding)
-        answers = answer(model, asked)
+        answers = answers_of(model)(*asked)
         assert np.ptp(answers[:, 0]) > 0.05  # They depend on the text.
         html.write(model, tmp_path / "page.html")
         read = html.read(tmp_path / "page.html")

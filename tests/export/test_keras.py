@@ -10,7 +10,7 @@ from untrained import MAX_LENGTH, question, untrained
 from flax_imdb.cli import main
 from flax_imdb.errors import InputError
 from flax_imdb.export import export
-from flax_imdb.export.check import TOLERANCE, answer
+from flax_imdb.export.check import TOLERANCE, answers_of
 from flax_imdb.export.keras import read, write
 from flax_imdb.predict import save
 
@@ -35,7 +35,7 @@ def test_keras_answers_as_the_model(arch: str, settings: dict[str, Any], tmp_pat
     model = untrained(arch, **settings)
     write(model, tmp_path / "model.keras")
     batch = question(model.config.data.padding, lengths=False)
-    difference = read(tmp_path / "model.keras")(*batch) - answer(model, batch)
+    difference = read(tmp_path / "model.keras")(*batch) - answers_of(model)(*batch)
     assert np.max(np.abs(difference)) < TOLERANCE
 
 
@@ -98,7 +98,7 @@ def test_a_name_that_keras_does_not_read_is_refused(
     command = ["export", "--workdir", str(tmp_path / "run"), "--format", "keras"]
     assert main([*command, "--output", str(tmp_path / "model.h5")]) == 2
     assert capsys.readouterr().err.splitlines()[-1] == (
-        "error: --output model.h5: Keras reads files whose names end with .keras"
+        "error: --output model.h5: a name that ends with .keras is needed"
     )
     assert [path.name for path in tmp_path.iterdir()] == ["run"]
 

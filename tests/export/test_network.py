@@ -8,7 +8,7 @@ from sklearn.utils import murmurhash3_32
 from untrained import SETTINGS, question, untrained
 
 from flax_imdb.errors import InputError
-from flax_imdb.export.check import answer
+from flax_imdb.export.check import answers_of
 from flax_imdb.export.network import (
     ConvLayer,
     Layer,
@@ -116,7 +116,7 @@ def test_it_is_all_that_the_model_computes_with(settings: dict[str, Any]) -> Non
     model = untrained(**settings)
     net, asked = network(model), question(model.config.data.padding)
     each = [probabilities(net, tokens[:length]) for tokens, length in zip(*asked, strict=True)]
-    np.testing.assert_allclose(answer(model, asked), each, rtol=0, atol=2e-6)
+    np.testing.assert_allclose(answers_of(model)(*asked), each, rtol=0, atol=2e-6)
 
 
 @pytest.mark.parametrize("arch", ARCHITECTURES)
@@ -152,5 +152,5 @@ def test_layers_that_compute_something_else_are_refused(
         network(untrained("own"))
     assert str(raised.value) == (
         "`arch` own has a layer that this `format` cannot hold, "
-        f"{type(encoder[-1]).__name__}: stablehlo can"
+        f"{type(encoder[-1]).__name__}: stablehlo and safetensors can"
     )

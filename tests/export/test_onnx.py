@@ -17,7 +17,7 @@ from untrained import MAX_LENGTH, SETTINGS, WIDE, question, untrained
 from flax_imdb.errors import InputError
 from flax_imdb.export import facts, network
 from flax_imdb.export import onnx as written_as_onnx
-from flax_imdb.export.check import Answer, answer
+from flax_imdb.export.check import Answer, answers_of
 from flax_imdb.models import ARCHITECTURES
 from flax_imdb.models.wide import NGRAM_HASHES
 from flax_imdb.predict import TrainedModel
@@ -30,7 +30,7 @@ def exported(model: TrainedModel, directory: Path) -> Answer:
 
 def assert_same(model: TrainedModel, directory: Path) -> None:
     asked = question(model.config.data.padding)
-    answers = answer(model, asked)
+    answers = answers_of(model)(*asked)
     assert np.ptp(answers[:, 0]) > 0.05  # They depend on the text.
     np.testing.assert_allclose(exported(model, directory)(*asked), answers, rtol=0, atol=1e-6)
 

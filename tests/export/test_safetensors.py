@@ -170,8 +170,13 @@ class TestLoad:
             (line,) = capsys.readouterr().err.splitlines()
             assert "is that of an exported model, which is no run" in line
         assert sorted(directory.iterdir()) == before
-        with pytest.raises(InputError, match="cannot be saved as one: copy its directory"):
-            LSTMClassifier.load(directory).save(directory.with_name("saved"))
+
+    def test_it_can_be_saved_as_a_run(self, directory: Path) -> None:
+        saved = directory.with_name("saved")
+        LSTMClassifier.load(directory).save(saved)
+        texts = ["a good film", "bad"]
+        given = flax_imdb.load(directory).predict_probabilities(texts)
+        np.testing.assert_array_equal(flax_imdb.load(saved).predict_probabilities(texts), given)
 
     def test_what_it_takes_is_named(self, directory: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setitem(sys.modules, "safetensors.numpy", None)
@@ -257,7 +262,13 @@ def lie_about_the_header(directory: Path) -> None:
             "its id2label differs from the classes of vocabulary.json",
         ),
         (lambda directory: (directory / "config.json").write_text("{"), "JSONDecodeError: "),
-        (lambda directory: (directory / "config.json").unlink(), "No such file or directory"),
+        (lambda directory: (directory / "config.json").unlink(), "holds no run"),
+        (
+            edit(
+                "vocabulary.json", lambda content: content["words"].append(content["words"].pop(3))
+            ),
+            "its vocabulary is not that of vocabulary.json",
+        ),
         (
             edit("vocabulary.json", lambda content: content["words"].append("good")),
             "its words are not a vocabulary",

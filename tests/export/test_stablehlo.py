@@ -15,7 +15,7 @@ from untrained import SETTINGS, WIDE, question, untrained
 
 from flax_imdb.errors import InputError
 from flax_imdb.export import network, stablehlo, write
-from flax_imdb.export.check import Answer, answer
+from flax_imdb.export.check import Answer, answers_of
 from flax_imdb.layers import LSTM
 from flax_imdb.models import ARCHITECTURES
 from flax_imdb.predict import TrainedModel
@@ -32,7 +32,7 @@ def beside(directory: Path) -> Any:
 
 def assert_same(model: TrainedModel, directory: Path) -> None:
     asked = question(model.config.data.padding)
-    answers = answer(model, asked)
+    answers = answers_of(model)(*asked)
     assert np.ptp(answers[:, 0]) > 0.05  # They depend on the text.
     np.testing.assert_allclose(exported(model, directory)(*asked), answers, rtol=0, atol=1e-6)
 
@@ -142,7 +142,7 @@ def test_it_runs_where_there_is_jax_and_flatbuffers_alone(tmp_path: Path) -> Non
     np.savez(tmp_path / "given.npz", **asked._asdict())
     files = [tmp_path / name for name in ("model", "given.npz", "taken.npy")]
     subprocess.run([sys.executable, "-c", ALONE, *files], check=True)
-    np.testing.assert_allclose(np.load(files[-1]), answer(model, asked), rtol=0, atol=1e-6)
+    np.testing.assert_allclose(np.load(files[-1]), answers_of(model)(*asked), rtol=0, atol=1e-6)
 
 
 def test_a_model_that_is_too_large_is_refused(

@@ -31,7 +31,9 @@ def made(words: Sequence[str], rules: TextRules = "unicode", **data: Any) -> Tok
     model = untrained()
     config = dataclasses.replace(
         model.config,
-        data=dataclasses.replace(model.config.data, **{"max_length": 100, **data}),
+        data=dataclasses.replace(
+            model.config.data, **{"max_length": 100, "vocab_size": 100, **data}
+        ),
     )
     info = dataclasses.replace(model.info, vocabulary=Vocabulary(words, rules))
     return Tokenizer.from_str(tokenizer_json(dataclasses.replace(model, config=config, info=info)))

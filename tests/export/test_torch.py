@@ -13,7 +13,7 @@ from untrained import ARCHITECTURES, question, untrained
 from flax_imdb.errors import InputError
 from flax_imdb.export import export
 from flax_imdb.export import torch as torch_format
-from flax_imdb.export.check import TOLERANCE, answer
+from flax_imdb.export.check import TOLERANCE, answers_of
 from flax_imdb.export.torch import read, write
 
 PAGE = Path(__file__).parents[2] / "docs" / "exports.md"
@@ -90,7 +90,7 @@ def test_pytorchs_equations_give_the_answers_of_the_model(
     write(model, tmp_path / "model.safetensors")
     weights, told = state(tmp_path / "model.safetensors")
     batch = question(model.config.data.padding)
-    expected = answer(model, batch)
+    expected = answers_of(model)(*batch)
     for ids, length, probabilities in zip(*batch, expected, strict=True):
         if length:
             computed = logits(weights, told, ids[:length])
@@ -144,7 +144,7 @@ class TestWithPyTorch:
         model = untrained(arch, **settings)
         write(model, tmp_path / "model.safetensors")
         batch = question(model.config.data.padding)
-        difference = read(tmp_path / "model.safetensors")(*batch) - answer(model, batch)
+        difference = read(tmp_path / "model.safetensors")(*batch) - answers_of(model)(*batch)
         assert np.max(np.abs(difference)) < TOLERANCE
 
     def test_the_function_of_the_documentation_loads_a_file(self, tmp_path: Path) -> None:
@@ -158,7 +158,7 @@ class TestWithPyTorch:
         with torch.inference_mode():
             outputs = namespace["load"](tmp_path / "model.safetensors")(*map(torch.tensor, batch))
         np.testing.assert_allclose(
-            outputs.sigmoid()[:, 0], answer(model, batch)[:, 1], atol=TOLERANCE
+            outputs.sigmoid()[:, 0], answers_of(model)(*batch)[:, 1], atol=TOLERANCE
         )
 
     def test_an_empty_batch_has_no_answers(self, tmp_path: Path) -> None:

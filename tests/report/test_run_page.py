@@ -23,7 +23,7 @@ from flax_imdb.data import DatasetInfo, Examples, Vocabulary
 from flax_imdb.errors import InputError
 from flax_imdb.pages import printable
 from flax_imdb.predict import load
-from flax_imdb.report.html import Mistake, Predicted, Run, names_of, read_run, render
+from flax_imdb.report.run_page import Mistake, Predicted, Run, names_of, read_run, render
 from flax_imdb.results import Result
 from flax_imdb.scores import score
 from flax_imdb.training import Evaluation, StepRecord, TrainConfig
