@@ -433,7 +433,10 @@ class TestSaved:
             "file, as --dataset\n"
         )
         assert main(["report", "--workdir", run]) == 2
-        assert len(capsys.readouterr().err.splitlines()) == 1
+        assert capsys.readouterr().err == (
+            f"error: --workdir {run} holds a model that was trained elsewhere: there is no run to "
+            "report on\n"
+        )
 
     def test_it_can_be_exported_again(self, made: Imported, tmp_path: Path) -> None:
         self.save(made, tmp_path / "run")

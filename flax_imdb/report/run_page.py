@@ -15,6 +15,7 @@ import numpy as np
 from flax_imdb import pages
 from flax_imdb.config import ExperimentConfig, settings
 from flax_imdb.data import DataConfig, DatasetInfo, Examples, read_again
+from flax_imdb.data.sources import IMPORTED
 from flax_imdb.errors import InputError, as_flags
 from flax_imdb.report.charts import Chart, Line, smoothed
 from flax_imdb.results import Result
@@ -110,6 +111,11 @@ def read_run(
     """
     config, info, result = workdir.config(), workdir.dataset_info(), workdir.result()
     epochs = workdir.records()
+    if info is not None and info.name == IMPORTED:
+        raise InputError(
+            f"`workdir` {workdir.path} holds a model that was trained elsewhere: there is no run "
+            "to report on"
+        )
     if config is None or info is None or result is None or not epochs:
         raise InputError(
             f"`workdir` {workdir.path} holds no finished run: `resume` it, or name another"
