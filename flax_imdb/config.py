@@ -122,7 +122,7 @@ class ExperimentConfig:
         the implementation does not support this model on this device.
         """
         create = state_creator(
-            models.build(self.model, self.data.vocab_size, 1 if classes == 2 else classes),
+            models.build(self.model, self.data.vocab_size, models.num_logits(classes)),
             learning_rate=self.training.rate(steps),
             weight_decay=self.training.weight_decay,
             clip_norm=self.training.clip_norm,

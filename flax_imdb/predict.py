@@ -36,7 +36,7 @@ from flax_imdb.explain import (
     is_word,
 )
 from flax_imdb.exported import is_exported, read_exported
-from flax_imdb.models import build
+from flax_imdb.models import build, num_logits
 from flax_imdb.paths import exists
 from flax_imdb.results import Result
 from flax_imdb.scores import Scores, score
@@ -51,6 +51,7 @@ from flax_imdb.training import (
     empty_state,
 )
 from flax_imdb.training.checkpoints import Checkpoints, Identity
+from flax_imdb.training.metrics import of_each_class
 from flax_imdb.workdir import Workdir
 
 
@@ -227,9 +228,7 @@ class TrainedModel:
         """
         probabilities = self._predictor(self._examples(encoded))
         _check_number(probabilities)
-        if probabilities.shape[1] == 1:
-            return np.concatenate([1 - probabilities, probabilities], axis=1)
-        return probabilities
+        return of_each_class(probabilities)
 
     @fixed_settings()
     def explain(
@@ -311,7 +310,7 @@ class TrainedModel:
         """The state for explanations."""
         config = dataclasses.replace(self.config.model, precision="float32")
         classes = len(self.info.classes)
-        model = build(config, self.config.data.vocab_size, 1 if classes == 2 else classes)
+        model = build(config, self.config.data.vocab_size, num_logits(classes))
         return exact(self.state, model)
 
     def evaluate(self, data_dir: str | None = None) -> tuple[float, float]:

@@ -19,6 +19,7 @@ import jax
 import numpy as np
 from jaxtyping import Float, Int
 
+from flax_imdb.data import Batching, DataConfig, Examples, Planned
 from flax_imdb.data.tokenizer import PAD, START, UNKNOWN
 from flax_imdb.environment import fixed_settings
 from flax_imdb.errors import InputError
@@ -70,19 +71,20 @@ def questions(model: TrainedModel, texts: int = 100, *, lengths: bool = True) ->
         row[:1] = START
         rows.append(row)
     rows[3][:] = PAD
-    batches = np.split(np.arange(texts), [1, 2, 3, 10])
-    return [_batch([rows[i] for i in batch], model) for batch in batches]
+    examples = Examples.build(rows, np.zeros(texts))
+    return [
+        _batch(examples, indices, model.config.data)
+        for indices in np.split(np.arange(texts), [1, 2, 3, 10])
+    ]
 
 
-def _batch(rows: list[Int[np.ndarray, " time"]], model: TrainedModel) -> Question:
-    """Pad rows as the model has them padded, to the longest and at least to one step."""
-    in_front = model.config.data.padding == "keras"
-    time = model.config.data.max_length if in_front else max(1, *map(len, rows))
-    tokens = np.full((len(rows), time), PAD, np.int32)
-    for padded, row in zip(tokens, rows, strict=True):
-        padded[time - len(row) if in_front else 0 :][: len(row)] = row
-    lengths = [time if in_front else len(row) for row in rows]
-    return Question(tokens, np.array(lengths, np.int32))
+def _batch(examples: Examples, indices: Int[np.ndarray, " rows"], data: DataConfig) -> Question:
+    """Some of the examples, padded to the longest and at least to one step."""
+    in_front = data.padding == "keras"
+    time = data.max_length if in_front else max(1, int(examples.lengths[indices].max()))
+    batching = Batching(len(indices), data.max_length, data.padding)
+    batch = batching.make(examples, Planned(indices, time))
+    return Question(batch["tokens"], batch["lengths"])
 
 
 def answers_of(model: TrainedModel) -> Answer:

@@ -127,15 +127,14 @@ def _description(model: TrainedModel, about: dict[str, Any]) -> dict[str, Any]:
     """What the worker is told, without the network."""
     unicode = about["text"] == "unicode"
     names = {name.removesuffix(";"): text for name, text in html5.items() if name.endswith(";")}
+    letters = map(chr, range(0x110000 if unicode else 0))
     folded = {
-        letter: letter.casefold()
-        for letter in map(chr, range(0x110000))
-        if letter.casefold() != letter.lower()
+        letter: letter.casefold() for letter in letters if letter.casefold() != letter.lower()
     }
     return {
         "rules": about["text"],
         "entities": names if unicode else {},
-        "folded": folded if unicode else {},
+        "folded": folded,
         "words": about["words"],
         "classes": about["classes"],
         "ranks": Choice().ranks(len(about["classes"])),

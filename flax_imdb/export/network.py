@@ -12,10 +12,10 @@ from jaxtyping import Array, Float, Int
 
 from flax_imdb.errors import InputError
 from flax_imdb.layers import LSTM, Bidirectional, Conv, MaxPool
-from flax_imdb.models import Classifier, build
+from flax_imdb.models import Classifier, build, num_logits
 from flax_imdb.models.wide import SCALE
 from flax_imdb.predict import TrainedModel
-from flax_imdb.training.metrics import class_probabilities
+from flax_imdb.training.metrics import class_probabilities, of_each_class
 
 MOST_BYTES = 2_000_000_000
 """Of the weights in a file of protobuf or FlatBuffers, with room for the rest; 2**31 of all."""
@@ -147,10 +147,7 @@ def function(model: TrainedModel) -> tuple[Callable[..., Float[Array, "batch cla
         variables: Any, tokens: Int[Array, "batch time"], lengths: Int[Array, " batch"]
     ) -> Float[Array, "batch classes"]:
         logits: Any = module.apply(variables, tokens, lengths)
-        probabilities = class_probabilities(logits)
-        if module.num_classes == 1:
-            return jnp.concatenate([1 - probabilities, probabilities], axis=1)
-        return probabilities
+        return of_each_class(class_probabilities(logits))
 
     return apply, jax.tree.map(jnp.asarray, variables)
 
@@ -204,7 +201,7 @@ def _module(model: TrainedModel) -> Classifier:
     config, classes = model.config, len(model.info.classes)
     # To remember fewer states is of use in training alone.
     exact = dataclasses.replace(config.model, precision="float32", remat_steps=None)
-    return build(exact, config.data.vocab_size, 1 if classes == 2 else classes)
+    return build(exact, config.data.vocab_size, num_logits(classes))
 
 
 def _variables(model: TrainedModel) -> Any:

@@ -9,6 +9,7 @@ from jaxtyping import Float, Int
 from flax_imdb.export.check import Answer
 from flax_imdb.export.network import ConvLayer, LSTMLayer, Network, network, without_ngrams
 from flax_imdb.predict import TrainedModel
+from flax_imdb.training.metrics import of_each_class
 
 NEEDS = {"torch": "torch", "safetensors": "safetensors"}
 
@@ -43,8 +44,7 @@ def read(path: Path) -> Answer:
             outputs = module(torch.tensor(tokens), torch.tensor(lengths))
         if logits > 1:
             return np.asarray(outputs.softmax(-1))
-        probabilities = np.asarray(outputs.sigmoid())
-        return np.hstack([1 - probabilities, probabilities])
+        return of_each_class(np.asarray(outputs.sigmoid()))
 
     return answer
 

@@ -18,7 +18,7 @@ from flax_imdb.data.words import TextRules, split_words
 from flax_imdb.environment import fixed_settings
 from flax_imdb.errors import InputError, warn
 from flax_imdb.export.network import ConvLayer, Layer, LSTMLayer, MaxPoolLayer, Weights
-from flax_imdb.models import Classifier, ModelConfig, build
+from flax_imdb.models import Classifier, ModelConfig, build, num_logits
 from flax_imdb.predict import save
 from flax_imdb.training import TrainConfig
 
@@ -56,7 +56,7 @@ class Imported:
 
     def module(self) -> Classifier:
         """The classifier, whose ``apply({"params": params}, tokens, lengths)`` gives logits."""
-        return build(self.config, self.vocab_size, 1 if self.classes == 2 else self.classes)
+        return build(self.config, self.vocab_size, num_logits(self.classes))
 
     @fixed_settings()
     def save(

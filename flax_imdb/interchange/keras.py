@@ -23,7 +23,7 @@ from flax_imdb.export.keras import import_keras
 from flax_imdb.export.network import ConvLayer, LSTMLayer, MaxPoolLayer, Weights
 from flax_imdb.interchange.imported import Found, Imported, Named, imported, lstm
 from flax_imdb.paths import local_path, unreadable
-from flax_imdb.training.metrics import class_probabilities
+from flax_imdb.training.metrics import class_probabilities, of_each_class
 
 _LSTM_OPTIONS = {
     "activation": "tanh",
@@ -354,12 +354,9 @@ def _probabilities(
     outputs = keras.ops.convert_to_numpy(model(tokens, training=False))
     if activation == "linear":
         return _of_classes(outputs)
-    return np.hstack([1 - outputs, outputs]) if outputs.shape[1] == 1 else outputs
+    return of_each_class(outputs)
 
 
 def _of_classes(logits: Any) -> Float[np.ndarray, "batch classes"]:
     """The probability of each class."""
-    probabilities = np.asarray(class_probabilities(jnp.asarray(logits)))
-    if probabilities.shape[1] == 1:
-        return np.hstack([1 - probabilities, probabilities])
-    return probabilities
+    return of_each_class(np.asarray(class_probabilities(jnp.asarray(logits))))

@@ -6,6 +6,7 @@ from flax_imdb.models.architectures import (
     ModelConfig,
     Precision,
     build,
+    num_logits,
     register,
 )
 from flax_imdb.models.classifier import Classifier, Heads
@@ -20,5 +21,6 @@ __all__ = [
     "Precision",
     "Wide",
     "build",
+    "num_logits",
     "register",
 ]

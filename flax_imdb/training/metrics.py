@@ -81,6 +81,14 @@ def class_probabilities(logits: Float[Array, "batch classes"]) -> Float[Array, "
     return jax.nn.sigmoid(logits) if logits.shape[-1] == 1 else jax.nn.softmax(logits)
 
 
+def of_each_class(probabilities: Any) -> Any:
+    """A column for each class, of JAX or NumPy: two of the one that `class_probabilities` gives."""
+    if probabilities.shape[-1] > 1:
+        return probabilities
+    xp = jnp if isinstance(probabilities, jax.Array) else np
+    return xp.concatenate([1 - probabilities, probabilities], axis=-1)
+
+
 def predict_labels(logits: Float[Array, "batch classes"]) -> Int[Array, " batch"]:
     """The most likely label; with one logit, 1 where it is above 0."""
     if logits.shape[-1] == 1:
