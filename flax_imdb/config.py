@@ -11,7 +11,7 @@ import jax
 import jax.numpy as jnp
 
 from flax_imdb import models
-from flax_imdb.data import Batching, DataConfig, Examples
+from flax_imdb.data import Batching, DataConfig, Examples, Task
 from flax_imdb.devices import make_mesh
 from flax_imdb.errors import InputError, UnsupportedError, check_between
 from flax_imdb.models import ModelConfig
@@ -115,14 +115,14 @@ class ExperimentConfig:
             self.training.objective,
         )
 
-    def state_creator(self, classes: int = 2, steps: int = 1) -> Callable[[int], TrainState]:
-        """What creates the training state at step 0 from a seed; with two classes of one logit.
+    def state_creator(self, task: Task = Task(), steps: int = 1) -> Callable[[int], TrainState]:
+        """What creates the training state of a task at step 0 from a seed.
 
         The learning rate's schedule is for a training of this many `steps`. It raises InputError if
         the implementation does not support this model on this device.
         """
         create = state_creator(
-            models.build(self.model, self.data.vocab_size, models.num_logits(classes)),
+            models.build(self.model, self.data.vocab_size, task.num_logits),
             learning_rate=self.training.rate(steps),
             weight_decay=self.training.weight_decay,
             clip_norm=self.training.clip_norm,
@@ -148,13 +148,13 @@ class ExperimentConfig:
         counted = count_ngrams(examples, logits, self.model.wide_ngrams, buckets)
         return state.replace(constants={"wide": jax.tree.map(jnp.asarray, counted._asdict())})
 
-    def create_state(self, classes: int = 2, steps: int = 1) -> TrainState:
-        """The training state at step 0, for a training of this many `steps`.
+    def create_state(self, task: Task = Task(), steps: int = 1) -> TrainState:
+        """The training state of a task at step 0, for a training of this many `steps`.
 
         Raises:
           InputError: the implementation does not support this model on this device.
         """
-        return self.state_creator(classes, steps)(self.training.seed)
+        return self.state_creator(task, steps)(self.training.seed)
 
 
 def recipe(name: str) -> ExperimentConfig:

@@ -17,7 +17,7 @@ from sklearn.utils.multiclass import check_classification_targets
 from sklearn.utils.validation import check_is_fitted
 
 from flax_imdb.config import ExperimentConfig, settings
-from flax_imdb.data import DataConfig, Dataset, DatasetInfo, encode, make_dataset
+from flax_imdb.data import DataConfig, Dataset, DatasetInfo, Task, encode, make_dataset
 from flax_imdb.data.sources import ArraySource, order_labels, problem_of_label
 from flax_imdb.devices import DeviceName, select_devices
 from flax_imdb.environment import describe, fixed_settings
@@ -58,7 +58,7 @@ class _Fitted:
 
     def state(self) -> TrainState:
         """The state to save, with the optimizer as it was before the first step."""
-        state = self.config.create_state(len(self.info.classes))
+        state = self.config.create_state(self.info.task)
         return restarted(state, state.replace(**self.arrays))
 
     def until_reported(self) -> list[EpochRecord]:
@@ -282,7 +282,7 @@ class LSTMClassifier(ClassifierMixin, BaseEstimator):
         training = dataclasses.replace(config.training, seed=0, epochs=1)
         data = dataclasses.replace(config.data, validation_examples=0)
         config = dataclasses.replace(config, training=training, data=data)
-        return _compiled(config, len(info.classes), steps, self.device)
+        return _compiled(config, info.task, steps, self.device)
 
     def _config(self, texts: int) -> ExperimentConfig:
         fraction = self.validation_fraction
@@ -415,9 +415,9 @@ class LSTMClassifier(ClassifierMixin, BaseEstimator):
 
 # Compilation takes longer than training on a few thousand texts, and a grid search fits often.
 @functools.lru_cache(maxsize=8)
-def _compiled(config: ExperimentConfig, classes: int, steps: int, device: DeviceName) -> Compiled:
+def _compiled(config: ExperimentConfig, task: Task, steps: int, device: DeviceName) -> Compiled:
     devices = select_devices(device, config.training.batch_size)
-    return config.trainer(devices), config.state_creator(classes, steps)
+    return config.trainer(devices), config.state_creator(task, steps)
 
 
 def _parse(text: str, workdir: Workdir) -> dict[str, Any]:

@@ -107,7 +107,7 @@ def train(
     if config.training.class_weights == "balanced":
         dataset = dataclasses.replace(dataset, train=dataset.train.balanced())
     # Some settings do not go with so many classes: before anything is deleted.
-    jax.eval_shape(functools.partial(config.create_state, len(dataset.info.classes)))
+    jax.eval_shape(functools.partial(config.create_state, dataset.info.task))
     config = _found(config, dataset)
     if baseline is None:
         baseline = len(dataset.train) <= MAX_BASELINE_EXAMPLES
@@ -145,7 +145,7 @@ def _train_once(
 ) -> tuple[Result, Predicted]:
     training = config.training
     trainer = config.trainer(devices)
-    state = config.create_state(len(dataset.info.classes), training.steps(len(dataset.train)))
+    state = config.create_state(dataset.info.task, training.steps(len(dataset.train)))
     report.start(config, dataset, devices, state, workdir)
     _begin(workdir, config, dataset)
     of_run = Identity(

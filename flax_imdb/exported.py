@@ -11,7 +11,7 @@ import numpy as np
 from flax.traverse_util import flatten_dict, unflatten_dict
 
 from flax_imdb.config import ExperimentConfig, parse_config
-from flax_imdb.data import DatasetInfo
+from flax_imdb.data import DatasetInfo, Task
 from flax_imdb.errors import InputError, one_line
 from flax_imdb.paths import exists, unreadable
 from flax_imdb.results import Result
@@ -57,7 +57,7 @@ def read_exported(directory: Path) -> Exported:
     """
     info = DatasetInfo.load(directory / VOCABULARY)
     config = _read_config(directory / CONFIG, info)
-    weights = _read_weights(directory / WEIGHTS, config, len(info.classes))
+    weights = _read_weights(directory / WEIGHTS, config, info.task)
     result = None
     if exists(path := directory / RESULT):
         with _reading(path, "the result of a run"):
@@ -76,7 +76,7 @@ def _read_config(path: Path, info: DatasetInfo) -> ExperimentConfig:
         return config
 
 
-def _read_weights(path: Path, config: ExperimentConfig, classes: int) -> dict[str, Any]:
+def _read_weights(path: Path, config: ExperimentConfig, task: Task) -> dict[str, Any]:
     try:
         from safetensors.numpy import load_file
     except ImportError:
@@ -86,7 +86,7 @@ def _read_weights(path: Path, config: ExperimentConfig, classes: int) -> dict[st
     with _reading(path, "safetensors"):
         arrays: dict[str, np.ndarray] = load_file(path)
     # Shapes alone: an edited file may ask for more memory than there is.
-    state = jax.eval_shape(config.state_creator(classes), config.training.seed)
+    state = jax.eval_shape(config.state_creator(task), config.training.seed)
     needed = flatten_dict({"params": state.params, "constants": state.constants}, sep=".")
     if problem := _difference(arrays, needed):
         raise InputError(f"{path} is not of the model that {CONFIG} describes: {problem}")

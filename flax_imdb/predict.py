@@ -36,7 +36,7 @@ from flax_imdb.explain import (
     is_word,
 )
 from flax_imdb.exported import is_exported, read_exported
-from flax_imdb.models import build, num_logits
+from flax_imdb.models import build
 from flax_imdb.paths import exists
 from flax_imdb.results import Result
 from flax_imdb.scores import Scores, score
@@ -309,8 +309,7 @@ class TrainedModel:
     def _exact(self) -> TrainState:
         """The state for explanations."""
         config = dataclasses.replace(self.config.model, precision="float32")
-        classes = len(self.info.classes)
-        model = build(config, self.config.data.vocab_size, num_logits(classes))
+        model = build(config, self.config.data.vocab_size, self.info.task.num_logits)
         return exact(self.state, model)
 
     def evaluate(self, data_dir: str | None = None) -> tuple[float, float]:
@@ -442,7 +441,7 @@ def load(workdir: str | os.PathLike[str], device: DeviceName = "auto") -> Traine
         with Checkpoints(
             files.checkpoints, of_run, defaults=identity_of_old(), read_only=True
         ) as checkpoints:
-            create = config.state_creator(len(info.classes))
+            create = config.state_creator(info.task)
             state = checkpoints.load(
                 empty_state(create, config.training.seed), files.finished_epochs()
             )
@@ -471,7 +470,7 @@ def assemble(
     """
     config = _for_any_device(config)
     devices = select_devices(device, config.training.batch_size)
-    empty = empty_state(config.state_creator(len(info.classes)), config.training.seed)
+    empty = empty_state(config.state_creator(info.task), config.training.seed)
     trainer = config.trainer(devices)
     state = trainer.place(empty.replace(opt_state=(), **variables))
     return TrainedModel(config, info, state, trainer, result)

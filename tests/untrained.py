@@ -6,8 +6,7 @@ import jax
 import numpy as np
 
 from flax_imdb.config import ExperimentConfig
-from flax_imdb.data import DataConfig, Examples, Vocabulary
-from flax_imdb.data.info import DatasetInfo
+from flax_imdb.data import DataConfig, DatasetInfo, Examples, Task, Vocabulary
 from flax_imdb.data.tokenizer import PAD, START
 from flax_imdb.export.check import Question
 from flax_imdb.models import ModelConfig
@@ -45,7 +44,7 @@ def untrained(
         TrainConfig(averaging=None),
     )
     rng = np.random.default_rng(0)
-    state = empty_state(config.state_creator(classes), 0)
+    state = empty_state(config.state_creator(Task(classes)), 0)
     params = jax.tree.map(lambda leaf: rng.normal(size=leaf.shape).astype("f"), state.params)
     if "wide" in params:  # So that both heads matter.
         params["wide"]["weights"] *= 0.02

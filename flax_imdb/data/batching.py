@@ -125,17 +125,22 @@ class Batching:
         position = np.arange(time) - first
         valid = (position >= 0) & (position < lengths)
         source = np.where(valid, examples.starts[:, None] + position, 0)
-        tokens = np.where(valid, examples.tokens[source], PAD)
+        inputs = examples.inputs[source]
+        # Features that are 0 at padding, or ids: <pad> is 0.
+        inputs = np.where(valid if inputs.ndim == 2 else valid[:, :, None], inputs, PAD)
         if self.padding == "keras":
             lengths = np.full_like(lengths, time)
 
-        filling = (0, rows - len(examples))
+        def filled(array: np.ndarray, value: int = 0) -> np.ndarray:
+            filling = [(0, rows - len(examples)), *[(0, 0)] * (array.ndim - 1)]
+            return np.pad(array, filling, constant_values=value)
+
         return {
-            "tokens": np.pad(tokens, (filling, (0, 0))),
-            "lengths": np.pad(lengths[:, 0], filling),
-            "labels": np.pad(examples.labels, filling),
-            "weights": np.pad(examples.weights, filling),
-            "example_ids": np.pad(examples.ids, filling, constant_values=-1),
+            "tokens": filled(inputs),
+            "lengths": filled(lengths[:, 0]),
+            "labels": filled(examples.labels),
+            "weights": filled(examples.weights),
+            "example_ids": filled(examples.ids, -1),
         }
 
     def _by_length(self, examples: Examples, indices: np.ndarray) -> list[Planned]:

@@ -13,10 +13,10 @@ from flax_imdb.data.words import TextRules, split_words
 
 @dataclasses.dataclass(frozen=True)
 class Examples:
-    """Encoded texts with their labels. Text ``i`` is ``tokens[starts[i] :][: lengths[i]]``.
+    """Encoded texts with their labels. Text ``i`` is ``inputs[starts[i] :][: lengths[i]]``.
 
     Attributes:
-      tokens: ids of all texts, concatenated, int32 [total].
+      inputs: token ids of all texts, concatenated, int32 [total].
       starts: index of the first token of each text, int64 [examples].
       lengths: number of tokens of each text, int32 [examples].
       labels: int32 [examples].
@@ -24,7 +24,7 @@ class Examples:
       ids: index of each example in the whole split, int32 [examples].
     """
 
-    tokens: np.ndarray
+    inputs: np.ndarray
     starts: np.ndarray
     lengths: np.ndarray
     labels: np.ndarray
@@ -36,7 +36,7 @@ class Examples:
         """Concatenate the token ids of the texts. All weights are 1."""
         lengths = np.array([len(ids) for ids in texts], np.int32)
         return cls(
-            tokens=np.concatenate([np.empty(0, np.int32), *texts]),
+            inputs=np.concatenate([np.empty(0, np.int32), *texts]),
             starts=np.cumsum(lengths, dtype=np.int64) - lengths,
             lengths=lengths,
             labels=np.asarray(labels, np.int32),
@@ -67,7 +67,7 @@ class Examples:
         owners = np.repeat(np.arange(len(self)), self.lengths)
         before = np.cumsum(self.lengths, dtype=np.int64) - self.lengths
         steps = np.arange(len(owners)) - before[owners]
-        return owners, steps, self.tokens[self.starts[owners] + steps]
+        return owners, steps, self.inputs[self.starts[owners] + steps]
 
     def balanced(self) -> "Examples":
         """The examples, weighted by ``examples / (classes * examples of the class)``."""
@@ -91,7 +91,7 @@ class Examples:
         lengths = np.minimum(self.lengths, max_length)
         return dataclasses.replace(
             self,
-            tokens=np.where(self.tokens < vocab_size, self.tokens, UNKNOWN).astype(np.int32),
+            inputs=np.where(self.inputs < vocab_size, self.inputs, UNKNOWN).astype(np.int32),
             starts=self.starts + (self.lengths - lengths),
             lengths=lengths,
         )

@@ -16,6 +16,26 @@ _BEFORE = {"text": "keras", "classes": ["negative", "positive"]}
 
 
 @dataclasses.dataclass(frozen=True)
+class Task:
+    """What a classifier reads, and what it answers.
+
+    Attributes:
+      classes: number of classes.
+      multi_label: whether an example has any number of labels, instead of one.
+      features: number of features of each step of a numeric sequence; None: it reads texts.
+    """
+
+    classes: int = 2
+    multi_label: bool = False
+    features: int | None = None
+
+    @property
+    def num_logits(self) -> int:
+        """One for each class; of two that exclude each other there is that of the second alone."""
+        return 1 if self.classes == 2 and not self.multi_label else self.classes
+
+
+@dataclasses.dataclass(frozen=True)
 class DatasetInfo:
     """What turns texts and labels of a dataset into numbers, and back.
 
@@ -30,6 +50,11 @@ class DatasetInfo:
     fingerprint: str
     classes: tuple[str, ...]
     vocabulary: Vocabulary
+
+    @property
+    def task(self) -> Task:
+        """What a classifier of this dataset reads and answers."""
+        return Task(len(self.classes))
 
     def check_same(self, other: "DatasetInfo", where: str) -> None:
         """Raise InputError if `other`, found at `where`, is another dataset."""

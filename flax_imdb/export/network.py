@@ -12,7 +12,7 @@ from jaxtyping import Array, Float, Int
 
 from flax_imdb.errors import InputError
 from flax_imdb.layers import LSTM, Bidirectional, Conv, MaxPool
-from flax_imdb.models import Classifier, build, num_logits
+from flax_imdb.models import Classifier, build
 from flax_imdb.models.wide import SCALE
 from flax_imdb.predict import TrainedModel
 from flax_imdb.training.metrics import class_probabilities, of_each_class
@@ -198,10 +198,10 @@ def network(model: TrainedModel) -> Network:
 
 
 def _module(model: TrainedModel) -> Classifier:
-    config, classes = model.config, len(model.info.classes)
+    config = model.config
     # To remember fewer states is of use in training alone.
     exact = dataclasses.replace(config.model, precision="float32", remat_steps=None)
-    return build(exact, config.data.vocab_size, num_logits(classes))
+    return build(exact, config.data.vocab_size, model.info.task.num_logits)
 
 
 def _variables(model: TrainedModel) -> Any:

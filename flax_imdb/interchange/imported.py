@@ -11,14 +11,14 @@ import numpy as np
 from jaxtyping import Float
 
 from flax_imdb.config import ExperimentConfig
-from flax_imdb.data import DataConfig, DatasetInfo, Padding, Vocabulary
+from flax_imdb.data import DataConfig, DatasetInfo, Padding, Task, Vocabulary
 from flax_imdb.data.sources import IMPORTED, problem_of_label
 from flax_imdb.data.tokenizer import SPECIAL_TOKENS
 from flax_imdb.data.words import TextRules, split_words
 from flax_imdb.environment import fixed_settings
 from flax_imdb.errors import InputError, warn
 from flax_imdb.export.network import ConvLayer, Layer, LSTMLayer, MaxPoolLayer, Weights
-from flax_imdb.models import Classifier, ModelConfig, build, num_logits
+from flax_imdb.models import Classifier, ModelConfig, build
 from flax_imdb.predict import save
 from flax_imdb.training import TrainConfig
 
@@ -56,7 +56,7 @@ class Imported:
 
     def module(self) -> Classifier:
         """The classifier, whose ``apply({"params": params}, tokens, lengths)`` gives logits."""
-        return build(self.config, self.vocab_size, num_logits(self.classes))
+        return build(self.config, self.vocab_size, Task(self.classes).num_logits)
 
     @fixed_settings()
     def save(
@@ -112,8 +112,8 @@ class Imported:
             training=TrainConfig(averaging=None),
         )
         _warn_of_never_found(vocabulary)
-        state = config.create_state(self.classes).replace(params=self.params)
         info = DatasetInfo(IMPORTED, "not known", names, vocabulary)
+        state = config.create_state(info.task).replace(params=self.params)
         save(workdir, config, info, state, overwrite=overwrite)
 
 

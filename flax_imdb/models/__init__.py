@@ -6,7 +6,6 @@ from flax_imdb.models.architectures import (
     ModelConfig,
     Precision,
     build,
-    num_logits,
     register,
 )
 from flax_imdb.models.classifier import Classifier, Heads
@@ -21,6 +20,5 @@ __all__ = [
     "Precision",
     "Wide",
     "build",
-    "num_logits",
     "register",
 ]

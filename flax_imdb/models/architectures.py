@@ -139,11 +139,6 @@ def register(name: str) -> Callable[[Architecture], Architecture]:
     return add
 
 
-def num_logits(classes: int) -> int:
-    """The number of logits for so many classes: of two, there is that of the second alone."""
-    return 1 if classes == 2 else classes
-
-
 def build(config: ModelConfig, vocab_size: int, num_classes: int = 1) -> Classifier:
     """Create the classifier of `config` for `vocab_size` token ids.
 

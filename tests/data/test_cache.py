@@ -72,7 +72,7 @@ class TestCache:
         if damage == "cut":
             content = content[: len(content) // 2]
         elif damage == "flipped":
-            content[content.index(expected.train.tokens.tobytes()) + 4] ^= 1
+            content[content.index(expected.train.inputs.tobytes()) + 4] ^= 1
         elif damage == "empty":
             content = bytearray()
         elif damage == "text":

@@ -9,7 +9,7 @@ from flax_imdb.data.examples import Examples, encode
 
 
 def review(examples: Examples, i: int) -> list[int]:
-    return examples.tokens[examples.starts[i] :][: examples.lengths[i]].tolist()
+    return examples.inputs[examples.starts[i] :][: examples.lengths[i]].tolist()
 
 
 class TestExamples:
@@ -32,7 +32,7 @@ class TestExamples:
     def test_limited_keeps_the_end_and_the_frequent_words(self) -> None:
         limited = encode(FewReviews(), "keras").train.limited(vocab_size=5, max_length=2)
         assert [review(limited, i) for i in range(3)] == [[3, 4], [2, 4], [1, 3]]
-        assert limited.tokens.dtype == limited.lengths.dtype == np.int32
+        assert limited.inputs.dtype == limited.lengths.dtype == np.int32
 
     def test_balanced_weighs_all_classes_alike(self) -> None:
         labels = np.array([0, 2, 2, 2, 0, 2])  # of class 1 there is none

@@ -194,7 +194,7 @@ def test_the_examples_of_the_tokenizer_have_its_ids() -> None:
         for row, number in enumerate(planned.indices):
             written = " ".join(map(str, batch["tokens"][row]))
             assert examples[number][column] == f"{written}`, length {batch['lengths'][row]}"
-            ids = texts.tokens[texts.starts[number] :][: texts.lengths[number]]
+            ids = texts.inputs[texts.starts[number] :][: texts.lengths[number]]
             assert examples[number][1] == " ".join(map(str, ids))
 
 
