@@ -11,7 +11,16 @@ import jax
 import jax.numpy as jnp
 
 from flax_imdb import models
-from flax_imdb.data import Batching, DataConfig, Examples, Task
+from flax_imdb.data import (
+    Batching,
+    DataConfig,
+    Dataset,
+    Examples,
+    OnRead,
+    Task,
+    WordVectors,
+    read_word_vectors,
+)
 from flax_imdb.devices import make_mesh
 from flax_imdb.errors import InputError, UnsupportedError, check_between
 from flax_imdb.models import ModelConfig
@@ -21,15 +30,19 @@ from flax_imdb.training import (
     Trainer,
     TrainState,
     count_ngrams,
+    restarted,
     state_creator,
 )
 
 T = TypeVar("T", ModelConfig, DataConfig, TrainConfig)
 
 # Settings that `--resume` may change. `skip_nonfinite` is one of them because it has made no
-# difference to a run without non-finite steps. Texts may move; a fingerprint tells whether they are
-# the same.
-MAY_CHANGE = ("epochs", "dataset", "test_dataset", "data_dir", "skip_nonfinite", "implementation")
+# difference to a run without non-finite steps. Texts and word vectors may move; a fingerprint tells
+# whether they are the same.
+MAY_CHANGE = (
+    *("epochs", "dataset", "test_dataset", "data_dir", "embeddings", "skip_nonfinite"),
+    "implementation",
+)
 
 # How versions without a setting behaved, if that differs from its default.
 _BEFORE: dict[str, dict[str, Any]] = {"training": {"averaging": None}, "data": {"text": "keras"}}
@@ -127,6 +140,7 @@ class ExperimentConfig:
             weight_decay=self.training.weight_decay,
             clip_norm=self.training.clip_norm,
             averaging=self.training.averaging,
+            frozen=("embedding",) if self.training.freeze_embeddings else (),
         )
 
         def create_or_refuse(seed: int) -> TrainState:
@@ -139,6 +153,45 @@ class ExperimentConfig:
                 ) from problem
 
         return create_or_refuse
+
+    def read_word_vectors(
+        self, dataset: Dataset, on_read: OnRead = lambda what, done, total: None
+    ) -> WordVectors | None:
+        """The vectors that the embedding begins with; None: `embeddings` names no file.
+
+        Raises:
+          InputError: the file cannot be read, or has no vectors of the dataset's words.
+        """
+        training, info = self.training, dataset.info
+        if training.embeddings is None:
+            return None
+        if info.task.features is not None:
+            raise InputError(
+                f"`embeddings` {training.embeddings} has no effect: numeric sequences have no words"
+            )
+        return read_word_vectors(
+            training.embeddings, info.vocabulary, training.embeddings_digest, on_read
+        )
+
+    def with_vectors(self, vectors: WordVectors) -> "ExperimentConfig":
+        """The experiment with the width of these vectors, and with what identifies their file."""
+        return dataclasses.replace(
+            self,
+            model=dataclasses.replace(self.model, embedding_features=vectors.width),
+            training=dataclasses.replace(
+                self.training, embeddings=vectors.path, embeddings_digest=vectors.sha256
+            ),
+        )
+
+    def begin(
+        self, state: TrainState, examples: Examples, vectors: WordVectors | None = None
+    ) -> TrainState:
+        """The state at step 0 with what it takes from the training texts and from word vectors."""
+        if vectors is not None:
+            embedding = state.params["embedding"]["embedding"].at[vectors.ids].set(vectors.vectors)
+            params = {**state.params, "embedding": {"embedding": embedding}}
+            state = restarted(state, state.replace(params=params))
+        return self.count_ngrams(state, examples)
 
     def count_ngrams(self, state: TrainState, examples: Examples) -> TrainState:
         """The state with the constants that its classifier takes from the training texts."""

@@ -22,6 +22,7 @@ from flax_imdb.data.sources import ArraySource, order_labels, problem_of_label
 from flax_imdb.devices import DeviceName, select_devices
 from flax_imdb.environment import describe, fixed_settings
 from flax_imdb.errors import InputError, check_between, is_number, one_line
+from flax_imdb.experiment import show_word_vectors
 from flax_imdb.models import ModelConfig
 from flax_imdb.predict import TrainedModel, as_texts, load, read_texts, save
 from flax_imdb.report import Report
@@ -104,7 +105,7 @@ class LSTMClassifier(ClassifierMixin, BaseEstimator):
       vocab_size: number of token ids.
       max_length: longer texts keep their last tokens.
       padding: masked or keras.
-      epochs: passes over the training texts, as in `flax_imdb.TrainConfig`, like the next nine.
+      epochs: passes over the training texts, as in `flax_imdb.TrainConfig`, like the next eleven.
       batch_size: texts per step.
       learning_rate: that of Adam, or the highest one of the schedule.
       schedule: of the learning rate: constant, linear or cosine.
@@ -114,6 +115,8 @@ class LSTMClassifier(ClassifierMixin, BaseEstimator):
       averaging: exponent of the weights in the average of the parameters; None: no average.
       label_smoothing: part of a uniform distribution in the targets.
       adversarial_norm: norm of the adversarial perturbation of the embedded texts; 0: none.
+      embeddings: a file of word vectors to begin the embedding with, whose width it then has.
+      freeze_embeddings: keep the embedding as it begins.
       class_weight: None, ``"balanced"``, or the weight of each class.
       validation_fraction: the part of the texts to hold out; the epoch with the best accuracy on
         them is kept. 0: none, and the last epoch is kept.
@@ -160,6 +163,8 @@ class LSTMClassifier(ClassifierMixin, BaseEstimator):
         averaging: float | None = 3.0,
         label_smoothing: float = 0.0,
         adversarial_norm: float = 0.0,
+        embeddings: str | os.PathLike[str] | None = None,
+        freeze_embeddings: bool = False,
         class_weight: str | Mapping[Any, float] | None = None,
         validation_fraction: float = 0.0,
         random_state: int | np.random.RandomState | None = 7,
@@ -196,6 +201,8 @@ class LSTMClassifier(ClassifierMixin, BaseEstimator):
         self.averaging = averaging
         self.label_smoothing = label_smoothing
         self.adversarial_norm = adversarial_norm
+        self.embeddings = embeddings
+        self.freeze_embeddings = freeze_embeddings
         self.class_weight = class_weight
         self.validation_fraction = validation_fraction
         self.random_state = random_state
@@ -239,11 +246,15 @@ class LSTMClassifier(ClassifierMixin, BaseEstimator):
 
     def _train(self, config: ExperimentConfig, dataset: Dataset) -> None:
         report = Report(Console(quiet=not self.verbose))
+        vectors = None
+        if config.training.embeddings is not None:
+            vectors = show_word_vectors(config, dataset, report)
+            config = config.with_vectors(vectors)
         trainer, create = self._compiled(config, dataset.info, len(dataset.train))
         history = History()
         with report.epochs(config.training.epochs):
             epochs = trainer.train_epochs(
-                trainer.place(config.count_ngrams(create(config.training.seed), dataset.train)),
+                trainer.place(config.begin(create(config.training.seed), dataset.train, vectors)),
                 dataset,
                 history,
                 config.training,

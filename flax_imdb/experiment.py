@@ -19,9 +19,10 @@ from flax_imdb.config import (
     identity_of_old,
     settings,
 )
-from flax_imdb.data import DataConfig, Dataset, load_dataset
+from flax_imdb.data import DataConfig, Dataset, WordVectors, load_dataset, sha256_of
 from flax_imdb.devices import DeviceName, kind, select_devices
 from flax_imdb.errors import InputError, warn
+from flax_imdb.paths import absolute_path, local_path, names_in
 from flax_imdb.report import (
     Predicted,
     ProgramConsole,
@@ -104,6 +105,10 @@ def train(
         {"`dataset`": dataset.info.name, "the fingerprint of the texts": dataset.info.fingerprint}
     )
     report.dataset(dataset)
+    vectors = None
+    if config.training.embeddings is not None and not (resume and _have_checkpoints(files, config)):
+        vectors = show_word_vectors(config, dataset, report)
+        config = config.with_vectors(vectors)
     if config.training.class_weights == "balanced":
         dataset = dataclasses.replace(dataset, train=dataset.train.balanced())
     # Some settings do not go with so many classes: before anything is deleted.
@@ -123,12 +128,14 @@ def train(
             files.check_free()  # Again: another run may have come and gone meanwhile.
         if config.runs > 1:
             summary, predicted = _train_several(
-                config, dataset, devices, files, checkpoints, report, compare
+                config, dataset, devices, files, checkpoints, report, compare, vectors
             )
             report.result(summary)
             _write_report(files, predicted)
             return summary
-        result, test = _train_once(config, dataset, devices, files, checkpoints, report, compare)
+        result, test = _train_once(
+            config, dataset, devices, files, checkpoints, report, compare, vectors
+        )
         report.result(result)
         _draw(files, result, test)
     return result
@@ -142,6 +149,7 @@ def _train_once(
     checkpoint_config: CheckpointConfig,
     report: Report,
     baseline: Callable[[], float | None],
+    vectors: WordVectors | None,
 ) -> tuple[Result, Predicted]:
     training = config.training
     trainer = config.trainer(devices)
@@ -162,8 +170,11 @@ def _train_once(
         report.epochs(training.epochs),
     ):
         state, history, *_ = restored = checkpoints.resume(state, workdir.finished_epochs())
-        if history == History():  # Otherwise they are in the checkpoint.
-            state = config.count_ngrams(state, dataset.train)
+        if history == History():  # Otherwise it is in the checkpoint.
+            # They are not known yet if the run had a checkpoint, but no intact one.
+            if vectors is None and training.embeddings is not None:
+                vectors = distributed.on_main(config.read_word_vectors)(dataset)
+            state = config.begin(state, dataset.train, vectors)
         state = trainer.place(state)
         report.resumed(restored)
         _go_on(workdir, config, dataset, history)
@@ -252,6 +263,7 @@ def _train_several(
     checkpoints: CheckpointConfig,
     report: Report,
     baseline: Callable[[], float | None],
+    vectors: WordVectors | None,
 ) -> tuple[Summary, list[Predicted | InputError]]:
     for _, directory in _seeds(config, workdir):
         _check_same(directory, dataset)
@@ -265,7 +277,7 @@ def _train_several(
             if result is None:
                 report.seed(once.training.seed)
                 result, test = _train_once(
-                    once, dataset, devices, directory, checkpoints, report, baseline
+                    once, dataset, devices, directory, checkpoints, report, baseline, vectors
                 )
             assert isinstance(result, Result)
             if not drawn:
@@ -361,6 +373,7 @@ def _continued(config: ExperimentConfig, saved: ExperimentConfig) -> ExperimentC
         if getattr(config.data, name) == getattr(defaults, name)
     }
     config = dataclasses.replace(config, data=dataclasses.replace(config.data, **found))
+    config = _with_saved_vectors(config, saved)
     theirs = identity(saved)
     for name, value in identity(config).items():
         if value != theirs[name]:
@@ -370,6 +383,55 @@ def _continued(config: ExperimentConfig, saved: ExperimentConfig) -> ExperimentC
                 f"may only change {may_change}, `device` and how checkpoints are kept"
             )
     return config
+
+
+def _with_saved_vectors(config: ExperimentConfig, saved: ExperimentConfig) -> ExperimentConfig:
+    """The experiment to continue, with what was found of its word vectors when it began.
+
+    Raises:
+      InputError: it names another file than `saved`, in which is something else.
+    """
+    path, digest = saved.training.embeddings, saved.training.embeddings_digest
+    if config.training.embeddings is None or path is None:
+        if config.training.embeddings != path:
+            raise InputError(
+                f"`embeddings` {config.training.embeddings} is not what the run was started with "
+                f"({path})"
+            )
+        return config
+    given = absolute_path("`embeddings`", local_path("`embeddings`", config.training.embeddings))
+    if given != path and distributed.on_main(sha256_of)(given) != digest:
+        raise InputError(
+            f"`embeddings` {given} is another file of word vectors than the run was started with "
+            f"({path}): `resume` needs none"
+        )
+    model = dataclasses.replace(config.model, embedding_features=saved.model.embedding_features)
+    training = dataclasses.replace(
+        config.training,
+        embeddings=given,
+        embeddings_digest=config.training.embeddings_digest or digest,
+    )
+    return dataclasses.replace(config, model=model, training=training)
+
+
+def show_word_vectors(config: ExperimentConfig, dataset: Dataset, report: Report) -> WordVectors:
+    """Read the word vectors that the embedding begins with, and show what they cover.
+
+    Raises:
+      InputError: they cannot be read, or have none of the dataset's words.
+    """
+    with report.reading() as progress:
+        vectors = distributed.on_main(config.read_word_vectors)(dataset, progress)
+    assert vectors is not None
+    report.word_vectors(vectors, config, dataset)
+    return vectors
+
+
+@distributed.on_main
+def _have_checkpoints(workdir: Workdir, config: ExperimentConfig) -> bool:
+    """Whether the run, or each of its seeds, has a checkpoint, and with it what it began with."""
+    runs = [run for _, run in _seeds(config, workdir)] if config.runs > 1 else [workdir]
+    return all(any(map(str.isdecimal, names_in(run.checkpoints))) for run in runs)
 
 
 def _check(config: ExperimentConfig, devices: list[jax.Device]) -> None:

@@ -584,6 +584,7 @@ class TestBadInput:
             ("--clip-norm nan", "--clip-norm nan makes no sense"),
             ("--averaging -1", "--averaging -1.0 makes no sense: a number from 0 to 1000000 is"),
             ("--averaging nan", "--averaging nan makes no sense"),
+            ("--freeze-embeddings", "--freeze-embeddings has no effect: --embeddings must name"),
             ("--max-length 1000001", "--max-length 1000001 is too large: 1000000 at most"),
             ("--num-processes 1048577 --process-id 0 --coordinator a:1", "1048577 is too large"),
             ("--timeout 86401", "--timeout 86401 is too large: 86400 at most"),

@@ -65,6 +65,16 @@ class TestConfig:
             {"training": {"label_smoothing": 1.0}},
             "`label_smoothing` 1.0 makes no sense: .* from 0 to below 1",
         ),
+        ({"training": {"embeddings": 3}}, "`embeddings` 3 is not a path"),
+        (
+            {"training": {"freeze_embeddings": True}},
+            "`freeze_embeddings` has no effect: `embeddings` must name a file of word vectors",
+        ),
+        ({"training": {"embeddings_digest": "0" * 64}}, "`embeddings_digest` has no effect"),
+        (
+            {"training": {"embeddings": "v.txt", "embeddings_digest": "ABC"}},
+            "`embeddings_digest` ABC makes no sense: 64 hexadecimal digits are needed",
+        ),
     ],
 )
 def test_a_configuration_of_values_that_make_no_sense_is_refused(

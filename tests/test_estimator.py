@@ -4,6 +4,7 @@ import pickle
 from pathlib import Path
 from typing import Any
 
+import few_vectors
 import numpy as np
 import pytest
 from sklearn.base import clone
@@ -56,18 +57,24 @@ class TestFit:
             classifier.classes_[probabilities.argmax(axis=1)], classifier.predict(texts)
         )
 
-    @pytest.mark.parametrize("wide", [{}, {"wide_ngrams": 2, "wide_buckets": 500}])
-    def test_it_has_the_numbers_of_the_command(self, wide: dict[str, int], tmp_path: Path) -> None:
+    @pytest.mark.parametrize(
+        "more", [{}, {"wide_ngrams": 2, "wide_buckets": 500}, {"embeddings": "v.txt"}]
+    )
+    def test_it_has_the_numbers_of_the_command(
+        self, more: dict[str, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.chdir(tmp_path)
+        few_vectors.write(tmp_path / "v.txt")
         for name, texts, labels in (("a", TEXTS, LABELS), ("b", ["good"], ["yes"])):
             lines = "\n".join(f"{text},{label}" for text, label in zip(texts, labels, strict=True))
             (tmp_path / f"{name}.csv").write_text(f"text,label\n{lines}\n")
         size = ["--features", "8", "--embedding-features", "8", "--max-length", "10"]
         how = ["--epochs", "4", "--batch-size", "8", "--learning-rate", "0.05", "--no-baseline"]
         data = ["--dataset", f"{tmp_path}/a.csv", "--test-dataset", f"{tmp_path}/b.csv"]
-        beside = [f"--{name.replace('_', '-')}={value}" for name, value in wide.items()]
+        beside = [f"--{name.replace('_', '-')}={value}" for name, value in more.items()]
         run = tmp_path / "run"
         assert main(["train", *data, *size, *how, *beside, "--workdir", str(run)]) == 0
-        ours = small(**wide).fit(TEXTS, LABELS).predict_proba(TEXTS)
+        ours = small(**more).fit(TEXTS, LABELS).predict_proba(TEXTS)
         theirs = flax_imdb.load(run).predict_probabilities(TEXTS)
         np.testing.assert_array_equal(ours, theirs)
         np.testing.assert_array_equal(LSTMClassifier.load(run).predict_proba(TEXTS), ours)
@@ -300,6 +307,18 @@ class TestSave:
         loaded.save(tmp_path / "again")
         again = LSTMClassifier.load(tmp_path / "again")
         np.testing.assert_array_equal(again.predict_proba(TEXTS), saved.predict_proba(TEXTS))
+
+    def test_word_vectors_are_not_read_again(self, tmp_path: Path) -> None:
+        path = few_vectors.write(tmp_path / "v.txt")
+        saved = small(embeddings=path, freeze_embeddings=True).fit(TEXTS, LABELS)
+        assert clone(saved).get_params()["embeddings"] is not None
+        saved.save(tmp_path / "model")
+        path.unlink()
+        for again in (LSTMClassifier.load(tmp_path / "model"), pickle.loads(pickle.dumps(saved))):
+            np.testing.assert_array_equal(again.predict_proba(TEXTS), saved.predict_proba(TEXTS))
+        loaded = LSTMClassifier.load(tmp_path / "model").get_params()
+        names = ("embeddings", "freeze_embeddings", "embedding_features")
+        assert [loaded[name] for name in names] == [str(path), True, 6]
 
     def test_it_is_the_directory_of_a_run(
         self, fitted: LSTMClassifier, tmp_path: Path, capsys: pytest.CaptureFixture[str]

@@ -1,21 +1,30 @@
 """A run: its files, resuming it, refusals."""
 
 import dataclasses
+import gzip
+import hashlib
 import json
 import shutil
 import sys
 from pathlib import Path
 from typing import Any
+from unittest import mock
 
 import fake_reviews
+import few_vectors
 import jax
 import numpy as np
 import pytest
+from rich.console import Console
 from small_runs import STEPS, assert_same_run, dying_after, experiment, quiet_train
 
-from flax_imdb.config import load_config
+from flax_imdb.cli import main
+from flax_imdb.config import ExperimentConfig, load_config
+from flax_imdb.data import DatasetInfo, Task, load_dataset
 from flax_imdb.errors import InputError
+from flax_imdb.experiment import show_word_vectors
 from flax_imdb.predict import load
+from flax_imdb.report import Report
 from flax_imdb.training import Evaluation, Trainer
 from flax_imdb.training.checkpoints import CheckpointConfig
 from flax_imdb.workdir import Workdir
@@ -423,6 +432,153 @@ def test_a_loss_that_is_not_finite_in_an_evaluation_ends_the_run(
     )
     with pytest.raises(InputError, match="the loss on the test split after epoch 1 is nan: in a"):
         quiet_train(experiment(reviews), tmp_path)
+
+
+def with_vectors(reviews: Path, path: Any, runs: int = 1, **options: Any) -> ExperimentConfig:
+    """An epoch with a frozen embedding from the vectors in a file, or without one."""
+    config = experiment(reviews, epochs=1, runs=runs)
+    options = {"embeddings": path, "freeze_embeddings": path is not None, **options}
+    return dataclasses.replace(config, training=dataclasses.replace(config.training, **options))
+
+
+@pytest.fixture(scope="module")
+def begun(reviews: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
+    """A file of vectors, and a run that began with it."""
+    directory = tmp_path_factory.mktemp("vectors")
+    path = few_vectors.write(directory / "v.txt")
+    quiet_train(with_vectors(reviews, path), directory / "run")
+    return path, directory / "run"
+
+
+class TestWordVectors:
+    """An embedding that begins with the vectors of a file."""
+
+    def embedding(self, workdir: Path) -> dict[str, np.ndarray]:
+        model = load(workdir)
+        rows = np.asarray(model.state.params["embedding"]["embedding"])
+        return dict(zip(model.vocabulary.words, rows[3:], strict=False))
+
+    def test_each_seed_has_those_of_the_file_to_the_bit_and_other_words_of_its_own(
+        self, reviews: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    ) -> None:
+        path = few_vectors.write(tmp_path / "v.txt")
+        config = with_vectors(reviews, path, runs=2, weight_decay=0.1)
+        _, console = quiet_train(config, tmp_path / "run")
+        assert f"{path}: vectors of 6 features for 7 of 11 words, which make up 5" in console
+        assert "the embedding has 6 features like them, not 8" in console
+        assert capsys.readouterr().err == ""
+        first, second = (self.embedding(tmp_path / "run" / f"seed-{seed}") for seed in (7, 8))
+        assert first.keys() > few_vectors.read(path).keys()
+        for word, vector in few_vectors.read(path).items():
+            np.testing.assert_array_equal(first[word], vector)
+            np.testing.assert_array_equal(second[word], vector)
+        for word in first.keys() - set(few_vectors.WORDS):
+            assert np.all(first[word] != second[word])
+            assert np.abs(first[word]).max() <= 0.05
+        saved = load_config(tmp_path / "run" / "config.json")
+        assert saved.model.embedding_features == 6
+        assert saved.training.embeddings == str(path)
+        assert saved.training.embeddings_digest == hashlib.sha256(path.read_bytes()).hexdigest()
+
+    def test_a_run_goes_on_without_the_file(
+        self, reviews: Path, begun: tuple[Path, Path], tmp_path: Path
+    ) -> None:
+        path = tmp_path / "v.txt"
+        shutil.copy(begun[0], path)
+        with dying_after(7):
+            saving = CheckpointConfig(checkpoint_steps=5)
+            quiet_train(with_vectors(reviews, path), tmp_path / "run", checkpoints=saving)
+        path.unlink()
+        quiet_train(with_vectors(reviews, path), tmp_path / "run", resume=True)
+        assert_same_run(tmp_path / "run", begun[1])
+
+    @pytest.mark.parametrize("damaged", [False, True])
+    def test_a_run_without_a_good_checkpoint_begins_with_the_same_file_again(
+        self, reviews: Path, begun: tuple[Path, Path], tmp_path: Path, damaged: bool
+    ) -> None:
+        path = tmp_path / "v.txt"
+        shutil.copy(begun[0], path)
+        config = with_vectors(reviews, path)
+        with dying_after(7):
+            saving = CheckpointConfig(checkpoint_steps=5 if damaged else None)
+            quiet_train(config, tmp_path / "run", checkpoints=saving)
+        if damaged:
+            (tmp_path / "run" / "checkpoints" / "5" / "SHA256SUMS").write_text("")
+        few_vectors.write(path, seed=1)
+        with pytest.raises(InputError, match="is another file than `embeddings_digest` says"):
+            quiet_train(config, tmp_path / "run", resume=True)
+        shutil.copy(begun[0], path)
+        quiet_train(config, tmp_path / "run", resume=True)
+        assert_same_run(tmp_path / "run", begun[1])
+
+    def test_a_run_goes_on_with_the_same_vectors_alone(
+        self,
+        reviews: Path,
+        begun: tuple[Path, Path],
+        finished: tuple[Path, dict, str],
+        tmp_path: Path,
+    ) -> None:
+        shutil.copytree(begun[1], run := tmp_path / "run")
+        others = few_vectors.write(tmp_path / "w.txt", seed=1)
+        for directory, embeddings, message in (
+            (run, others, r"w\.txt is another file of word vectors than .* with .*v\.txt"),
+            (run, None, r"`embeddings` None is not what the run was started with .*v\.txt"),
+            (run, tmp_path, r"is a directory, not a file"),
+            (finished[0], others, r"w\.txt is not what the run was started with \(None\)"),
+        ):
+            config = with_vectors(reviews, embeddings, epochs=3)
+            with pytest.raises(InputError, match=message):
+                quiet_train(config, directory, resume=True)
+        moved = tmp_path / "moved.txt.gz"
+        moved.write_bytes(gzip.compress(begun[0].read_bytes()))
+        quiet_train(with_vectors(reviews, moved, epochs=2), run, resume=True)
+        assert load_config(run / "config.json").training.embeddings == str(moved)
+
+    def test_what_covers_little_is_warned_of(
+        self, reviews: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    ) -> None:
+        path = tmp_path / "v.txt"
+        path.write_text("good 1 2\nnobody 3 4\n")
+        config = with_vectors(reviews, path)
+        show_word_vectors(config, load_dataset(config.data), Report(Console(quiet=True)))
+        (line,) = capsys.readouterr().err.splitlines()
+        assert line.startswith(
+            "warning: only 5.0% of the words of the training texts have a vector"
+        )
+
+    def test_numeric_sequences_have_no_words(self, reviews: Path, tmp_path: Path) -> None:
+        config = with_vectors(reviews, few_vectors.write(tmp_path / "v.txt"))
+        dataset = load_dataset(config.data)
+        with (
+            mock.patch.object(DatasetInfo, "task", Task(2, features=3)),
+            pytest.raises(InputError, match="has no effect: numeric sequences have no words"),
+        ):
+            config.read_word_vectors(dataset)
+
+    @pytest.mark.parametrize(
+        ("content", "message"),
+        [
+            ("good 1 2\nbad 1\n", "--embeddings {path}: line 2 has 1 instead of 2 numbers"),
+            (None, "{path} cannot be read: No such file"),
+        ],
+    )
+    def test_bad_ones_are_one_line_and_nothing_is_written(
+        self,
+        reviews: Path,
+        tmp_path: Path,
+        capsys: pytest.CaptureFixture[str],
+        content: str | None,
+        message: str,
+    ) -> None:
+        path, run = tmp_path / "v.txt", tmp_path / "run"
+        if content is not None:
+            path.write_text(content)
+        flags = ["--data-dir", str(reviews), "--embeddings", str(path), "--workdir", str(run)]
+        assert main(["train", *flags]) == 2
+        (line,) = capsys.readouterr().err.splitlines()
+        assert line.startswith("error: ")
+        assert message.format(path=path) in line
+        assert not run.exists()
 
 
 class TestSynthetic:

@@ -6,6 +6,7 @@ from flax_imdb.data.dataset import Dataset, load_dataset, load_examples, make_da
 from flax_imdb.data.examples import Examples, OnRead, encode
 from flax_imdb.data.info import DatasetInfo, Task
 from flax_imdb.data.tokenizer import Vocabulary
+from flax_imdb.data.word_vectors import WordVectors, read_word_vectors, sha256_of
 from flax_imdb.data.words import split_words
 
 __all__ = [
@@ -22,10 +23,13 @@ __all__ = [
     "Planned",
     "Task",
     "Vocabulary",
+    "WordVectors",
     "encode",
     "load_dataset",
     "load_examples",
     "make_dataset",
     "read_again",
+    "read_word_vectors",
+    "sha256_of",
     "split_words",
 ]

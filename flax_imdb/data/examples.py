@@ -10,6 +10,8 @@ from flax_imdb.data.sources import Source, Split
 from flax_imdb.data.tokenizer import UNKNOWN, Vocabulary
 from flax_imdb.data.words import TextRules, split_words
 
+_COUNTED_AT_ONCE = 4096
+
 
 @dataclasses.dataclass(frozen=True)
 class Examples:
@@ -68,6 +70,14 @@ class Examples:
         before = np.cumsum(self.lengths, dtype=np.int64) - self.lengths
         steps = np.arange(len(owners)) - before[owners]
         return owners, steps, self.inputs[self.starts[owners] + steps]
+
+    def counts(self, vocab_size: int) -> np.ndarray:
+        """How often each id comes in the examples, int64 [vocab_size]."""
+        counts = np.zeros(vocab_size, np.int64)
+        # Not all at once: the places of tokens take more memory than they do.
+        for rows in np.array_split(np.arange(len(self)), len(self) // _COUNTED_AT_ONCE + 1):
+            counts += np.bincount(self.take(rows).spread()[2], minlength=vocab_size)
+        return counts
 
     def balanced(self) -> "Examples":
         """The examples, weighted by ``examples / (classes * examples of the class)``."""

@@ -63,13 +63,16 @@ def _config(model: TrainedModel) -> dict[str, Any]:
 
 
 def _elsewhere(config: ExperimentConfig) -> ExperimentConfig:
-    """The configuration without where its texts are on this machine, which is nobody's business."""
-    data = config.data
+    """The configuration without where its files are on this machine, which is nobody's business."""
+    data, training = config.data, config.training
     if os.path.isabs(data.dataset):
         data = dataclasses.replace(data, dataset=Path(data.dataset).name)
     if data.test_dataset is not None and os.path.isabs(data.test_dataset):
         data = dataclasses.replace(data, test_dataset=Path(data.test_dataset).name)
-    return dataclasses.replace(config, data=dataclasses.replace(data, data_dir=None))
+    if training.embeddings is not None:
+        training = dataclasses.replace(training, embeddings=Path(training.embeddings).name)
+    data = dataclasses.replace(data, data_dir=None)
+    return dataclasses.replace(config, data=data, training=training)
 
 
 def _card(model: TrainedModel) -> str:

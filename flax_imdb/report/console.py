@@ -16,7 +16,7 @@ from rich.progress import Progress as ProgressBar
 from rich.table import Table
 
 from flax_imdb.config import ExperimentConfig, settings
-from flax_imdb.data import Dataset, OnRead
+from flax_imdb.data import Dataset, OnRead, WordVectors
 from flax_imdb.distributed import is_main, on_main
 from flax_imdb.errors import warn
 from flax_imdb.report.tensorboard import EventFiles, check_installed
@@ -28,6 +28,9 @@ from flax_imdb.workdir import Workdir
 
 # Minimum time between updates of a notebook's output.
 _NOTEBOOK_SECONDS = 0.25
+
+# If less of the texts has a word vector, they may be of another language or form of words.
+_LITTLE = 0.5
 
 # Time between lines where there is no bar.
 _LOG_SECONDS = 60.0
@@ -85,6 +88,34 @@ class Report:
         if is_main():
             for warning in dataset.warnings:
                 warn(warning)
+
+    def word_vectors(
+        self, vectors: WordVectors, config: ExperimentConfig, dataset: Dataset
+    ) -> None:
+        """Print how many words have a vector, and warn if that is little.
+
+        Args:
+          vectors: what was read.
+          config: the experiment, still with its own width of the embedding.
+          dataset: the words of the texts.
+        """
+        if not is_main():
+            return
+        words, share = vectors.coverage(dataset.info.vocabulary, dataset.train)
+        known, width = len(dataset.info.vocabulary.words), config.model.embedding_features
+        self.say(
+            f"{vectors.path}: vectors of {vectors.width:,} features for {words:,} of {known:,} "
+            f"words, which make up {share:.1%} of the training texts"
+        )
+        if vectors.width != width:
+            self.say(f"the embedding has {vectors.width:,} features like them, not {width:,}")
+        if vectors.undecoded:
+            self.say(f"{vectors.undecoded:,} of its words are not UTF-8 and were left out")
+        if share < _LITTLE:
+            warn(
+                f"only {share:.1%} of the words of the training texts have a vector in "
+                f"{vectors.path}: the other words begin at random"
+            )
 
     def note(self, note: str) -> None:
         """Print the dataset's warning, if there is one."""

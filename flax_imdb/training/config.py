@@ -2,6 +2,8 @@
 
 import dataclasses
 import math
+import os
+import re
 from typing import Literal, get_args
 
 import numpy as np
@@ -45,6 +47,11 @@ class TrainConfig:
       adversarial_norm: Also train on the worst perturbation of the embedded texts, of this norm, to
         first order; twice the time. 0: off.
       seed: Seed of the initial parameters, the order of the data and dropout.
+      embeddings: A file of word vectors to begin the embedding with, in the text form of GloVe,
+        word2vec or fastText; its width sets embedding-features.
+      embeddings_digest: SHA-256 of what is in that file, unpacked. None: not checked. A run keeps
+        that of the file which it read.
+      freeze_embeddings: Keep the embedding as it begins, instead of training it.
     """
 
     epochs: int = 3
@@ -61,6 +68,9 @@ class TrainConfig:
     label_smoothing: float = 0.0
     adversarial_norm: float = 0.0
     seed: int = 7
+    embeddings: str | None = None
+    embeddings_digest: str | None = None
+    freeze_embeddings: bool = False
 
     def __post_init__(self) -> None:
         check_between("epochs", self.epochs, 1)
@@ -106,6 +116,25 @@ class TrainConfig:
             raise InputError(
                 f"`averaging` {self.averaging} makes no sense: a number from 0 to "
                 f"{MAX_AVERAGING} is needed, or None"
+            )
+        self._check_embeddings()
+
+    def _check_embeddings(self) -> None:
+        if isinstance(self.embeddings, os.PathLike):
+            object.__setattr__(self, "embeddings", os.fspath(self.embeddings))
+        if self.embeddings is None:
+            for setting in ("embeddings_digest", "freeze_embeddings"):
+                if getattr(self, setting):
+                    raise InputError(
+                        f"`{setting}` has no effect: `embeddings` must name a file of word vectors"
+                    )
+        elif not isinstance(self.embeddings, str):
+            raise InputError(f"`embeddings` {self.embeddings!r} is not a path")
+        digest = self.embeddings_digest
+        if digest is not None and not re.fullmatch("[0-9a-f]{64}", str(digest)):
+            raise InputError(
+                f"`embeddings_digest` {digest} makes no sense: 64 hexadecimal digits are needed, "
+                "in lower case"
             )
 
     @property

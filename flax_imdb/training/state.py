@@ -7,6 +7,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import optax
+from flax import struct
 from flax.training import train_state
 from jaxtyping import Array, Int, Key
 
@@ -19,14 +20,37 @@ class TrainState(train_state.TrainState):
     Attributes:
       constants: the model's variables that are not trained.
       dropout_key: the run's dropout key, into which each step folds its number.
+      frozen: names of the modules whose parameters are not trained, either. Gradients and optimizer
+        state have none for them.
     """
 
     constants: Any
     dropout_key: Key[Array, ""]
+    frozen: tuple[str, ...] = struct.field(pytree_node=False, default=())
+
+    @property
+    def trained(self) -> dict[str, Any]:
+        """The parameters that are trained."""
+        return {name: value for name, value in self.params.items() if name not in self.frozen}
 
     def apply(self, variables: Mapping[str, Any], *args: Any, **options: Any) -> Any:
-        """Apply the model with these variables, such as ``{"params": params}``, and constants."""
-        return self.apply_fn({"constants": self.constants, **variables}, *args, **options)
+        """Apply the model with these variables, such as ``{"params": params}``, and constants.
+
+        Frozen parameters may be missing in `variables`: they are the state's.
+        """
+        frozen = {name: self.params[name] for name in self.frozen}
+        params = {**frozen, **variables["params"]}
+        return self.apply_fn(
+            {"constants": self.constants, **variables, "params": params}, *args, **options
+        )
+
+    def apply_gradients(self, *, grads: Any, **options: Any) -> "TrainState":
+        """The state after a step of the optimizer, given the gradients of `trained`."""
+        updates, opt_state = self.tx.update(grads, self.opt_state, self.trained)
+        trained = optax.apply_updates(self.trained, updates)
+        return self.replace(
+            step=self.step + 1, params={**self.params, **trained}, opt_state=opt_state, **options
+        )
 
 
 class AverageParamsState(NamedTuple):
@@ -69,7 +93,7 @@ def average_params(power: float) -> optax.GradientTransformation:
 def averaged(state: TrainState) -> TrainState:
     """The state with the averaged parameters, if its optimizer keeps them; else unchanged."""
     average = optax.tree.get(state.opt_state, "average")
-    return state if average is None else state.replace(params=average)
+    return state if average is None else state.replace(params={**state.params, **average})
 
 
 def to_evaluate(state: TrainState) -> TrainState:
@@ -86,7 +110,9 @@ def restarted(state: TrainState, evaluated: TrainState) -> TrainState:
     """
     opt_state = state.opt_state
     if optax.tree.get(opt_state, "average") is not None:
-        opt_state = optax.tree.set(opt_state, average=evaluated.params)
+        # A copy: steps overwrite both.
+        average = jax.tree.map(jnp.copy, evaluated.trained)
+        opt_state = optax.tree.set(opt_state, average=average)
     return evaluated.replace(opt_state=opt_state)
 
 
@@ -109,6 +135,7 @@ def state_creator(
     weight_decay: float = 0.0,
     clip_norm: float | None = None,
     averaging: float | None = None,
+    frozen: tuple[str, ...] = (),
 ) -> Callable[[int], TrainState]:
     """A function that creates the state of a model at step 0 from a seed.
 
@@ -133,13 +160,17 @@ def state_creator(
     def create(key: Key[Array, ""]) -> TrainState:
         params_key, dropout_key = _keys(key)
         variables = model.init(params_key, jnp.zeros((1, 8), jnp.int32))
-        return TrainState.create(
+        state = TrainState(
+            step=0,
             apply_fn=model.apply,
             params=variables["params"],
-            constants=variables.get("constants", {}),
             tx=optimizer,
+            opt_state=(),
+            constants=variables.get("constants", {}),
             dropout_key=dropout_key,
+            frozen=frozen,
         )
+        return state.replace(opt_state=optimizer.init(state.trained))
 
     return lambda seed: create(_key(seed))
 
@@ -177,14 +208,15 @@ def create_state(
     weight_decay: float = 0.0,
     clip_norm: float | None = None,
     averaging: float | None = None,
+    frozen: tuple[str, ...] = (),
 ) -> TrainState:
     """Create the state of a model at step 0, with Adam and parameters initialized from `seed`.
 
     With `clip_norm`, gradients are clipped to that global norm first (Pascanu et al. 2013). With
     `weight_decay`, all parameters but biases decay (Loshchilov and Hutter 2019, algorithm 2). With
-    `averaging`, the parameters are averaged (see `average_params`). Adam has Keras's
-    constants (epsilon 1e-7). optax adds epsilon after the bias correction, as in algorithm 1 of
-    Kingma and Ba 2015; Keras adds it before.
+    `averaging`, the parameters are averaged (see `average_params`). Those of the modules named in
+    `frozen` stay as they are. Adam has Keras's constants (epsilon 1e-7). optax adds epsilon after
+    the bias correction, as in algorithm 1 of Kingma and Ba 2015; Keras adds it before.
     """
     create = state_creator(
         model,
@@ -192,5 +224,6 @@ def create_state(
         weight_decay=weight_decay,
         clip_norm=clip_norm,
         averaging=averaging,
+        frozen=frozen,
     )
     return create(seed)

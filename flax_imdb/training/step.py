@@ -60,7 +60,7 @@ def train_step(
 def sum_gradients(
     state: TrainState, batch: Batch, microbatches: int = 1, objective: Objective = Objective()
 ) -> tuple[Any, Metrics]:
-    """The first half of a step: gradients of the summed objective, and the metrics.
+    """The first half of a step: gradients of the summed objective by what is trained; the metrics.
 
     Both are sums over examples, so the sums over parts of a batch add up to those of the batch.
     """
@@ -70,16 +70,16 @@ def sum_gradients(
         return objective.gradients(state.apply, params, batch, key)
 
     if microbatches == 1:
-        return gradients(state.params, batch)
+        return gradients(state.trained, batch)
 
     def add(sums: Any, part: Batch) -> tuple[Any, None]:
-        return jax.tree.map(jnp.add, sums, gradients(state.params, part)), None
+        return jax.tree.map(jnp.add, sums, gradients(state.trained, part)), None
 
     # A part is every `microbatches`-th row, so that the parts of a sharded batch are sharded, too.
     parts = jax.tree.map(
         lambda rows: rows.reshape(-1, microbatches, *rows.shape[1:]).swapaxes(0, 1), batch
     )
-    shapes = jax.eval_shape(gradients, state.params, jax.tree.map(lambda rows: rows[0], parts))
+    shapes = jax.eval_shape(gradients, state.trained, jax.tree.map(lambda rows: rows[0], parts))
     zeros = jax.tree.map(lambda sum: jnp.zeros(sum.shape, sum.dtype), shapes)
     return lax.scan(add, zeros, parts)[0]
 
@@ -97,11 +97,12 @@ def apply_gradients(
     norm = optax.tree.norm(grads).astype(jnp.float32)
     finite = jnp.isfinite(norm) & jnp.isfinite(metrics["loss"])
     updated = state.apply_gradients(grads=grads)
-    params, opt_state = jax.tree.map(
+    trained, opt_state = jax.tree.map(
         lambda new, old: jnp.where(finite, new, old),
-        (updated.params, updated.opt_state),
-        (state.params, state.opt_state),
+        (updated.trained, updated.opt_state),
+        (state.trained, state.opt_state),
     )
+    params = {**state.params, **trained}
     return updated.replace(params=params, opt_state=opt_state), {**metrics, "gradient_norm": norm}
 
 

@@ -48,6 +48,16 @@ class TestExamples:
         np.testing.assert_array_equal(taken.labels, [1, 1])
 
 
+@pytest.mark.parametrize("at_once", [1, 2, 100])
+def test_ids_are_counted_in_what_is_left_of_the_texts(
+    monkeypatch: pytest.MonkeyPatch, at_once: int
+) -> None:
+    monkeypatch.setattr("flax_imdb.data.examples._COUNTED_AT_ONCE", at_once)
+    texts = [np.array([1, 5, 3]), np.array([1, 3, 3]), np.array([1, 4]), np.array([1])]
+    examples = Examples.build(texts, np.zeros(4)).limited(5, 2).take(np.array([0, 1, 3]))
+    np.testing.assert_array_equal(examples.counts(6), [0, 1, 1, 3, 0, 0])
+
+
 def test_tokens_are_spread_in_the_order_of_the_examples() -> None:
     texts = [np.array([1, 5, 6]), np.array([], np.int32), np.array([1, 7])]
     examples = Examples.build(texts, np.zeros(3)).limited(100, 2).take(np.array([2, 1, 0]))

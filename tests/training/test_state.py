@@ -1,8 +1,11 @@
 """The state: clipping of its gradients, and the average of its parameters."""
 
+import functools
 import math
+from typing import Any
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 import optax
 import pytest
@@ -11,6 +14,8 @@ from step_problems import VOCAB_SIZE, batches, new_state
 
 from flax_imdb import models
 from flax_imdb.training import (
+    Objective,
+    TrainState,
     averaged,
     create_state,
     empty_state,
@@ -107,3 +112,70 @@ def test_a_restarted_state_has_the_evaluated_parameters_and_can_be_trained(
     assert not any(np.any(leaf) for leaf in jax.tree.leaves(optax.tree.get(state.opt_state, "mu")))
     again, _ = jax.jit(train_step)(state, batch)
     assert int(again.step) == 2
+
+
+def trained(steps: int, frozen: bool, how: Any = None, **options: Any) -> tuple[TrainState, Any]:
+    """A state after so many steps, its embedding frozen or not, and the last step's metrics."""
+    model = models.build(models.ModelConfig(embedding_features=4, features=6), VOCAB_SIZE)
+    settings = {"weight_decay": 0.5, "clip_norm": 0.01, "averaging": 3.0, **options}
+    names = ("embedding",) if frozen else ()
+    state = create_state(model, learning_rate=1e-2, seed=0, frozen=names, **settings)
+    step, metrics = jax.jit(functools.partial(train_step, **(how or {}))), None
+    for batch in batches(steps):
+        state, metrics = step(state, batch)
+    return state, metrics
+
+
+class TestFrozen:
+    """Parameters that are not trained."""
+
+    @pytest.mark.parametrize(
+        "how", [{}, {"microbatches": 2}, {"objective": Objective(0.1, adversarial_norm=0.3)}]
+    )
+    def test_they_stay_as_they_were_to_the_bit(self, how: dict[str, Any]) -> None:
+        (first, _), (state, _) = trained(0, frozen=True), trained(3, frozen=True, how=how)
+        for each in (state, averaged(state)):
+            assert each.params.keys() == first.params.keys()
+            np.testing.assert_array_equal(
+                each.params["embedding"]["embedding"], first.params["embedding"]["embedding"]
+            )
+            assert not np.any(each.params["head"]["kernel"] == first.params["head"]["kernel"])
+
+    def test_the_optimizer_keeps_nothing_for_them(self) -> None:
+        state, _ = trained(1, frozen=True)
+        shapes = {np.shape(leaf) for leaf in jax.tree.leaves(state.opt_state)}
+        assert state.params["embedding"]["embedding"].shape not in shapes
+        assert state.params["head"]["kernel"].shape in shapes
+
+    def test_their_gradient_counts_in_no_norm(self) -> None:
+        """Neither in the reported one nor in that which is clipped."""
+        state, _ = trained(0, frozen=False)
+        batch = jax.tree.map(jnp.asarray, batches(1)[0])
+
+        def loss(params: Any) -> Any:
+            logits = state.apply({"params": params}, batch["tokens"], batch["lengths"])
+            return jnp.mean(optax.sigmoid_binary_cross_entropy(logits[:, 0], batch["labels"]))
+
+        grads = jax.grad(loss)(state.params)
+        del grads["embedding"]
+        norm = float(optax.tree.norm(grads))
+        state, metrics = trained(1, frozen=True, clip_norm=norm / 3)
+        np.testing.assert_allclose(metrics["gradient_norm"], norm, rtol=1e-5)
+        moment = optax.tree.norm(optax.tree.get(state.opt_state, "mu"))
+        np.testing.assert_allclose(moment, 0.1 * norm / 3, rtol=1e-5)
+
+    def test_the_others_are_trained_as_they_would_be(self) -> None:
+        """For a step: from the second on their gradients differ."""
+        settings = {"clip_norm": None, "averaging": None}
+        (state, _), (whole, _) = (trained(1, frozen, **settings) for frozen in (True, False))
+        for name in ("encoder_0", "head"):
+            assert_close(state.params[name], whole.params[name], 1e-6)
+        assert np.any(
+            state.params["embedding"]["embedding"] != whole.params["embedding"]["embedding"]
+        )
+
+    def test_a_restarted_state_can_be_trained_and_its_buffers_given_away(self) -> None:
+        (first, _), (evaluated, _) = trained(0, frozen=True), trained(3, frozen=True)
+        state = restarted(first, to_evaluate(evaluated))
+        again, _ = jax.jit(train_step, donate_argnums=0)(state, batches(1)[0])
+        assert int(again.step) == 4

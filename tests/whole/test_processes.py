@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import fake_reviews
+import few_vectors
 import jax
 import numpy as np
 import pytest
@@ -19,12 +20,17 @@ ROOT = Path(__file__).parents[2]
 
 
 def train(reviews: Path, count: int, *flags: object, differing: Any = None) -> list[list[object]]:
-    """Arguments of `count` processes; `differing` are more flags of some of them, by number."""
+    """Arguments of `count` processes; `differing` are more flags of some of them, by number.
+
+    The embedding begins with word vectors, which the first process reads for all.
+    """
+    vectors = few_vectors.write(reviews / "vectors.txt")
     address = f"127.0.0.1:{free_port()}"
     small = ("--vocab-size", 20, "--max-length", 10, "--features", 8, "--embedding-features", 8)
     return [
         [
             *(ROOT / "train.py", "--arch", "lstm_dropout", "--data-dir", reviews, *small),
+            *("--embeddings", vectors),
             *("--batch-size", 36, "--epochs", 2, "--learning-rate", 0.02, "--timeout", 60),
             *("--coordinator", address, "--num-processes", count, "--process-id", number),
             *flags,

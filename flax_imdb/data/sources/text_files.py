@@ -120,7 +120,7 @@ def open_text(path: Path, encoding: str, newline: str | None = None) -> Iterator
     with (
         reading(path),
         path.open("rb", buffering=0) as file,
-        io.BufferedReader(_decompressed(file, format_of(path)[1]), _BUFFER) as content,
+        io.BufferedReader(decompressed(file, format_of(path)[1]), _BUFFER) as content,
         io.TextIOWrapper(
             content,
             encoding="utf-8-sig" if codec == "utf-8" else codec,
@@ -177,7 +177,7 @@ def _codec_and_mark(path: Path, encoding: str) -> tuple[str, str]:
     """The codec of a file with the order of its bytes, and the mark at its beginning, if any."""
     codec = codec_of(encoding)
     with reading(path), path.open("rb", buffering=0) as file:
-        beginning = _decompressed(file, format_of(path)[1]).read(4)
+        beginning = decompressed(file, format_of(path)[1]).read(4)
     for marked, mark, exact in (
         ("utf-8", codecs.BOM_UTF8, "utf-8"),
         ("utf-8-sig", codecs.BOM_UTF8, "utf-8"),
@@ -224,7 +224,7 @@ def encoding_hint(encoding: str) -> str:
     return f"`encoding` {likely} may be right"
 
 
-def _decompressed(content: BinaryIO, compression: str) -> Any:
+def decompressed(content: BinaryIO, compression: str) -> Any:
     """A stream of the bytes that `content` has in a compressed form."""
     match compression:
         case ".gz":
