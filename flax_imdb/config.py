@@ -23,7 +23,8 @@ from flax_imdb.data import (
 )
 from flax_imdb.devices import make_mesh
 from flax_imdb.errors import InputError, UnsupportedError, check_between
-from flax_imdb.models import ModelConfig
+from flax_imdb.layers import Window
+from flax_imdb.models import Classifier, ModelConfig
 from flax_imdb.paths import unreadable
 from flax_imdb.training import (
     TrainConfig,
@@ -110,6 +111,12 @@ class ExperimentConfig:
                 "large: seeds must be below 2**32"
             )
 
+    def classifier(self, task: Task = Task()) -> Classifier:
+        """The classifier of a task."""
+        stride = self.data.stride
+        window = None if stride is None else Window(self.data.max_length, stride)
+        return models.build(self.model, self.data.vocab_size, task.num_logits, window)
+
     def batching(self, devices: int) -> Batching:
         """The batching for this many devices."""
         return Batching(
@@ -117,6 +124,7 @@ class ExperimentConfig:
             self.data.max_length,
             self.data.padding,
             multiple_of=devices * self.training.microbatches,
+            stride=self.data.stride,
         )
 
     def trainer(self, devices: list[jax.Device]) -> Trainer:
@@ -135,7 +143,7 @@ class ExperimentConfig:
         the implementation does not support this model on this device.
         """
         create = state_creator(
-            models.build(self.model, self.data.vocab_size, task.num_logits),
+            self.classifier(task),
             learning_rate=self.training.rate(steps),
             weight_decay=self.training.weight_decay,
             clip_norm=self.training.clip_norm,

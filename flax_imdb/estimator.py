@@ -101,9 +101,10 @@ class LSTMClassifier(ClassifierMixin, BaseEstimator):
       precision: float32 or bfloat16.
       implementation: how the LSTM is computed.
       text: which words a text has: unicode or keras, as in `flax_imdb.DataConfig`, like the next
-        three.
+        four.
       vocab_size: number of token ids.
-      max_length: longer texts keep their last tokens.
+      max_length: longer texts are read as `long` says.
+      long: of a longer text, read its tail, its head, or windows and average their logits.
       padding: masked or keras.
       epochs: passes over the training texts, as in `flax_imdb.TrainConfig`, like the next eleven.
       batch_size: texts per step.
@@ -152,6 +153,7 @@ class LSTMClassifier(ClassifierMixin, BaseEstimator):
         text: str = "unicode",
         vocab_size: int = 5000,
         max_length: int = 500,
+        long: str = "tail",
         padding: str = "masked",
         epochs: int = 3,
         batch_size: int = 64,
@@ -190,6 +192,7 @@ class LSTMClassifier(ClassifierMixin, BaseEstimator):
         self.text = text
         self.vocab_size = vocab_size
         self.max_length = max_length
+        self.long = long
         self.padding = padding
         self.epochs = epochs
         self.batch_size = batch_size

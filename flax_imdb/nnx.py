@@ -345,6 +345,7 @@ class Classifier(_FromLinen):
         known, too.
       vocab_size: number of token ids.
       num_classes: number of logits. 1 is a binary classifier.
+      window: longer texts are read in windows (see `flax_imdb.models.Classifier`).
       deterministic: if True, disable dropout.
       rngs: see `LSTM`.
 
@@ -358,10 +359,11 @@ class Classifier(_FromLinen):
         vocab_size: int,
         num_classes: int = 1,
         *,
+        window: layers.Window | None = None,
         deterministic: bool = False,
         rngs: nnx.Rngs,
     ) -> None:
-        linen = models.build(config, vocab_size, num_classes)
+        linen = models.build(config, vocab_size, num_classes, window)
         tokens = jnp.zeros((0, 1), jnp.int32)
         super().__init__(linen, tokens, deterministic=deterministic, rngs=rngs)
 

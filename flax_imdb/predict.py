@@ -36,7 +36,6 @@ from flax_imdb.explain import (
     is_word,
 )
 from flax_imdb.exported import is_exported, read_exported
-from flax_imdb.models import build
 from flax_imdb.paths import exists
 from flax_imdb.results import Result
 from flax_imdb.scores import Scores, score
@@ -279,10 +278,11 @@ class TrainedModel:
         tokens = batch["tokens"][0]
         logits = [0] if two else [names.index(name) for name in classes]
         made = self._attribute(tokens, int(batch["lengths"][0]), logits)
-        # Of a long text the model reads the end alone.
         read = np.flatnonzero(is_word(tokens))
         weights = np.zeros((len(classes), len(words)))
-        weights[:, len(words) - len(read) :] = made.weights[:, read]
+        # Of a long text the model may read one end alone.
+        first = 0 if self.config.data.end == "first" else len(words) - len(read)
+        weights[:, first : first + len(read)] = made.weights[:, read]
         spans = word_spans(text, self.vocabulary.rules)
         return Explanation(
             text=text,
@@ -299,7 +299,7 @@ class TrainedModel:
         """Encoded texts as the model reads them; their labels mean nothing."""
         data = self.config.data
         examples = Examples.build(encoded, np.zeros(len(encoded)))
-        return examples.limited(data.vocab_size, data.max_length)
+        return examples.limited(data.vocab_size, data.longest, data.end)
 
     def _attribute(self, tokens: np.ndarray, length: int, logits: Sequence[int]) -> Attribution:
         with jax.enable_x64(True):
@@ -308,9 +308,9 @@ class TrainedModel:
     @functools.cached_property
     def _exact(self) -> TrainState:
         """The state for explanations."""
-        config = dataclasses.replace(self.config.model, precision="float32")
-        model = build(config, self.config.data.vocab_size, self.info.task.num_logits)
-        return exact(self.state, model)
+        model = dataclasses.replace(self.config.model, precision="float32")
+        config = dataclasses.replace(self.config, model=model)
+        return exact(self.state, config.classifier(self.info.task))
 
     def evaluate(self, data_dir: str | None = None) -> tuple[float, float]:
         """Mean loss in nats and accuracy on the run's test split. See `test_examples`."""

@@ -30,17 +30,28 @@ SETTINGS: tuple[dict[str, Any], ...] = (
     {"arch": "bilstm", "layers": 2, "pooling": "mean", "ngrams": 3, "ngram_buckets": 30},
     {"arch": "conv_lstm", "padding": "keras", **WIDE},
     {"arch": "conv_lstm", "classes": 3, "pooling": "max_mean", "precision": "bfloat16", **WIDE},
+    {"arch": "bilstm", "long": "windows", "pooling": "max_mean", "ngrams": 2, **WIDE},
 )
 """Settings of `untrained` in which all comes that a model can have."""
 
 
 def untrained(
-    arch: str = "lstm", classes: int = 2, padding: Any = "masked", **settings: Any
+    arch: str = "lstm",
+    classes: int = 2,
+    padding: Any = "masked",
+    long: Any = "tail",
+    **settings: Any,
 ) -> TrainedModel:
     """A model that knows ten words, and the n-grams of 40 texts if it has a head for them."""
     config = ExperimentConfig(
         ModelConfig(arch, **{"embedding_features": 3, "features": 4, **settings}),
-        DataConfig(dataset="synthetic", vocab_size=IDS, max_length=MAX_LENGTH, padding=padding),
+        DataConfig(
+            dataset="synthetic",
+            vocab_size=IDS,
+            max_length=MAX_LENGTH,
+            padding=padding,
+            long=long,
+        ),
         TrainConfig(averaging=None),
     )
     rng = np.random.default_rng(0)
@@ -58,18 +69,20 @@ def untrained(
     return TrainedModel(config, info, trainer.place(counted), trainer)
 
 
-def question(padding: str = "masked", rows: int = 40, *, lengths: bool = True) -> Question:
+def question(
+    padding: str = "masked", rows: int = 40, *, lengths: bool = True, time: int = MAX_LENGTH
+) -> Question:
     """Random texts, with one that is empty, one of a step, a full one and one of padding alone.
 
     Without `lengths`, ids alone tell what is padding.
     """
     rng = np.random.default_rng(1)
-    sizes = np.append([0, 1, MAX_LENGTH, 5], rng.integers(0, MAX_LENGTH + 1, rows - 4))
-    tokens = rng.integers(START, IDS, (rows, MAX_LENGTH))
+    sizes = np.append([0, 1, time, 5], rng.integers(0, time + 1, rows - 4))
+    tokens = rng.integers(START, IDS, (rows, time))
     tokens[3] = PAD
-    padded = np.where(np.arange(MAX_LENGTH) < sizes[:, None], tokens, PAD)
+    padded = np.where(np.arange(time) < sizes[:, None], tokens, PAD)
     if padding == "keras":
-        return Question(padded[:, ::-1].astype(np.int32), np.full(rows, MAX_LENGTH, np.int32))
+        return Question(padded[:, ::-1].astype(np.int32), np.full(rows, time, np.int32))
     if not lengths:
         return Question(
             padded.astype(np.int32), np.where(np.any(padded, 1), sizes, 0).astype(np.int32)

@@ -1,11 +1,12 @@
 """Batching: the plan of an epoch, and the arrays of a batch."""
 
+import bisect
 import dataclasses
 from typing import NamedTuple, TypedDict
 
 import numpy as np
 
-from flax_imdb.data.config import Padding
+from flax_imdb.data.config import MAX_WINDOWS, Padding
 from flax_imdb.data.examples import Examples
 from flax_imdb.data.tokenizer import PAD
 
@@ -15,6 +16,9 @@ _WINDOW = 16
 
 # Each padded length is compiled once. A few suffice: on CPUs time loops stop at the longest row.
 _PADDED_LENGTHS = 5
+
+# Of texts that are read in several windows, the numbers of windows that a batch has room for.
+_WINDOWS = (2, 3, 4, 6, MAX_WINDOWS)
 
 # Smaller batches for predictions of few texts. Each is compiled once for each padded length.
 _FEW = (1, 8)
@@ -56,26 +60,31 @@ class Batching:
 
     Attributes:
       batch_size: examples per batch.
-      max_length: length of the longest example.
+      max_length: length of the longest example, or of a window.
       padding: ``"masked"`` groups rows by length and pads them at the end. ``"keras"`` pads every
         row at the front to `max_length`, as Keras's ``pad_sequences`` does, and counts the padding
         as valid, so that it is processed like any token.
       multiple_of: batches are filled up to a multiple of this many rows: the number of devices of
         all processes, times the microbatches.
+      stride: longer examples are read in up to `MAX_WINDOWS` windows of `max_length`, which start
+        so many steps after each other. None: there are no longer ones.
     """
 
     batch_size: int
     max_length: int
     padding: Padding = "masked"
     multiple_of: int = 1
+    stride: int | None = None
 
     @property
     def padded_lengths(self) -> tuple[int, ...]:
         """The padded lengths that planned batches of texts can have."""
         if self.padding == "keras":
             return (self.max_length,)
-        multiple = self._multiple
-        return (*range(multiple, self.max_length, multiple), self.max_length)
+        longest, stride = self.max_length, self.stride
+        multiple = -(-longest // _PADDED_LENGTHS)
+        windows = [] if stride is None else [longest + (n - 1) * stride for n in _WINDOWS]
+        return (*range(multiple, longest, multiple), longest, *windows)
 
     def sizes(self, most: int | None = None) -> "tuple[Batching, ...]":
         """Batchings of few sizes, the smallest first, for up to `most` rows at once (None: any).
@@ -149,15 +158,9 @@ class Batching:
         if self.padding == "keras":
             lengths = np.full_like(lengths, self.max_length)
         by_length = indices[np.argsort(lengths[indices], kind="stable")]
-        planned = []
+        planned, times = [], self.padded_lengths
         for start in range(0, len(by_length), self.batch_size):
             batch = by_length[start : start + self.batch_size]
-            longest = int(lengths[batch[-1]])
-            time = min(-(-longest // self._multiple) * self._multiple, self.max_length)
-            planned.append(Planned(batch, time))
+            shortest = bisect.bisect_left(times, int(lengths[batch[-1]]))
+            planned.append(Planned(batch, times[shortest]))
         return planned
-
-    @property
-    def _multiple(self) -> int:
-        """Padded lengths are multiples of this, up to `max_length`."""
-        return -(-self.max_length // _PADDED_LENGTHS)

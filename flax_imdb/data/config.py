@@ -10,12 +10,17 @@ from flax_imdb.data.words import TextRules
 from flax_imdb.errors import InputError, check_between, is_number
 
 Padding = Literal["masked", "keras"]
+Long = Literal["tail", "head", "windows"]
 
 # Far longer than any review (IMDB's longest has 14,000): a text of this size is a mistake.
 MAX_CHARACTERS = 1_000_000
 
 # More words than any training split has: an embedding of this size is a mistake.
 MAX_VOCAB_SIZE = 10_000_000
+
+
+MAX_WINDOWS = 8
+"""Of a text: 4.5 times as much as one window. The time and memory of a batch are bounded."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -40,7 +45,10 @@ class DataConfig:
       padding: masked ignores padding. keras pads at the front to max-length and processes padding
         like any token, as in the tutorial.
       vocab_size: Number of token ids, including <pad>, <start> and <unk>.
-      max_length: Longer texts keep their last max-length tokens.
+      max_length: Longer texts are read as long says.
+      long: Of a text of more than max-length tokens, tail reads the last and head the first;
+        windows reads up to 8 windows of max-length tokens, each half in the one before, and
+        averages their logits.
       train_examples: Train on a fixed random subset of this many texts. None: all.
       test_examples: Test on a fixed random subset of this many texts. None: all.
       validation_examples: Hold out this many training texts to select the best epoch.
@@ -60,6 +68,7 @@ class DataConfig:
     padding: Padding = "masked"
     vocab_size: int = 5000
     max_length: int = 500
+    long: Long = "tail"
     train_examples: int | None = None
     test_examples: int | None = None
     validation_examples: int = 0
@@ -68,11 +77,16 @@ class DataConfig:
         for setting, value, choices in (
             ("text", self.text, get_args(TextRules)),
             ("padding", self.padding, get_args(Padding)),
+            ("long", self.long, get_args(Long)),
         ):
             if value not in choices:
                 raise InputError(f"`{setting}` {value} is unknown: one of {', '.join(choices)}")
         check_between("vocab_size", self.vocab_size, len(SPECIAL_TOKENS) + 1, MAX_VOCAB_SIZE)
         check_between("max_length", self.max_length, 1, MAX_CHARACTERS)
+        if self.long == "windows" and self.padding == "keras":
+            raise InputError(
+                "`long` windows needs `padding` masked: with keras every text has one length"
+            )
         for setting in ("dataset", "test_dataset", "data_dir"):
             place = getattr(self, setting)
             if isinstance(place, os.PathLike):
@@ -91,6 +105,21 @@ class DataConfig:
         ):
             if examples is not None:
                 check_between(setting, examples, 1)
+
+    @property
+    def stride(self) -> int | None:
+        """Windows of long texts start so many tokens after each other; None: there are none."""
+        return -(-self.max_length // 2) if self.long == "windows" else None
+
+    @property
+    def longest(self) -> int:
+        """Number of tokens that are kept of a longer text, `end` of it."""
+        return self.max_length + (MAX_WINDOWS - 1) * (self.stride or 0)
+
+    @property
+    def end(self) -> Literal["first", "last"]:
+        """Which tokens are kept of a text that is too long."""
+        return "first" if self.long == "head" else "last"
 
 
 def column_names(setting: str | None) -> list[str] | None:

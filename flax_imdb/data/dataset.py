@@ -75,8 +75,10 @@ def make_dataset(source: Source, corpus: Corpus, config: DataConfig) -> Dataset:
     Raises:
       InputError: there are fewer than asked for.
     """
-    train = corpus.train.limited(config.vocab_size, config.max_length)
-    test = corpus.test.limited(config.vocab_size, config.max_length)
+    train, test = (
+        examples.limited(config.vocab_size, config.longest, config.end)
+        for examples in (corpus.train, corpus.test)
+    )
     validation, train = _split(train, config.validation_examples, config.train_examples)
     if len(test):
         _, test = _split(test, 0, config.test_examples, setting="test_examples")
@@ -114,7 +116,8 @@ def load_examples(
     texts, labels, remarks = read_labelled(config, info.classes, given)
     words = info.vocabulary
     encoded = [words.encode(split_words(text, words.rules)) for text in texts]
-    return Examples.build(encoded, labels).limited(config.vocab_size, config.max_length), remarks
+    examples = Examples.build(encoded, labels)
+    return examples.limited(config.vocab_size, config.longest, config.end), remarks
 
 
 def read_again(config: DataConfig, info: DatasetInfo, numbers: Sequence[int]) -> list[str]:

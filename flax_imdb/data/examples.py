@@ -2,6 +2,7 @@
 
 import dataclasses
 from collections.abc import Callable, Iterator, Sequence
+from typing import Literal
 
 import numpy as np
 
@@ -92,17 +93,19 @@ class Examples:
         weights = weights / weights[weights > 0].mean()
         return dataclasses.replace(self, weights=weights.astype(np.float32))
 
-    def limited(self, vocab_size: int, max_length: int) -> "Examples":
+    def limited(
+        self, vocab_size: int, max_length: int, end: Literal["first", "last"] = "last"
+    ) -> "Examples":
         """Limit ids and lengths.
 
-        Ids of `vocab_size` and above become ``<unk>``. Longer texts keep their last `max_length`
-        tokens.
+        Ids of `vocab_size` and above become ``<unk>``. Longer texts keep their last or first
+        `max_length` tokens, as `end` says.
         """
         lengths = np.minimum(self.lengths, max_length)
         return dataclasses.replace(
             self,
             inputs=np.where(self.inputs < vocab_size, self.inputs, UNKNOWN).astype(np.int32),
-            starts=self.starts + (self.lengths - lengths),
+            starts=self.starts + (self.lengths - lengths if end == "last" else 0),
             lengths=lengths,
         )
 

@@ -62,7 +62,7 @@ def questions(model: TrainedModel, texts: int = 100, *, lengths: bool = True) ->
         padding has no token.
     """
     rng = np.random.default_rng(0)
-    longest, words = model.config.data.max_length, len(model.vocabulary)
+    longest, words = model.config.data.longest, len(model.vocabulary)
     sizes = np.minimum(longest, rng.geometric(1 / 50, texts))
     sizes[:5] = (longest, 1, 0, min(5, longest) if lengths else 0, min(2, longest))
     rows = []

@@ -14,7 +14,9 @@ def facts(model: TrainedModel) -> dict[str, Any]:
     Its keys: ``arch``; ``classes``, in the order of the probabilities; ``dataset``, that it was
     trained on; ``text``, the name of the rules by which texts are split into words;
     ``vocabulary``, the SHA-256 of the rules and the words; ``pad``, ``start`` and ``unknown``, ids;
-    ``words``, in the order of their ids; ``max_length``, of which longer texts keep the last ids;
+    ``words``, in the order of their ids; ``max_length``, of which longer texts keep the last ids,
+    or the first if ``long`` is ``"head"``; ``long``, which with ``"windows"`` makes `max_length`
+    what all windows cover;
     ``min_time``, to which arrays of fewer steps are padded; ``padding``; ``lengths``, what they
     count; ``created``, a date; ``versions``. A format adds to these.
     """
@@ -29,7 +31,8 @@ def facts(model: TrainedModel) -> dict[str, Any]:
         "pad": PAD,
         "start": START,
         "unknown": UNKNOWN,
-        "max_length": data.max_length,
+        "max_length": data.longest,
+        "long": data.long,
         "min_time": 1,
         "padding": data.padding,
         "lengths": (

@@ -139,6 +139,7 @@ def _description(model: TrainedModel, about: dict[str, Any]) -> dict[str, Any]:
         "classes": about["classes"],
         "ranks": Choice().ranks(len(about["classes"])),
         "max_length": about["max_length"],
+        "head": about["long"] == "head",
         "padding": about["padding"],
     }
 

@@ -21,7 +21,7 @@ from flax_imdb.export.network import (
     MaxPoolLayer,
     Network,
     network,
-    without_ngrams,
+    only_plain,
 )
 from flax_imdb.predict import TrainedModel
 
@@ -61,7 +61,7 @@ def write(model: TrainedModel, path: Path) -> dict[str, Any]:
     Raises:
       InputError: Keras cannot hold the model.
     """
-    built = as_keras(without_ngrams(network(model), "keras"), model.config.data)
+    built = as_keras(only_plain(network(model), "keras"), model.config.data)
     built.save(path)
     if model.config.data.padding == "keras":
         return {}

@@ -254,8 +254,8 @@ class Network {
     return input;
   }
 
-  // The encoder's logits of embedded tokens; `back` as that of a layer.
-  encode(input) {
+  // The vector of a sequence, which is no longer than a window; `back` as that of a layer.
+  vector(input) {
     const made = [];
     let x = input;
     for (const layer of this.layers) {
@@ -266,14 +266,45 @@ class Network {
       made.push(POOLINGS[this.pooling](x));
       x = made.at(-1).output;
     }
+    const back = (slopes) => made.reduceRight((of, layer) => layer.back(of), slopes);
+    return { output: x, back };
+  }
+
+  // The mean of the vectors of a sequence's windows.
+  meanVector(input) {
+    const { steps, width, values } = input;
+    const [length, stride] = this.window ?? [steps, steps];
+    const parts = [];
+    for (let start = 0; ; start += stride) {
+      const own = values.subarray(width * start, width * (start + length));
+      parts.push({ start, ...this.vector({ steps: own.length / width, width, values: own }) });
+      if (start + length >= steps) break;
+    }
+    const output = sequence(1, parts[0].output.width);
+    for (const part of parts) {
+      part.output.values.forEach((value, j) => (output.values[j] += value / parts.length));
+    }
+    const back = (slopes) => {
+      const of = new Float64Array(values.length);
+      const each = slopes.map((slope) => slope / parts.length);
+      for (const part of parts) {
+        part.back(each).forEach((slope, i) => (of[width * part.start + i] += slope));
+      }
+      return of;
+    };
+    return { output, back };
+  }
+
+  // The encoder's logits of embedded tokens; `back` as that of a layer.
+  encode(input) {
+    const mean = this.meanVector(input);
     const [rows, columns] = this.kernel.shape;
     const logits = Float64Array.from(this.bias.values);
-    addProduct(logits, 0, x.values, 0, this.kernel.values, 0, rows, columns);
+    addProduct(logits, 0, mean.output.values, 0, this.kernel.values, 0, rows, columns);
     const back = (slopes) => {
-      let of = new Float64Array(rows);
+      const of = new Float64Array(rows);
       addTransposed(of, 0, slopes, 0, this.kernel.values, 0, rows, columns);
-      while (made.length) of = made.pop().back(of);
-      return of;
+      return mean.back(of);
     };
     return { logits, back };
   }

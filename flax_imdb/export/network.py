@@ -11,8 +11,8 @@ from flax import linen as nn
 from jaxtyping import Array, Float, Int
 
 from flax_imdb.errors import InputError
-from flax_imdb.layers import LSTM, Bidirectional, Conv, MaxPool
-from flax_imdb.models import Classifier, build
+from flax_imdb.layers import LSTM, Bidirectional, Conv, MaxPool, Window
+from flax_imdb.models import Classifier
 from flax_imdb.models.wide import SCALE
 from flax_imdb.predict import TrainedModel
 from flax_imdb.training.metrics import class_probabilities, of_each_class
@@ -123,6 +123,8 @@ class Network:
       bias: of the head. With one logit, it is that of the second of two classes; otherwise each
         class has one. Their sigmoid or softmax are the probabilities.
       wide: the head of n-grams, if there is one.
+      window: the layers and the pooling read windows of the embedded tokens, and the head reads the
+        mean of their vectors (see `flax_imdb.layers.split_windows`); None: each text is one.
     """
 
     embedding: Float[np.ndarray, "tokens embedding_features"]
@@ -132,6 +134,7 @@ class Network:
     kernel: Float[np.ndarray, "features logits"]
     bias: Float[np.ndarray, " logits"]
     wide: WideHead | None
+    window: Window | None
 
 
 def function(model: TrainedModel) -> tuple[Callable[..., Float[Array, "batch classes"]], Any]:
@@ -194,6 +197,7 @@ def network(model: TrainedModel) -> Network:
         kernel=params["head"]["kernel"],
         bias=params["head"]["bias"],
         wide=wide,
+        window=module.window,
     )
 
 
@@ -201,7 +205,7 @@ def _module(model: TrainedModel) -> Classifier:
     config = model.config
     # To remember fewer states is of use in training alone.
     exact = dataclasses.replace(config.model, precision="float32", remat_steps=None)
-    return build(exact, config.data.vocab_size, model.info.task.num_logits)
+    return dataclasses.replace(config, model=exact).classifier(model.info.task)
 
 
 def _variables(model: TrainedModel) -> Any:
@@ -210,8 +214,8 @@ def _variables(model: TrainedModel) -> Any:
     return jax.tree.map(np.asarray, variables)
 
 
-def without_ngrams(network: Network, format: str) -> Network:
-    """The network, for a format that cannot hold n-grams.
+def only_plain(network: Network, format: str) -> Network:
+    """The network, for a format that can hold neither n-grams nor windows.
 
     Raises:
       InputError: it has some.
@@ -219,6 +223,7 @@ def without_ngrams(network: Network, format: str) -> Network:
     for setting, value in (
         ("ngrams", network.ngram_embeddings and len(network.ngram_embeddings) + 1),
         ("wide_ngrams", network.wide and network.wide.ngrams),
+        ("long", network.window and "windows"),
     ):
         if value:
             raise InputError(

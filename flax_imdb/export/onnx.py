@@ -26,6 +26,7 @@ from flax_imdb.export.network import (
     check_size,
     network,
 )
+from flax_imdb.layers import Window
 from flax_imdb.models.wide import NGRAM_HASHES
 from flax_imdb.predict import TrainedModel
 
@@ -153,13 +154,13 @@ def _graph(net: Network, classes: int) -> Any:
         of_ngrams = make("Gather", table, _hash_ngrams(make, tokens.values, n, len(table)))
         values = make("Add", values, of_ngrams)
     steps = _Steps(values, tokens.lengths)
-    for layer in net.layers:
-        steps = _layer(make, layer, steps)
-    pooled = steps.values
-    if net.pooling is not None:
-        kinds = net.pooling.split("_")
-        pooled = make("Concat", *(_pool(make, kind, steps) for kind in kinds), axis=1)
-    logits = make("Gemm", pooled, net.kernel, net.bias)
+    if net.window is None:
+        vectors = _vectors(make, net, steps)
+    else:
+        width = net.embedding.shape[1]
+        windows = _split(make, steps, net.window, width)
+        vectors = _mean(make, _vectors(make, net, windows.steps), windows, len(net.kernel))
+    logits = make("Gemm", vectors, net.kernel, net.bias)
     if net.wide is not None:
         deep = make("Mul", logits, np.float32(1 - net.wide.weight))
         wide = make("Mul", _wide_logits(make, net.wide, tokens), np.float32(net.wide.weight))
@@ -177,6 +178,61 @@ def _graph(net: Network, classes: int) -> Any:
         [helper.make_tensor_value_info("probabilities", TensorProto.FLOAT, ["batch", classes])],
         make.constants,
     )
+
+
+def _vectors(make: _Builder, net: Network, steps: _Steps) -> str:
+    """What the encoder makes of each row: [batch, features]."""
+    for layer in net.layers:
+        steps = _layer(make, layer, steps)
+    if net.pooling is None:
+        return steps.values
+    kinds = net.pooling.split("_")
+    return make("Concat", *(_pool(make, kind, steps) for kind in kinds), axis=1)
+
+
+class _Windows(NamedTuple):
+    """The windows of sequences; see `flax_imdb.layers.split_windows`.
+
+    Attributes:
+      steps: of all windows, those of a row one after another.
+      exists: whether the row has the window, bool [batch, windows].
+    """
+
+    steps: _Steps
+    exists: str
+
+
+def _split(make: _Builder, steps: _Steps, window: Window, width: int) -> _Windows:
+    """The windows of sequences whose vectors have this width."""
+    length, stride = window
+    time = _time(make, steps.values)
+    longer = make("Max", make("Sub", time, length), 0)
+    number = make("Add", make("Div", make("Add", longer, stride - 1), stride), 1)
+    missing = make("Sub", make("Mul", make("Add", number, 1), stride), time)
+    padded = make("Pad", steps.values, make("Concat", [0, 0, 0, 0], missing, [0], axis=0))
+    blocks = make("Reshape", padded, [0, -1, stride, width])
+    first, second = make("Slice", blocks, [0], [-1], [1]), make("Slice", blocks, [1], [_END], [1])
+    both = make("Concat", first, second, axis=2)
+    # No step that none has: of short texts that would be most.
+    values = make("Slice", both, [0], make("Min", time, length), [2])
+    starts = make("Mul", make("Range", 0, make("Squeeze", number), 1), stride)
+    lengths = make("Unsqueeze", steps.lengths, [1])
+    reached = make("Add", starts, length - stride)
+    exists = make("Or", make("Equal", starts, 0), make("Less", reached, lengths))
+    own = make("Where", exists, make("Min", make("Sub", lengths, starts), length), 0)
+    rows = make("Concat", [-1], make("Min", time, length), [width], axis=0)
+    all_windows = _Steps(make("Reshape", values, rows), make("Reshape", own, [-1]))
+    return _Windows(all_windows, exists)
+
+
+def _mean(make: _Builder, vectors: str, windows: _Windows, features: int) -> str:
+    """The mean of the vectors of each row's windows."""
+    shape = make("Concat", make("Shape", windows.exists), [features], axis=0)
+    each = make("Reshape", vectors, shape)
+    exists = make("Unsqueeze", windows.exists, [2])
+    total = make("ReduceSum", make("Where", exists, each, np.float32(0)), [1], keepdims=0)
+    number = make("ReduceSum", make.cast(windows.exists, "FLOAT"), [1])
+    return make("Div", total, number)
 
 
 def _inputs(make: _Builder) -> _Steps:

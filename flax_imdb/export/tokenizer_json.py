@@ -58,7 +58,8 @@ def _tokenizer(model: TrainedModel) -> "Tokenizer":
     word = rf"[^{_characters(_SEPARATORS)}]+" if rules == "keras" else WORD
     pattern = Regex(rf"(?x: \A{_START} | {word})")
     tokenizer.pre_tokenizer = pre_tokenizers.Split(pattern, "removed", invert=True)
-    tokenizer.enable_truncation(data.max_length, direction="left")
+    truncated = "right" if data.end == "first" else "left"
+    tokenizer.enable_truncation(data.longest, direction=truncated)
     padding = {"pad_id": PAD, "pad_token": SPECIAL_TOKENS[PAD]}
     if data.padding == "keras":
         tokenizer.enable_padding(direction="left", length=data.max_length, **padding)

@@ -7,7 +7,7 @@ import numpy as np
 from jaxtyping import Float, Int
 
 from flax_imdb.export.check import Answer
-from flax_imdb.export.network import ConvLayer, LSTMLayer, Network, network, without_ngrams
+from flax_imdb.export.network import ConvLayer, LSTMLayer, Network, network, only_plain
 from flax_imdb.predict import TrainedModel
 from flax_imdb.training.metrics import of_each_class
 
@@ -24,7 +24,7 @@ def write(model: TrainedModel, path: Path) -> dict[str, Any]:
 
     config = model.config.model
     told = {"format": "pt", "arch": config.arch, "pooling": config.pooling}
-    path.write_bytes(save(state_dict(without_ngrams(network(model), "torch")), told))
+    path.write_bytes(save(state_dict(only_plain(network(model), "torch")), told))
     return {"pooling": config.pooling, "output": "logits"}
 
 

@@ -51,7 +51,7 @@ class Classifier {
   encode(words) {
     const [pad, start, unknown] = [0, 1, 2];
     const ids = [start, ...words.map((word) => this.ids.get(word) ?? unknown)];
-    const read = ids.slice(-this.max_length);
+    const read = this.head ? ids.slice(0, this.max_length) : ids.slice(-this.max_length);
     if (this.padding === "masked") return read;
     return [...new Array(this.max_length - read.length).fill(pad), ...read];
   }
@@ -76,7 +76,8 @@ class Classifier {
     const tokens = this.encode(words);
     const [logit, sign] = this.classes.length === 2 ? [0, best ? 1 : -1] : [best, 1];
     const read = tokens.flatMap((token, t) => (isWord(token) ? [t] : []));
-    const spans = wordSpans(text, this.split, words.length - read.length);
+    const first = this.head ? 0 : words.length - read.length;
+    const spans = wordSpans(text, this.split, first).slice(0, read.length);
     for (const found of attribute(this.network, tokens, logit)) {
       const word = ([start, end], i) => ({ start, end, weight: sign * found.weights[read[i]] });
       const difference = sign * found?.difference;

@@ -20,6 +20,7 @@ from flax_imdb.layers.sequence import (
     normalize_lengths,
     padding_mask,
 )
+from flax_imdb.layers.windows import Window, mean_of_windows, split_windows
 
 __all__ = [
     "LSTM",
@@ -31,10 +32,13 @@ __all__ = [
     "MaxPool",
     "PerExample",
     "SequenceLayer",
+    "Window",
     "dropout_mask",
     "global_pool",
     "hash_ngrams",
+    "mean_of_windows",
     "normalize_lengths",
     "padding_mask",
+    "split_windows",
     "unit_forget_bias",
 ]

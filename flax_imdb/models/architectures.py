@@ -9,7 +9,7 @@ from flax import linen as nn
 from flax.typing import Dtype
 
 from flax_imdb.errors import InputError, check_between, is_number
-from flax_imdb.layers import LSTM, Bidirectional, Conv, MaxPool
+from flax_imdb.layers import LSTM, Bidirectional, Conv, MaxPool, Window
 from flax_imdb.models.classifier import Classifier
 from flax_imdb.ops import IMPLEMENTATIONS
 
@@ -139,8 +139,12 @@ def register(name: str) -> Callable[[Architecture], Architecture]:
     return add
 
 
-def build(config: ModelConfig, vocab_size: int, num_classes: int = 1) -> Classifier:
+def build(
+    config: ModelConfig, vocab_size: int, num_classes: int = 1, window: Window | None = None
+) -> Classifier:
     """Create the classifier of `config` for `vocab_size` token ids.
+
+    Texts that are longer than a `window` are read in windows (see :class:`Classifier`).
 
     Raises:
       InputError: settings contradict each other.
@@ -168,7 +172,7 @@ def build(config: ModelConfig, vocab_size: int, num_classes: int = 1) -> Classif
             f"{own['pooling']} of its own"
         )
     attributes |= own
-    return Classifier(vocab_size=vocab_size, num_classes=num_classes, **attributes)
+    return Classifier(vocab_size=vocab_size, num_classes=num_classes, window=window, **attributes)
 
 
 # The models of the Keras tutorial. The rates of dropout are its own, unless the configuration has

@@ -13,10 +13,14 @@ from flax_imdb.layers import (
     Dropout,
     PerExample,
     SequenceLayer,
+    Window,
     global_pool,
     hash_ngrams,
+    mean_of_windows,
     normalize_lengths,
+    split_windows,
 )
+from flax_imdb.layers.sequence import ids_or_positions
 from flax_imdb.models.wide import Wide
 
 
@@ -60,6 +64,10 @@ class Classifier(nn.Module):
         `flax_imdb.models.Wide`). 0: none.
       wide_buckets: number of its buckets.
       wide_weight: its weight in the mean of both heads; that of the encoder is the rest up to 1.
+      window: the encoder reads longer texts in windows that overlap, and the mean of their vectors
+        goes to the head. The head is linear, so its logits are the mean of those of the windows.
+        Tokens are embedded, and dropped, before the text is cut; the encoder's masks are the same
+        in all windows of a text. None: it reads all texts in one piece.
       dtype: dtype of the computation of embedding and head (default: inferred from inputs and
         parameters; float32 even if the encoder computes in bfloat16).
       param_dtype: dtype of the parameters of embedding and head.
@@ -78,6 +86,7 @@ class Classifier(nn.Module):
     wide_ngrams: int = 0
     wide_buckets: int = 2**20
     wide_weight: float = 0.5
+    window: Window | None = None
     dtype: Dtype | None = None
     param_dtype: Dtype = jnp.float32
 
@@ -135,11 +144,12 @@ class Classifier(nn.Module):
             x, seq_lengths=lengths, **drawn
         )
         x = Dropout(self.dropout, name="Dropout_0")(x, seq_lengths=lengths, **drawn)
-        for layer in self.encoder:
-            x = layer(x, seq_lengths=lengths, **drawn)
-            lengths = layer.output_lengths(lengths)
-        if self.pooling is not None:
-            x = global_pool(x, lengths, self.pooling)
+        # A symbolic size, in an export, is no int: it may be longer.
+        time = x.shape[1]
+        if self.window is None or (isinstance(time, int) and time <= self.window.length):
+            x = self._encode(x, lengths, **drawn)
+        else:
+            x = self._encode_windows(x, lengths, self.window, **drawn)
         rate = self.dropout if self.head_dropout is None else self.head_dropout
         x = Dropout(rate, name="Dropout_1")(x, **drawn)
         deep = nn.Dense(
@@ -160,6 +170,36 @@ class Classifier(nn.Module):
         )
         wide = read(tokens, valid).astype(deep.dtype)
         return Heads((1 - self.wide_weight) * deep + self.wide_weight * wide, (deep, wide))
+
+    def _encode(
+        self, x: Float[Array, "batch time features"], lengths: Any, **drawn: Any
+    ) -> Float[Array, "batch vector"]:
+        """One vector for each sequence."""
+        for layer in self.encoder:
+            x = layer(x, seq_lengths=lengths, **drawn)
+            lengths = layer.output_lengths(lengths)
+        return x if self.pooling is None else global_pool(x, lengths, self.pooling)
+
+    def _encode_windows(
+        self,
+        x: Float[Array, "batch time features"],
+        lengths: Int[Array, " batch"],
+        window: Window,
+        *,
+        deterministic: bool,
+        example_ids: PerExample | None,
+    ) -> Float[Array, "batch vector"]:
+        """The mean of the vectors of each sequence's windows."""
+        windows = split_windows(x, lengths, window)
+        batch, number, time, features = windows.inputs.shape
+        ids = jnp.asarray(ids_or_positions(example_ids, batch))
+        vectors = self._encode(
+            windows.inputs.reshape(batch * number, time, features),
+            windows.lengths.reshape(batch * number),
+            deterministic=deterministic,
+            example_ids=jnp.broadcast_to(ids[:, None], (batch, number)).reshape(batch * number),
+        )
+        return mean_of_windows(vectors.reshape(batch, number, -1), windows.exists)
 
     def _embed(self, name: str, rows: int) -> nn.Embed:
         return nn.Embed(

@@ -18,12 +18,14 @@ class About:
     Attributes:
       name: what it is.
       note: what must be known of it; may be empty.
-      reads: how many words it reads, of a long text the last ones.
+      reads: how many words it reads.
+      end: which of a longer text, ``"last"`` or ``"first"``.
     """
 
     name: str
     note: str
     reads: int
+    end: str = "last"
 
 
 class Model(Protocol):
@@ -71,7 +73,8 @@ class Served:
             note="this model was trained on synthetic reviews: it knows nothing."
             if synthetic
             else "",
-            reads=config.data.max_length,
+            reads=config.data.longest,
+            end=config.data.end,
         )
         sizes = model.trainer.batching.sizes()
         self.sizes: Sequence[int] = [batching.batch_size for batching in sizes]

@@ -147,7 +147,8 @@ class TestAnswers:
         self, settings: dict[str, Any], tmp_path: Path
     ) -> None:
         model = untrained(**settings)
-        asked = question(model.config.data.padding)
+        data = model.config.data
+        asked = question(data.padding, time=data.longest)
         answers = answers_of(model)(*asked)
         assert np.ptp(answers[:, 0]) > 0.05  # They depend on the text.
         html.write(model, tmp_path / "page.html")
@@ -186,7 +187,7 @@ class TestAnswers:
 
 
 class TestExplanations:
-    @pytest.mark.parametrize("settings", SETTINGS, ids=str)
+    @pytest.mark.parametrize("settings", [*SETTINGS, {"long": "head"}], ids=str)
     def test_words_add_what_they_add_in_python(
         self, settings: dict[str, Any], tmp_path: Path
     ) -> None:
@@ -201,7 +202,8 @@ class TestExplanations:
             assert found["complete"]
             assert found["difference"] == pytest.approx(sign * expected.differences[name], abs=1e-4)
             # Words that are not read are not there.
-            words = expected.words[len(expected.words) - len(found["words"]) :]
+            is_head, number = model.config.data.long == "head", len(found["words"])
+            words = expected.words[:number] if is_head else expected.words[-number:]
             assert [(w["start"], w["end"]) for w in found["words"]] == [
                 (word.start, word.end) for word in words
             ]
@@ -210,7 +212,8 @@ class TestExplanations:
                 [sign * word.weights[name] for word in words],
                 atol=TOLERANCE * max(1, abs(found["difference"])),
             )
-        assert len(words) < len(expected.words)  # The last text is long.
+        # The last text is long.
+        assert (len(words) < len(expected.words)) == (model.config.data.long != "windows")
 
     def test_a_sum_that_is_not_right_is_not_complete(self, page: Any) -> None:
         """Of a network that jumps, so that it has no slope anywhere."""

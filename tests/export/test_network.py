@@ -93,16 +93,29 @@ def wide_logits(head: WideHead, tokens: np.ndarray) -> np.ndarray:
     return head.bias + total / np.sqrt(max(1, number))
 
 
+def windows(steps: np.ndarray, window: tuple[int, int] | None) -> list[np.ndarray]:
+    """The first `length` steps, and those from `stride` on until a window reaches the end."""
+    if window is None or len(steps) <= window[0]:
+        return [steps]
+    length, stride = window
+    return [steps[:length], *windows(steps[stride:], window)]
+
+
+def encoder_logits(net: Network, steps: np.ndarray) -> np.ndarray:
+    for layer in net.layers:
+        steps = apply(layer, steps)
+    if net.pooling is not None:
+        steps = np.concatenate([pool(kind, steps) for kind in net.pooling.split("_")])
+    return steps @ net.kernel + net.bias
+
+
 def probabilities(net: Network, tokens: np.ndarray) -> np.ndarray:
     """Of one text without padding."""
     steps: Any = net.embedding[tokens].astype(float)
     for n, table in enumerate(net.ngram_embeddings, start=2):
         steps = steps + table[hashes(tokens, n) % len(table)]
-    for layer in net.layers:
-        steps = apply(layer, steps)
-    if net.pooling is not None:
-        steps = np.concatenate([pool(kind, steps) for kind in net.pooling.split("_")])
-    logits = steps @ net.kernel + net.bias
+    each = [encoder_logits(net, window) for window in windows(steps, net.window)]
+    logits = np.mean(each, axis=0)
     if net.wide is not None:
         wide = wide_logits(net.wide, tokens)
         logits = (1 - net.wide.weight) * logits + net.wide.weight * wide
@@ -114,7 +127,8 @@ def probabilities(net: Network, tokens: np.ndarray) -> np.ndarray:
 @pytest.mark.parametrize("settings", SETTINGS, ids=str)
 def test_it_is_all_that_the_model_computes_with(settings: dict[str, Any]) -> None:
     model = untrained(**settings)
-    net, asked = network(model), question(model.config.data.padding)
+    data = model.config.data
+    net, asked = network(model), question(data.padding, time=data.longest)
     each = [probabilities(net, tokens[:length]) for tokens, length in zip(*asked, strict=True)]
     np.testing.assert_allclose(answers_of(model)(*asked), each, rtol=0, atol=2e-6)
 

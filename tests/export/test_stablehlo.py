@@ -31,7 +31,8 @@ def beside(directory: Path) -> Any:
 
 
 def assert_same(model: TrainedModel, directory: Path) -> None:
-    asked = question(model.config.data.padding)
+    data = model.config.data
+    asked = question(data.padding, time=data.longest)
     answers = answers_of(model)(*asked)
     assert np.ptp(answers[:, 0]) > 0.05  # They depend on the text.
     np.testing.assert_allclose(exported(model, directory)(*asked), answers, rtol=0, atol=1e-6)
