@@ -106,6 +106,10 @@ class ExperimentConfig:
             multiple_of=devices * self.training.microbatches,
         )
 
+    def vocab_size(self, task: Task) -> int | None:
+        """Number of token ids; None: the classifier of this task reads numeric sequences."""
+        return self.data.vocab_size if task.features is None else None
+
     def trainer(self, devices: list[jax.Device]) -> Trainer:
         """What trains and evaluates on these devices."""
         return Trainer(
@@ -122,11 +126,12 @@ class ExperimentConfig:
         the implementation does not support this model on this device.
         """
         create = state_creator(
-            models.build(self.model, self.data.vocab_size, task.num_logits),
+            models.build(self.model, self.vocab_size(task), task.num_logits),
             learning_rate=self.training.rate(steps),
             weight_decay=self.training.weight_decay,
             clip_norm=self.training.clip_norm,
             averaging=self.training.averaging,
+            features=task.features,
         )
 
         def create_or_refuse(seed: int) -> TrainState:
