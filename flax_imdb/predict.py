@@ -105,7 +105,7 @@ def words_of(text: str, rules: TextRules, wordless: bool = False) -> list[str]:
       wordless: whether it may have none but punctuation.
     """
     if not isinstance(text, str):
-        raise InputError(f"{text!r:.40} is not a text")
+        raise InputError(f"{' '.join(repr(text).split()):.40} is not a text")
     if len(text) > MAX_CHARACTERS:
         raise InputError(f"{len(text):,} characters are too many: {MAX_CHARACTERS:,} at most")
     try:
