@@ -6,6 +6,8 @@ import math
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
+import numpy as np
+
 from flax_imdb.data.sources import Bad
 from flax_imdb.errors import InputError, warn
 from flax_imdb.predict import TrainedModel, is_unknown, warn_of_unknown, words_of
@@ -148,16 +150,24 @@ class Answers:
             encoded.append(ids)
             if is_unknown(ids):
                 self._unknown.add(name.rpartition(" ")[2])
-        self.texts += len(texts)
-        rows = iter(self._model.predict_encoded(encoded) if encoded else ())
+        rows = iter(self.of_encoded(encoded))
+        self.texts += len(problems)
+        return [
+            Answer(None, {}, problem=problems[index]) if index in problems else next(rows)
+            for index in range(len(texts))
+        ]
+
+    def of_encoded(self, encoded: Sequence[np.ndarray]) -> list[Answer]:
+        """The answers to texts or numeric sequences that are encoded.
+
+        See `TrainedModel.predict_encoded`.
+        """
         answers = []
-        for index in range(len(texts)):
-            if index in problems:
-                answers.append(Answer(None, {}, problem=problems[index]))
-                continue
-            prediction = self._model.prediction(next(rows))
+        for row in self._model.predict_encoded(encoded) if encoded else ():
+            prediction = self._model.prediction(row)
             answers.append(self._shown(prediction.label, prediction.probabilities))
             self._undecided += answers[-1].label is None
+        self.texts += len(encoded)
         return answers
 
     def _shown(self, likeliest: str, probabilities: dict[str, float]) -> Answer:

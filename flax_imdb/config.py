@@ -115,7 +115,7 @@ class ExperimentConfig:
         """The classifier of a task."""
         stride = self.data.stride
         window = None if stride is None else Window(self.data.max_length, stride)
-        return models.build(self.model, self.data.vocab_size, task.num_logits, window)
+        return models.build(self.model, self.vocab_size(task), task.num_logits, window)
 
     def batching(self, devices: int) -> Batching:
         """The batching for this many devices."""
@@ -126,6 +126,10 @@ class ExperimentConfig:
             multiple_of=devices * self.training.microbatches,
             stride=self.data.stride,
         )
+
+    def vocab_size(self, task: Task) -> int | None:
+        """Number of token ids; None: the classifier of this task reads numeric sequences."""
+        return self.data.vocab_size if task.features is None else None
 
     def trainer(self, devices: list[jax.Device]) -> Trainer:
         """What trains and evaluates on these devices."""
@@ -149,6 +153,7 @@ class ExperimentConfig:
             clip_norm=self.training.clip_norm,
             averaging=self.training.averaging,
             frozen=("embedding",) if self.training.freeze_embeddings else (),
+            features=task.features,
         )
 
         def create_or_refuse(seed: int) -> TrainState:

@@ -17,11 +17,21 @@ from sklearn.utils.multiclass import check_classification_targets
 from sklearn.utils.validation import check_is_fitted
 
 from flax_imdb.config import ExperimentConfig, settings
-from flax_imdb.data import DataConfig, Dataset, DatasetInfo, Task, encode, make_dataset
-from flax_imdb.data.sources import ArraySource, order_labels, problem_of_label
+from flax_imdb.data import (
+    DataConfig,
+    Dataset,
+    DatasetInfo,
+    Task,
+    are_sequences,
+    as_sequences,
+    encode,
+    make_dataset,
+    make_sequences,
+)
+from flax_imdb.data.sources import ArraySequences, ArraySource, order_labels, problem_of_label
 from flax_imdb.devices import DeviceName, select_devices
 from flax_imdb.environment import describe, fixed_settings
-from flax_imdb.errors import InputError, check_between, is_number, one_line
+from flax_imdb.errors import InputError, check_between, is_number, one_line, warn
 from flax_imdb.experiment import show_word_vectors
 from flax_imdb.models import ModelConfig
 from flax_imdb.predict import TrainedModel, as_texts, load, read_texts, save
@@ -47,7 +57,7 @@ class _Fitted:
 
     Attributes:
       config: the experiment.
-      info: the classes, and words to ids.
+      info: the classes, and how inputs become numbers.
       epochs: the metrics of each.
       arrays: those of the state that is evaluated, the reported epoch's, in NumPy.
     """
@@ -68,11 +78,12 @@ class _Fitted:
 
 
 class LSTMClassifier(ClassifierMixin, BaseEstimator):
-    """An LSTM text classifier with scikit-learn's manners.
+    """An LSTM classifier of texts or of numeric sequences, with scikit-learn's manners.
 
     It trains as the command does, and gives the same numbers on the same data. `X` is a list of
-    texts: a list, a tuple, a NumPy array or a pandas Series of strings. All arguments must be given
-    by name.
+    texts: a list, a tuple, a NumPy array or a pandas Series of strings. Or it is a list of numeric
+    sequences: arrays [time, features] of any lengths, arrays [time] of one feature, or one array
+    [cases, time, features]. All arguments must be given by name.
 
     Example:
       >>> from flax_imdb import LSTMClassifier
@@ -102,9 +113,11 @@ class LSTMClassifier(ClassifierMixin, BaseEstimator):
       implementation: how the LSTM is computed.
       text: which words a text has: unicode or keras, as in `flax_imdb.DataConfig`, like the next
         four.
+      layout: the axes of numeric sequences: channels-last, or channels-first for [features, time],
+        as in aeon and sktime.
       vocab_size: number of token ids.
-      max_length: longer texts are read as `long` says.
-      long: of a longer text, read its tail, its head, or windows and average their logits.
+      max_length: longer texts and sequences are read as `long` says.
+      long: of a longer one, read its tail, its head, or windows and average their logits.
       padding: masked or keras.
       epochs: passes over the training texts, as in `flax_imdb.TrainConfig`, like the next eleven.
       batch_size: texts per step.
@@ -115,7 +128,8 @@ class LSTMClassifier(ClassifierMixin, BaseEstimator):
       clip_norm: the highest global norm of a gradient; None: no clipping.
       averaging: exponent of the weights in the average of the parameters; None: no average.
       label_smoothing: part of a uniform distribution in the targets.
-      adversarial_norm: norm of the adversarial perturbation of the embedded texts; 0: none.
+      adversarial_norm: norm of the adversarial perturbation of the embedded texts, or of the
+        standardized sequences; 0: none.
       embeddings: a file of word vectors to begin the embedding with, whose width it then has.
       freeze_embeddings: keep the embedding as it begins.
       class_weight: None, ``"balanced"``, or the weight of each class.
@@ -151,6 +165,7 @@ class LSTMClassifier(ClassifierMixin, BaseEstimator):
         precision: str = "float32",
         implementation: str = "auto",
         text: str = "unicode",
+        layout: str = "channels-last",
         vocab_size: int = 5000,
         max_length: int = 500,
         long: str = "tail",
@@ -190,6 +205,7 @@ class LSTMClassifier(ClassifierMixin, BaseEstimator):
         self.precision = precision
         self.implementation = implementation
         self.text = text
+        self.layout = layout
         self.vocab_size = vocab_size
         self.max_length = max_length
         self.long = long
@@ -216,30 +232,31 @@ class LSTMClassifier(ClassifierMixin, BaseEstimator):
         tags = super().__sklearn_tags__()
         tags.input_tags.string = True
         tags.input_tags.one_d_array = True
+        tags.input_tags.three_d_array = True
         tags.input_tags.two_d_array = False
         return tags
 
     @fixed_settings()
     def fit(self, X: Any, y: Any, sample_weight: Any = None) -> Self:  # noqa: N803
-        """Train on texts and their labels.
+        """Train on texts or numeric sequences and their labels.
 
         Args:
-          X: the texts.
+          X: the texts or sequences.
           y: a label for each: strings, integers or booleans.
-          sample_weight: the weight of each text in the training loss (default: 1).
+          sample_weight: the weight of each in the training loss (default: 1).
 
         Raises:
-          InputError: texts, labels or parameters make no sense.
+          InputError: texts, sequences, labels or parameters make no sense.
         """
-        texts = _listed(X)
+        inputs = X if are_sequences(X) else _listed(X)
         classes, labels = _labels(y)
-        check_consistent_length(texts, labels)
+        check_consistent_length(inputs, labels)
         names = order_labels(map(str, classes))  # As the command orders them.
         codes = np.array([names.index(str(label)) for label in classes], np.int32)[labels]
-        config = self._config(len(texts))
-        read_texts(texts, config.data.text, wordless=True)  # Names the text that cannot be read.
-        source = ArraySource(texts, codes, names)
-        dataset = make_dataset(source, encode(source, config.data.text), config.data)
+        config = self._config(len(inputs))
+        dataset = _dataset(inputs, codes, names, config.data)
+        for warning in dataset.warnings:
+            warn(warning)
         rows = dataset.train.ids
         weights = _weights(self.class_weight, sample_weight, classes[labels], rows)
         self._train(config, dataclasses.replace(dataset, train=dataset.train.weighted(weights)))
@@ -339,10 +356,10 @@ class LSTMClassifier(ClassifierMixin, BaseEstimator):
         )
 
     def predict(self, X: Any) -> np.ndarray:  # noqa: N803
-        """The likeliest label of each text.
+        """The likeliest label of each text or sequence.
 
         Raises:
-          InputError: `X` is no list of texts.
+          InputError: `X` is no list of texts or sequences.
         """
         probabilities = self.predict_proba(X)
         return self.classes_[np.argmax(probabilities, axis=1)]
@@ -352,12 +369,13 @@ class LSTMClassifier(ClassifierMixin, BaseEstimator):
         """The probability of each class, in the order of `classes_`: float32 [texts, classes].
 
         Raises:
-          InputError: `X` is no list of texts.
+          InputError: `X` is no list of texts or sequences.
         """
         check_is_fitted(self)
         model = self._loaded()
         columns = [model.info.classes.index(str(label)) for label in self.classes_]
-        return model.predict_probabilities(_listed(X), wordless=True)[:, columns]
+        inputs = X if are_sequences(X) else _listed(X)
+        return model.predict_probabilities(inputs, wordless=True)[:, columns]
 
     @fixed_settings()
     def save(self, path: str | os.PathLike[str], *, overwrite: bool = False) -> None:
@@ -425,6 +443,17 @@ class LSTMClassifier(ClassifierMixin, BaseEstimator):
         arrays = saved_arrays(to_evaluate(model.state))
         estimator._keep(_Fitted(config, model.info, workdir.records(), arrays))
         return estimator
+
+
+def _dataset(inputs: Any, codes: np.ndarray, names: tuple[str, ...], config: DataConfig) -> Dataset:
+    """The dataset of texts, or of numeric sequences."""
+    if are_sequences(inputs):
+        sequences = as_sequences(inputs, config.layout)
+        return make_sequences(ArraySequences(sequences, codes, names, config.layout), config)
+    config.check_effect(sequences=False)
+    read_texts(inputs, config.text, wordless=True)  # Names the text that cannot be read.
+    source = ArraySource(inputs, codes, names)
+    return make_dataset(source, encode(source, config.text), config)
 
 
 # Compilation takes longer than training on a few thousand texts, and a grid search fits often.

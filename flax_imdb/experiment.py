@@ -114,8 +114,11 @@ def train(
     # Some settings do not go with so many classes: before anything is deleted.
     jax.eval_shape(functools.partial(config.create_state, dataset.info.task))
     config = _found(config, dataset)
-    if baseline is None:
-        baseline = len(dataset.train) <= MAX_BASELINE_EXAMPLES
+    if baseline:
+        dataset.info.check_texts("`baseline`")
+    elif baseline is None:
+        of_texts = dataset.info.task.features is None
+        baseline = of_texts and len(dataset.train) <= MAX_BASELINE_EXAMPLES
 
     @functools.cache  # The same for all seeds.
     def compare() -> float | None:
@@ -159,7 +162,7 @@ def _train_once(
     of_run = Identity(
         identity(config),
         dataset.info.fingerprint,
-        dataset.info.vocabulary.words,
+        dataset.info.settled,
         environment.describe(devices),
     )
     with (

@@ -31,7 +31,7 @@ class Exported(NamedTuple):
 
     Attributes:
       config: the experiment.
-      info: the classes, and words to ids.
+      info: the classes, and how inputs become numbers.
       variables: the parameters and constants, as ``{"params": ..., "constants": ...}``.
       result: the result of the run; None if it is not known.
     """
@@ -69,7 +69,7 @@ def _read_config(path: Path, info: DatasetInfo) -> ExperimentConfig:
     with _reading(path, "the configuration of an exported model"):
         content = json.loads(path.read_text("utf-8"))
         config = parse_config({**content[SETTINGS], "runs": 1})
-        if content["vocabulary"] != info.vocabulary.fingerprint:
+        if content["vocabulary"] != info.inputs.fingerprint:
             raise ValueError(f"its vocabulary is not that of {VOCABULARY}")
         if content["id2label"] != {str(n): name for n, name in enumerate(info.classes)}:
             raise ValueError(f"its id2label differs from the classes of {VOCABULARY}")

@@ -16,10 +16,13 @@ from flax_imdb.data import (
     MAX_CHARACTERS,
     DatasetInfo,
     Examples,
+    Standardizer,
     Vocabulary,
+    as_sequences,
     load_dataset,
     split_words,
 )
+from flax_imdb.data.sequences import check_width
 from flax_imdb.data.spans import word_spans
 from flax_imdb.data.tokenizer import PAD, START, UNKNOWN
 from flax_imdb.data.words import TextRules
@@ -101,7 +104,7 @@ def words_of(text: str, rules: TextRules, wordless: bool = False) -> list[str]:
       wordless: whether it may have none but punctuation.
     """
     if not isinstance(text, str):
-        raise InputError(f"{text!r:.40} is not a text")
+        raise InputError(f"{' '.join(repr(text).split()):.40} is not a text")
     if len(text) > MAX_CHARACTERS:
         raise InputError(f"{len(text):,} characters are too many: {MAX_CHARACTERS:,} at most")
     try:
@@ -120,7 +123,7 @@ class TrainedModel:
 
     Attributes:
       config: the configuration of the experiment.
-      info: the classes, and words to ids.
+      info: the classes, and how inputs become numbers.
       state: the training state of the reported epoch, with the parameters to evaluate.
       trainer: runs the model on the selected devices.
       result: the result of its run; None if that is not known.
@@ -138,7 +141,10 @@ class TrainedModel:
 
     def __repr__(self) -> str:
         arch, parameters = self.config.model.arch, optax.tree.size(self.state.params)
-        classes, words = list(self.info.classes), len(self.vocabulary.words)
+        classes, features = list(self.info.classes), self.info.task.features
+        if features is not None:
+            return f"TrainedModel({arch=}, {classes=}, {features=}, {parameters=})"
+        words = len(self.vocabulary.words)
         return f"TrainedModel({arch=}, {classes=}, {words=}, {parameters=})"
 
     def __reduce__(self) -> tuple[Any, ...]:
@@ -151,16 +157,21 @@ class TrainedModel:
 
     @property
     def vocabulary(self) -> Vocabulary:
-        """Words to ids."""
+        """Words to ids.
+
+        Raises:
+          InputError: the model reads numeric sequences.
+        """
         return self.info.vocabulary
 
-    def predict(self, texts: Iterable[str]) -> list[Prediction]:
+    def predict(self, texts: Iterable[Any]) -> list[Prediction]:
         """Classify texts: a list, a tuple, a NumPy array, a pandas Series, or an iterator.
 
         A text without a single known word is classified, with a warning.
 
         Args:
-          texts: the texts.
+          texts: the texts. For a model of numeric sequences arrays [time, features], or whatever
+            else `flax_imdb.LSTMClassifier` takes, in the layout of the training.
 
         Raises:
           InputError: `texts` is a single text, or one of them cannot be classified; check with
@@ -189,7 +200,7 @@ class TrainedModel:
           rows: the largest number of texts in a call of `predict`; None: any number.
           explanations: whether to compile what `explain` needs, too.
         """
-        self._predictor.compile(rows)
+        self._predictor.compile(rows, self.info.task.blank)
         if explanations:
             for time in self.trainer.batching.padded_lengths:
                 tokens = np.full(time, PAD, np.int32)
@@ -199,7 +210,7 @@ class TrainedModel:
     @fixed_settings()
     def predict_probabilities(
         self,
-        texts: Iterable[str],
+        texts: Iterable[Any],
         *,
         wordless: bool = False,
     ) -> np.ndarray:
@@ -207,20 +218,40 @@ class TrainedModel:
 
         With `wordless`, texts of punctuation alone are classified, too, as in training and `score`.
         """
-        words = read_texts(as_texts(texts), self.vocabulary.rules, wordless)
-        if not words:
+        if isinstance(self.info.inputs, Standardizer):
+            encoded = self.encode_sequences(as_sequences(texts, self.config.data.layout))
+        else:
+            encoded = self._encode_texts(as_texts(texts), wordless)
+        if not encoded:
             return np.empty((0, len(self.info.classes)), np.float32)
+        return self.predict_encoded(encoded)
+
+    def _encode_texts(self, texts: Sequence[str], wordless: bool) -> list[np.ndarray]:
+        words = read_texts(texts, self.vocabulary.rules, wordless)
         encoded = [self.vocabulary.encode(of_text) for of_text in words]
         unknown = [str(number) for number, ids in enumerate(encoded, 1) if is_unknown(ids)]
         warn_of_unknown(unknown, len(encoded))
-        return self.predict_encoded(encoded)
+        return encoded
+
+    def encode_sequences(self, sequences: Sequence[np.ndarray]) -> list[np.ndarray]:
+        """Numeric sequences for `predict_encoded`: standardized.
+
+        Args:
+          sequences: arrays [time, features] of one width, from `flax_imdb.data.as_sequences`.
+
+        Raises:
+          InputError: they have other features than the model, which may read texts.
+        """
+        check_width(sequences, self.info.standardizer.features)
+        return [self.info.standardizer(sequence) for sequence in sequences]
 
     @fixed_settings()
     def predict_encoded(self, encoded: Sequence[np.ndarray]) -> np.ndarray:
         """The classes' probabilities, float32 [texts, classes], of texts that are encoded.
 
         Args:
-          encoded: the ids of one text or more, from `Vocabulary.encode`.
+          encoded: the ids of one text or more, from `Vocabulary.encode`; or numeric sequences,
+            from `encode_sequences`.
 
         Raises:
           InputError: a probability is NaN.
@@ -243,6 +274,7 @@ class TrainedModel:
         Raises:
           InputError: as in `predict`, or there is no such class.
         """
+        self.info.check_texts("explain")
         texts = as_texts(texts)
         predictions = self.predict(texts)
         explained = [
@@ -299,6 +331,8 @@ class TrainedModel:
         """Encoded texts as the model reads them; their labels mean nothing."""
         data = self.config.data
         examples = Examples.build(encoded, np.zeros(len(encoded)))
+        if isinstance(self.info.inputs, Standardizer):
+            return examples.shortened(data.longest, data.end)
         return examples.limited(data.vocab_size, data.longest, data.end)
 
     def _attribute(self, tokens: np.ndarray, length: int, logits: Sequence[int]) -> Attribution:
@@ -437,7 +471,7 @@ def load(workdir: str | os.PathLike[str], device: DeviceName = "auto") -> Traine
     devices = select_devices(device, config.training.batch_size)  # JAX starts here.
     state = None
     if info is not None and exists(files.checkpoints):
-        of_run = Identity(identity(config), info.fingerprint, info.vocabulary.words)
+        of_run = Identity(identity(config), info.fingerprint, info.settled)
         with Checkpoints(
             files.checkpoints, of_run, defaults=identity_of_old(), read_only=True
         ) as checkpoints:
@@ -463,7 +497,7 @@ def assemble(
 
     Args:
       config: the configuration of the experiment.
-      info: the classes, and words to ids.
+      info: the classes, and how inputs become numbers.
       variables: the parameters and constants, as ``{"params": ..., "constants": ...}``.
       result: the result of the run, if it is known.
       device: kind of device to use.
@@ -498,7 +532,7 @@ def save(
     Args:
       workdir: the directory.
       config: the experiment.
-      info: the classes, and words to ids.
+      info: the classes, and how inputs become numbers.
       state: the training state after the last of `epochs`.
       epochs: the metrics of each epoch up to the reported one; none of a model that was not trained
         here.
@@ -511,7 +545,7 @@ def save(
     """
     directory = Workdir(workdir)
     directory.check_own() if overwrite else directory.check_free()
-    run = Identity(identity(config), info.fingerprint, info.vocabulary.words, environment)
+    run = Identity(identity(config), info.fingerprint, info.settled, environment)
     files = {"config.json": dump_config(config), "vocabulary.json": info.dump(), **files}
     with directory.hold():
         directory.clear()

@@ -22,13 +22,32 @@ def build(
 
     With `mask`, token 0 is padding, which Keras's LSTM skips.
     """
+    model = keras.Sequential(
+        [
+            keras.layers.Embedding(vocab_size, embedding_features, mask_zero=mask),
+            *_encoder(arch, features),
+            keras.layers.Dense(1),
+        ]
+    )
+    model.build((None, None))
+    return model
+
+
+def build_of_sequences(arch: str, features: int) -> keras.Model:
+    """The same for numeric sequences of so many features, without an embedding."""
+    model = keras.Sequential([*_encoder(arch, FEATURES), keras.layers.Dense(1)])
+    model.build((None, None, features))
+    return model
+
+
+def _encoder(arch: str, features: int) -> list[keras.Layer]:
     dropping = {"dropout": 0.2, "recurrent_dropout": 0.2}
     convolution = [
         keras.layers.Conv1D(32, 3, padding="same", activation="relu"),
         # For the tutorial's even lengths this equals its "valid".
         keras.layers.MaxPooling1D(2, padding="same"),
     ]
-    encoder = {
+    return {
         "lstm": [keras.layers.LSTM(features)],
         "lstm_dropout": [keras.layers.LSTM(features)],
         "lstm_recurrent_dropout": [keras.layers.LSTM(features, **dropping)],
@@ -37,15 +56,6 @@ def build(
         "conv_lstm": [*convolution, keras.layers.LSTM(features)],
         "conv_lstm_dropout": [*convolution, keras.layers.LSTM(features)],
     }[arch]
-    model = keras.Sequential(
-        [
-            keras.layers.Embedding(vocab_size, embedding_features, mask_zero=mask),
-            *encoder,
-            keras.layers.Dense(1),
-        ]
-    )
-    model.build((None, None))
-    return model
 
 
 def to_flax(arch: str, arrays: list[Any]) -> dict[str, Any]:

@@ -127,6 +127,143 @@ class TestFit:
         assert not np.array_equal(one, other)
 
 
+def sequences(rows: int = 80, features: int = 2) -> tuple[list[np.ndarray], list[str]]:
+    """Sequences that end above where they began, or below, in a feature of its own scale."""
+    rng = np.random.default_rng(rows)
+    given = [rng.normal(1e5, 50, (rng.integers(3, 10), features)) for _ in range(rows)]
+    for number, each in enumerate(given):
+        each[[0, -1], 0] = (1e5 - 100, 1e5 + 100) if number % 2 else (1e5 + 100, 1e5 - 100)
+    return given, ["up" if number % 2 else "down" for number in range(rows)]
+
+
+def of_numbers(**parameters: Any) -> LSTMClassifier:
+    settings = {"features": 8, "epochs": 10, "batch_size": 8, "max_length": 10}
+    return LSTMClassifier(**settings | {"learning_rate": 0.05} | parameters)
+
+
+@pytest.fixture(scope="module")
+def trained() -> LSTMClassifier:
+    """On numeric sequences."""
+    return of_numbers().fit(*sequences())
+
+
+class TestSequences:
+    def test_it_learns_what_needs_the_order_of_time(self, trained: LSTMClassifier) -> None:
+        assert trained.score(*sequences(60)) > 0.9
+        reversed_in_time = [each[::-1] for each in sequences(60)[0]]
+        assert trained.score(reversed_in_time, sequences(60)[1]) < 0.1
+
+    def test_it_has_the_numbers_of_the_command(
+        self, trained: LSTMClassifier, tmp_path: Path
+    ) -> None:
+        given, labels = sequences()
+        lengths = [len(each) for each in given]
+        arrays = {"inputs": np.concatenate(given), "lengths": lengths, "labels": labels}
+        tests = {f"test_{name}": array for name, array in arrays.items()}
+        np.savez(tmp_path / "x.npz", **arrays, **tests)
+        size = ["--features", "8", "--max-length", "10", "--batch-size", "8", "--epochs", "10"]
+        run = tmp_path / "run"
+        command = ["train", "--dataset", f"{tmp_path}/x.npz", *size, "--learning-rate", "0.05"]
+        assert main([*command, "--workdir", str(run)]) == 0
+        ours = trained.predict_proba(given)
+        np.testing.assert_array_equal(flax_imdb.load(run).predict_probabilities(given), ours)
+        np.testing.assert_array_equal(LSTMClassifier.load(run).predict_proba(given), ours)
+
+    def test_what_is_saved_or_pickled_predicts_the_same(
+        self, trained: LSTMClassifier, tmp_path: Path
+    ) -> None:
+        given, _ = sequences()
+        expected = trained.predict_proba(given)
+        trained.save(tmp_path / "run")
+        loaded = LSTMClassifier.load(tmp_path / "run")
+        assert loaded.get_params() == trained.get_params()
+        model = flax_imdb.load(tmp_path / "run")
+        assert repr(model).startswith("TrainedModel(arch='lstm', classes=['down', 'up'], features=")
+        for predict in (
+            loaded.predict_proba,
+            pickle.loads(pickle.dumps(trained)).predict_proba,
+            model.predict_probabilities,
+            pickle.loads(pickle.dumps(model)).predict_probabilities,
+        ):
+            np.testing.assert_array_equal(predict(given), expected)
+        assert model.predict(given)[0].label == trained.predict(given)[0]
+        with pytest.raises(InputError, match="reads numeric sequences, and explain is for texts"):
+            model.explain(given)
+
+    @pytest.mark.parametrize("layout", ["channels-last", "channels-first"])
+    def test_one_array_is_a_list_of_sequences(self, layout: str) -> None:
+        cases = np.random.default_rng(0).normal(size=(40, 6, 3))
+        labels = (cases[:, -1, 0] > 0).tolist()
+        given = cases if layout == "channels-last" else cases.swapaxes(1, 2)
+        ours = of_numbers(layout=layout, epochs=2).fit(given, labels)
+        expected = of_numbers(epochs=2).fit([*cases], labels).predict_proba(cases)
+        np.testing.assert_array_equal(ours.predict_proba(given), expected)
+        np.testing.assert_array_equal(ours.predict_proba([*given]), expected)
+
+    def test_axes_that_look_swapped_are_warned_of(self, capsys: pytest.CaptureFixture[str]) -> None:
+        of_numbers(epochs=1).fit(np.random.default_rng(0).normal(size=(8, 2, 9)), [0, 1] * 4)
+        assert capsys.readouterr().err == (
+            "warning: each sequence has 2 steps of 9 features: if it has 9 steps of 2 features, "
+            "layout channels-first is right\n"
+        )
+
+    def test_scikit_learn_validates_and_searches_with_lists_and_arrays(self) -> None:
+        given, labels = sequences(24)
+        assert cross_val_score(of_numbers(epochs=1), given, labels, cv=2).shape == (2,)
+        cases = np.random.default_rng(0).normal(size=(24, 5, 2))
+        search = GridSearchCV(of_numbers(epochs=1), {"features": [2, 3]}, cv=2).fit(cases, labels)
+        assert search.best_params_["features"] in (2, 3)
+
+    def test_noise_of_an_adversary_and_dropped_steps_are_of_use_here_too(self) -> None:
+        given, labels = sequences()
+        trained = of_numbers(adversarial_norm=0.1, word_dropout=0.05, validation_fraction=0.25).fit(
+            given, labels
+        )
+        assert trained.history_[-1]["eval_split"] == "validation"
+        assert trained.score(given, labels) > 0.9
+
+    @pytest.mark.parametrize(
+        ("change", "message"),
+        [
+            ({"text": "keras"}, "`text` keras is for texts, and these are numeric sequences"),
+            ({"vocab_size": 9}, "`vocab_size` 9 is for texts"),
+            ({"padding": "keras"}, "`padding` keras is for texts"),
+            ({"wide_ngrams": 2}, "`wide_ngrams` 2 is for texts"),
+            ({"embedding_features": 8}, "`embedding_features` 8 is for texts"),
+            ({"layout": "sideways"}, "`layout` sideways is unknown: one of channels-last, "),
+        ],
+    )
+    def test_settings_that_have_no_effect_are_refused(
+        self, change: dict[str, Any], message: str
+    ) -> None:
+        with pytest.raises(InputError, match=message):
+            of_numbers(**change).fit(*sequences())
+
+    def test_a_layout_is_refused_for_texts(self) -> None:
+        with pytest.raises(InputError, match="`layout` channels-first is for sequences, and these"):
+            small(layout="channels-first").fit(TEXTS, LABELS)
+
+    @pytest.mark.parametrize(
+        ("given", "message"),
+        [
+            ([[[0.0, np.nan]]], "sequence 1, step 1, feature 2 is nan"),
+            ([[[0.0, 1, 2]]], "the sequences have 3 features, and the model reads 2"),
+            (["a text"], "sequence 1 has 0 axes|sequence 1 is of type"),
+            ([1.0], "sequence 1 has 0 axes"),
+        ],
+    )
+    def test_a_model_of_sequences_refuses_what_it_cannot_read(
+        self, trained: LSTMClassifier, given: Any, message: str
+    ) -> None:
+        for predict in (trained.predict, trained._loaded().predict):
+            with pytest.raises(InputError, match=message):
+                predict(given)
+
+    def test_a_model_of_texts_refuses_sequences(self, fitted: LSTMClassifier) -> None:
+        with pytest.raises(InputError, match=r"text 1 cannot be read: .* is not a text"):
+            fitted.predict([np.ones((3, 2))])
+
+
 class NotAvailable:
     """As pandas' NA, of which nobody knows whether it equals itself."""
 

@@ -280,7 +280,7 @@ class TestKeras:
     def test_two_units_with_softmax_are_one_logit(self) -> None:
         peer = sequential(layers.LSTM(4), units=2, activation="softmax")
         made = from_keras(peer)
-        tokens = question("keras").tokens
+        tokens = question("keras").inputs
         theirs = np.asarray(peer(tokens))[:, 1:]
         assert made.classes == 2
         np.testing.assert_allclose(probabilities(made, tokens), theirs, atol=1e-6)

@@ -6,7 +6,7 @@ import jax
 import numpy as np
 
 from flax_imdb.config import ExperimentConfig
-from flax_imdb.data import DataConfig, DatasetInfo, Examples, Task, Vocabulary
+from flax_imdb.data import DataConfig, DatasetInfo, Examples, Standardizer, Task, Vocabulary
 from flax_imdb.data.tokenizer import PAD, START
 from flax_imdb.export.check import Question
 from flax_imdb.models import ModelConfig
@@ -89,3 +89,40 @@ def question(
         )
     # What stands at padding does not matter.
     return Question(tokens.astype(np.int32), sizes.astype(np.int32))
+
+
+# Of features of other sizes, one of which is constant.
+STANDARDIZER = Standardizer((5.0, -1e6, 0.1), (2.0, 30.0, 1.0), ("speed", "height", "mass"))
+
+
+def untrained_on_sequences(arch: str = "lstm", classes: int = 2, **settings: Any) -> TrainedModel:
+    """A model that reads numeric sequences of three features."""
+    config = ExperimentConfig(
+        ModelConfig(arch, **{"features": 4, **settings}),
+        DataConfig(dataset="trips.npz", max_length=MAX_LENGTH),
+        TrainConfig(averaging=None),
+    )
+    rng = np.random.default_rng(0)
+    state = empty_state(config.state_creator(Task(classes, features=3)), 0)
+    params = jax.tree.map(lambda leaf: rng.normal(size=leaf.shape).astype("f"), state.params)
+    names = tuple(map(str, range(classes)))
+    info = DatasetInfo("trips.npz", "none", names, STANDARDIZER)
+    trainer = config.trainer(jax.devices()[:1])
+    return TrainedModel(config, info, trainer.place(state.replace(params=params)), trainer)
+
+
+def raw_sequences(rows: int = 40) -> list[np.ndarray]:
+    """Random sequences for such a model, as they are given: one of a step, and a full one."""
+    rng = np.random.default_rng(1)
+    sizes = np.append([1, MAX_LENGTH], rng.integers(1, MAX_LENGTH + 1, rows - 2))
+    mean, scale = STANDARDIZER.mean, STANDARDIZER.scale
+    return [rng.normal(mean, scale, (size, 3)).astype(np.float32) for size in sizes]
+
+
+def padded(sequences: list[np.ndarray], filling: float = 0.0) -> Question:
+    """The sequences as an exported model takes them."""
+    lengths = np.array([len(sequence) for sequence in sequences], np.int32)
+    inputs = np.full((len(sequences), lengths.max(), sequences[0].shape[1]), filling, np.float32)
+    for row, sequence in zip(inputs, sequences, strict=True):
+        row[: len(sequence)] = sequence
+    return Question(inputs, lengths)

@@ -56,6 +56,7 @@ def command(args: list[str], prog: str) -> int:
         raise InputError("`overwrite` has no effect: it is for a page, given as `html`")
     model = load(options.workdir, options.device)
     warn_of_synthetic(model.config)
+    model.info.check_texts("explain")
     texts = options.texts or [text for some, _ in lines_of_input() for text in some]
     explanations = model.explain(texts, classes=options.classes or None)
     console = ProgramConsole(highlight=False)

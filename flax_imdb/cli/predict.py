@@ -16,7 +16,7 @@ from flax_imdb.errors import InputError, warn
 from flax_imdb.paths import output_path, writing
 
 if TYPE_CHECKING:
-    from flax_imdb.answers import Answers
+    from flax_imdb.answers import Answer, Answers
     from flax_imdb.predict import TrainedModel
     from flax_imdb.predict_files import InputFile
 
@@ -29,13 +29,17 @@ _AT_ONCE = 2**16  # bytes
 Texts = Iterable[tuple[Sequence[str], Sequence[str]]]
 """Some texts at a time, and what messages call them."""
 
+Answered = Iterable[tuple[Sequence["Answer"], Sequence[str]]]
+"""Some answers at a time, and what messages call the texts."""
+
 
 @dataclasses.dataclass(frozen=True)
 class PredictOptions:
     """Print a line for each text: a probability, and the likeliest class.
 
     Of two classes the probability is that of the second; of more that of the likeliest. With an
-    input and an output file, the rows are written again with the answers in new columns.
+    input and an output file, the rows are written again with the answers in new columns. Of a model
+    of numeric sequences the input is an .npz file, and the lines are printed or written.
 
     Attributes:
       texts: The texts. Without any, and without an input, the lines of standard input.
@@ -96,18 +100,20 @@ def command(args: list[str], prog: str) -> int:
     warn_of_synthetic(model.config)
     answers = Answers(model, choice)
     with leaving_nothing():
-        if options.file is None:
+        if model.info.task.features is not None:
+            _print_answers(_of_sequences(model, answers, options), options)
+        elif options.file is None:
             texts = options.texts
             if not texts:
-                _print_answers(lines_of_input(), answers, options)
+                _print_answers(_of_texts(lines_of_input(), answers), options)
             else:
                 names = [f"text {number}" for number in range(1, len(texts) + 1)]
-                _print_answers([(texts, names)], answers, options)
+                _print_answers(_of_texts([(texts, names)], answers), options)
         else:
             file = _open(options.file, model, options)
             if options.output is None:
                 rows = ((rows.texts, rows.names) for rows in file.read())
-                _print_answers(rows, answers, options)
+                _print_answers(_of_texts(rows, answers), options)
             else:
                 predict_file(file, options.output, answers, options.overwrite)
                 if answers.problems.number:
@@ -132,7 +138,9 @@ def _check(options: PredictOptions) -> None:
             raise InputError("`overwrite` has no effect: it is for a file, given as `output`")
         return
     output_path("`output`", options.output, options.overwrite)
-    if options.file is not None:
+    from flax_imdb.data.sources import is_npz
+
+    if options.file is not None and not is_npz(options.file):
         from flax_imdb.predict_files import check_form
 
         check_form(options.file, options.output, options.json)
@@ -147,21 +155,41 @@ def _open(place: str, model: "TrainedModel", options: PredictOptions) -> "InputF
     return InputFile(place, dataclasses.replace(config, **given), given)
 
 
-def _print_answers(texts: Texts, answers: "Answers", options: PredictOptions) -> None:
-    """Print a line for each text, or write it to the output."""
+def _of_texts(texts: Texts, answers: "Answers") -> Answered:
+    return ((answers(some, names), names) for some, names in texts)
+
+
+def _of_sequences(model: "TrainedModel", answers: "Answers", options: PredictOptions) -> Answered:
+    """The answers to the numeric sequences of the input, all of which are checked first."""
+    from flax_imdb.data.sources import SequenceFile
+
+    if options.file is None:
+        raise InputError(
+            "this model reads numeric sequences: give them in an .npz file, as `input`"
+        )
+    dataclasses.replace(model.config.data, **options.given()).check_effect(sequences=True)
+    file = SequenceFile("`input`", options.file, model.config.data.layout)
+    sequences, of_model = file.sequences(), model.info.standardizer
+    file.check_features(sequences, of_model.features, of_model.names)
+    names = [f"sequence {number}" for number in range(1, len(sequences) + 1)]
+    return [(answers.of_encoded(model.encode_sequences(sequences)), names)]
+
+
+def _print_answers(answered: Answered, options: PredictOptions) -> None:
+    """Print a line for each answer, or write it to the output."""
     if options.output is None:
-        _write_answers(texts, answers, options, sys.stdout)
+        _write_answers(answered, options, sys.stdout)
         return
     with writing("`output`", options.output, options.overwrite) as file:
         out = io.TextIOWrapper(file, "utf-8", newline="\n")
-        _write_answers(texts, answers, options, out)
+        _write_answers(answered, options, out)
         out.detach()  # It would close the file.
 
 
-def _write_answers(texts: Texts, answers: "Answers", options: PredictOptions, out: TextIO) -> None:
+def _write_answers(answered: Answered, options: PredictOptions, out: TextIO) -> None:
     shows = options.probabilities or options.top_k is not None
-    for some, names in texts:
-        for name, answer in zip(names, answers(some, names), strict=True):
+    for some, names in answered:
+        for name, answer in zip(names, some, strict=True):
             print(answer.as_json() if options.json else answer.as_line(shows), file=out)
             if answer.problem:
                 say(f"error: {name}: {answer.problem}")

@@ -56,6 +56,7 @@ def command(args: list[str], prog: str) -> int:
     with listen(options.host, _port(options.port)) as listening:
         model = load(options.workdir, options.device)
         warn_of_synthetic(model.config)
+        served = Served(model)
         host, port = listening.getsockname()[:2]
         address = f"[{host}]" if ":" in host else host
         print(f"Listening at http://{address}:{port}/", flush=True)
@@ -64,7 +65,7 @@ def command(args: list[str], prog: str) -> int:
                 f"--host {options.host}: whoever reaches this machine can ask the model, without a "
                 "password and unencrypted"
             )
-        serve(Served(model), listening, limits, _say_ready)
+        serve(served, listening, limits, _say_ready)
     return 0
 
 

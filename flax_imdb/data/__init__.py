@@ -1,10 +1,19 @@
-"""From texts to batches of token ids."""
+"""From texts to batches of token ids, and from numeric sequences to batches of steps."""
 
-from flax_imdb.data.batching import Batch, Batching, Planned
+from flax_imdb.data.batching import Batch, Batching, Planned, inputs_of
 from flax_imdb.data.config import MAX_CHARACTERS, MAX_VOCAB_SIZE, DataConfig, Padding
-from flax_imdb.data.dataset import Dataset, load_dataset, load_examples, make_dataset, read_again
+from flax_imdb.data.dataset import (
+    Dataset,
+    load_dataset,
+    load_examples,
+    make_dataset,
+    make_sequences,
+    read_again,
+)
 from flax_imdb.data.examples import Examples, OnRead, encode
 from flax_imdb.data.info import DatasetInfo, Task
+from flax_imdb.data.sequences import are_sequences, as_sequences
+from flax_imdb.data.standardizer import Standardizer
 from flax_imdb.data.tokenizer import Vocabulary
 from flax_imdb.data.word_vectors import WordVectors, read_word_vectors, sha256_of
 from flax_imdb.data.words import split_words
@@ -21,13 +30,18 @@ __all__ = [
     "OnRead",
     "Padding",
     "Planned",
+    "Standardizer",
     "Task",
     "Vocabulary",
     "WordVectors",
+    "are_sequences",
+    "as_sequences",
     "encode",
+    "inputs_of",
     "load_dataset",
     "load_examples",
     "make_dataset",
+    "make_sequences",
     "read_again",
     "read_word_vectors",
     "sha256_of",

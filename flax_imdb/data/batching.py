@@ -2,7 +2,7 @@
 
 import bisect
 import dataclasses
-from typing import NamedTuple, TypedDict
+from typing import NamedTuple, NotRequired, TypedDict
 
 import numpy as np
 
@@ -25,21 +25,28 @@ _FEW = (1, 8)
 
 
 class Batch(TypedDict):
-    """A padded batch.
+    """A padded batch, of texts or of numeric sequences.
 
     Keys:
-      tokens: int32 [batch, time], ``<pad>`` at padding.
-      lengths: number of valid tokens, int32 [batch]; 0 for filler rows.
+      tokens: of texts; int32 [batch, time], ``<pad>`` at padding.
+      inputs: of numeric sequences; float32 [batch, time, features], 0 at padding.
+      lengths: number of valid steps, int32 [batch]; 0 for filler rows.
       labels: int32 [batch].
       weights: float32 [batch]; 0 for filler rows.
       example_ids: index of each example in the whole split, int32 [batch]; -1 for filler rows.
     """
 
-    tokens: np.ndarray
+    tokens: NotRequired[np.ndarray]
+    inputs: NotRequired[np.ndarray]
     lengths: np.ndarray
     labels: np.ndarray
     weights: np.ndarray
     example_ids: np.ndarray
+
+
+def inputs_of(batch: Batch) -> np.ndarray:
+    """What a classifier reads of a batch: its tokens, or the steps of numeric sequences."""
+    return batch["tokens"] if "tokens" in batch else batch["inputs"]
 
 
 class Planned(NamedTuple):
@@ -145,7 +152,7 @@ class Batching:
             return np.pad(array, filling, constant_values=value)
 
         return {
-            "tokens": filled(inputs),
+            "tokens" if inputs.ndim == 2 else "inputs": filled(inputs),  # type: ignore[misc]
             "lengths": filled(lengths[:, 0]),
             "labels": filled(examples.labels),
             "weights": filled(examples.weights),

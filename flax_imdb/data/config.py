@@ -11,12 +11,20 @@ from flax_imdb.errors import InputError, check_between, is_number
 
 Padding = Literal["masked", "keras"]
 Long = Literal["tail", "head", "windows"]
+Layout = Literal["channels-last", "channels-first"]
 
 # Far longer than any review (IMDB's longest has 14,000): a text of this size is a mistake.
 MAX_CHARACTERS = 1_000_000
 
 # More words than any training split has: an embedding of this size is a mistake.
 MAX_VOCAB_SIZE = 10_000_000
+
+# The settings that have no effect on numeric sequences, and those that have none on texts.
+_OF_TEXTS = (
+    *("data_dir", "text_columns", "label_column", "columns", "delimiter", "encoding"),
+    *("skip_bad_rows", "text", "padding", "vocab_size"),
+)
+_OF_SEQUENCES = ("layout",)
 
 
 MAX_WINDOWS = 8
@@ -25,11 +33,12 @@ MAX_WINDOWS = 8
 
 @dataclasses.dataclass(frozen=True)
 class DataConfig:
-    """The texts and their labels, and how they become tokens.
+    """The texts or numeric sequences and their labels, and how they become a model's inputs.
 
     Attributes:
-      dataset: A file or folder of your own; tfds:NAME[/CONFIG]; imdb_reviews; synthetic; or auto:
-        imdb_reviews if available, else synthetic.
+      dataset: A file or folder of your own, or an .npz file of numeric sequences;
+        tfds:NAME[/CONFIG]; imdb_reviews; synthetic; or auto: imdb_reviews if available, else
+        synthetic.
       data_dir: A tfds data directory or an extracted aclImdb folder. None: $TFDS_DATA_DIR, else
         ~/tensorflow_datasets.
       test_dataset: The test split of a dataset of your own. None: a part of dataset.
@@ -42,13 +51,15 @@ class DataConfig:
       skip_bad_rows: Leave out rows without a text or a label, instead of stopping.
       text: Which words a text has: unicode normalizes it first (typography, markup, scripts); keras
         splits it as Keras's Tokenizer does, as in the tutorial.
+      layout: The axes of numeric sequences: channels-last is [time, features], channels-first
+        [features, time], as in aeon and sktime.
       padding: masked ignores padding. keras pads at the front to max-length and processes padding
         like any token, as in the tutorial.
       vocab_size: Number of token ids, including <pad>, <start> and <unk>.
-      max_length: Longer texts are read as long says.
-      long: Of a text of more than max-length tokens, tail reads the last and head the first;
-        windows reads up to 8 windows of max-length tokens, each half in the one before, and
-        averages their logits.
+      max_length: Longer texts and sequences are read as long says.
+      long: Of a text or sequence of more than max-length tokens or steps, tail reads the last and
+        head the first; windows reads up to 8 windows of max-length tokens, each half in the one
+        before, and averages their logits.
       train_examples: Train on a fixed random subset of this many texts. None: all.
       test_examples: Test on a fixed random subset of this many texts. None: all.
       validation_examples: Hold out this many training texts to select the best epoch.
@@ -65,6 +76,7 @@ class DataConfig:
     encoding: str = "utf-8"
     skip_bad_rows: bool = False
     text: TextRules = "unicode"
+    layout: Layout = "channels-last"
     padding: Padding = "masked"
     vocab_size: int = 5000
     max_length: int = 500
@@ -76,6 +88,7 @@ class DataConfig:
     def __post_init__(self) -> None:
         for setting, value, choices in (
             ("text", self.text, get_args(TextRules)),
+            ("layout", self.layout, get_args(Layout)),
             ("padding", self.padding, get_args(Padding)),
             ("long", self.long, get_args(Long)),
         ):
@@ -120,6 +133,13 @@ class DataConfig:
     def end(self) -> Literal["first", "last"]:
         """Which tokens are kept of a text that is too long."""
         return "first" if self.long == "head" else "last"
+
+    def check_effect(self, *, sequences: bool) -> None:
+        """Raise InputError if a setting has no effect on numeric sequences, or on texts."""
+        are, others = ("numeric sequences", "texts") if sequences else ("texts", "sequences")
+        for setting in _OF_TEXTS if sequences else _OF_SEQUENCES:
+            if (value := getattr(self, setting)) != getattr(DataConfig, setting):
+                raise InputError(f"`{setting}` {value} is for {others}, and these are {are}")
 
 
 def column_names(setting: str | None) -> list[str] | None:

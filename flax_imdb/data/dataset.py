@@ -1,7 +1,7 @@
 """Loading a dataset: from its name to the examples of an experiment."""
 
 import dataclasses
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Iterator, Sequence
 
 import numpy as np
 
@@ -9,7 +9,16 @@ from flax_imdb.data.cache import load_corpus
 from flax_imdb.data.config import DataConfig
 from flax_imdb.data.examples import Corpus, Examples, OnRead
 from flax_imdb.data.info import DatasetInfo
-from flax_imdb.data.sources import Source, find_source, read_labelled
+from flax_imdb.data.sources import (
+    SPLITS,
+    SequenceFile,
+    SequenceSource,
+    Source,
+    find_source,
+    read_labelled,
+    read_labelled_sequences,
+)
+from flax_imdb.data.standardizer import Standardizer
 from flax_imdb.data.words import split_words
 from flax_imdb.errors import InputError
 
@@ -66,6 +75,8 @@ def load_dataset(config: DataConfig, on_read: OnRead = lambda what, done, total:
       InputError: there are no such texts, or fewer than asked for.
     """
     source = find_source(config)
+    if isinstance(source, SequenceSource):
+        return make_sequences(source, config)
     return make_dataset(source, load_corpus(source, config.text, on_read), config)
 
 
@@ -84,7 +95,7 @@ def make_dataset(source: Source, corpus: Corpus, config: DataConfig) -> Dataset:
         _, test = _split(test, 0, config.test_examples, setting="test_examples")
     vocabulary = corpus.info.vocabulary.limited(config.vocab_size)
     return Dataset(
-        info=dataclasses.replace(corpus.info, vocabulary=vocabulary),
+        info=dataclasses.replace(corpus.info, inputs=vocabulary),
         location=source.location,
         found=source.found,
         note=source.note,
@@ -94,6 +105,47 @@ def make_dataset(source: Source, corpus: Corpus, config: DataConfig) -> Dataset:
         validation=validation,
         test=test,
     )
+
+
+def make_sequences(source: SequenceSource, config: DataConfig) -> Dataset:
+    """The examples of numeric sequences that `config` asks for, standardized.
+
+    Raises:
+      InputError: there are fewer than asked for, or a setting is for texts.
+    """
+    config.check_effect(sequences=True)
+    given, test = (
+        Examples.build(*source.read(split)).shortened(config.longest, config.end)
+        for split in SPLITS
+    )
+    validation, train = _split(given, config.validation_examples, config.train_examples)
+    # By what the model reads of the sequences that it is trained on.
+    standardizer = Standardizer.fit(train.spread()[2], source.feature_names)
+    inputs = standardizer(given.inputs)
+    if len(test):
+        _, test = _split(test, 0, config.test_examples, setting="test_examples")
+        test = dataclasses.replace(test, inputs=standardizer(test.inputs))
+    return Dataset(
+        info=DatasetInfo(source.name, source.fingerprint, source.classes, standardizer),
+        location=source.location,
+        found=source.found,
+        note=source.note,
+        remarks=source.remarks,
+        warnings=(*source.warnings, *_warning_of_length(source, config)),
+        train=dataclasses.replace(train, inputs=inputs),
+        validation=dataclasses.replace(validation, inputs=inputs),
+        test=test,
+    )
+
+
+def _warning_of_length(source: SequenceSource, config: DataConfig) -> Iterator[str]:
+    sequences, _ = source.read("train")
+    longer = sum(len(sequence) > config.longest for sequence in sequences)
+    if longer:
+        yield (
+            f"{longer:,} of {len(sequences):,} sequences are longer than the {config.longest} "
+            f"steps that are read, the {config.end} ones: `max_length` sets their number"
+        )
 
 
 def load_examples(
@@ -113,11 +165,25 @@ def load_examples(
     Raises:
       InputError: they cannot be read, or have a label that is no class of the model.
     """
+    if isinstance(info.inputs, Standardizer):
+        return _load_sequences(config, info.classes, info.inputs), ()
     texts, labels, remarks = read_labelled(config, info.classes, given)
     words = info.vocabulary
     encoded = [words.encode(split_words(text, words.rules)) for text in texts]
     examples = Examples.build(encoded, labels)
     return examples.limited(config.vocab_size, config.longest, config.end), remarks
+
+
+def _load_sequences(
+    config: DataConfig, classes: Sequence[str], standardizer: Standardizer
+) -> Examples:
+    config.check_effect(sequences=True)
+    file = SequenceFile("`dataset`", config.dataset, config.layout)
+    sequences, labels = read_labelled_sequences(
+        file, classes, standardizer.features, standardizer.names
+    )
+    standardized = [standardizer(sequence) for sequence in sequences]
+    return Examples.build(standardized, labels).shortened(config.longest, config.end)
 
 
 def read_again(config: DataConfig, info: DatasetInfo, numbers: Sequence[int]) -> list[str]:
@@ -146,11 +212,11 @@ def _split(
     if available < 1:
         raise InputError(
             f"`validation_examples` {held_out} leaves nothing to train on: "
-            f"there are {len(examples)} texts"
+            f"there are {len(examples)} examples"
         )
     if kept is not None and kept > available:
         raise InputError(
-            f"`{setting}` {kept} is too large: {available} texts are left to take from"
+            f"`{setting}` {kept} is too large: {available} examples are left to take from"
         )
     order = np.random.default_rng(_SUBSET_SEED).permutation(len(examples))
     end = None if kept is None else held_out + kept

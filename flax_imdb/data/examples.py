@@ -1,4 +1,4 @@
-"""Encoded texts: token ids of all texts in flat arrays."""
+"""Encoded texts: token ids of all texts in flat arrays; or numeric sequences likewise."""
 
 import dataclasses
 from collections.abc import Callable, Iterator, Sequence
@@ -18,8 +18,11 @@ _COUNTED_AT_ONCE = 4096
 class Examples:
     """Encoded texts with their labels. Text ``i`` is ``inputs[starts[i] :][: lengths[i]]``.
 
+    Numeric sequences take the place of texts, and their steps that of tokens.
+
     Attributes:
-      inputs: token ids of all texts, concatenated, int32 [total].
+      inputs: token ids of all texts, concatenated, int32 [total]; or the steps of all numeric
+        sequences, float32 [total, features], and of any real type until they are standardized.
       starts: index of the first token of each text, int64 [examples].
       lengths: number of tokens of each text, int32 [examples].
       labels: int32 [examples].
@@ -36,10 +39,10 @@ class Examples:
 
     @classmethod
     def build(cls, texts: Sequence[np.ndarray], labels: np.ndarray) -> "Examples":
-        """Concatenate the token ids of the texts. All weights are 1."""
+        """Concatenate the token ids or the steps of each text. All weights are 1."""
         lengths = np.array([len(ids) for ids in texts], np.int32)
         return cls(
-            inputs=np.concatenate([np.empty(0, np.int32), *texts]),
+            inputs=np.concatenate([*texts] or [np.empty(0, np.int32)]),
             starts=np.cumsum(lengths, dtype=np.int64) - lengths,
             lengths=lengths,
             labels=np.asarray(labels, np.int32),
@@ -101,10 +104,14 @@ class Examples:
         Ids of `vocab_size` and above become ``<unk>``. Longer texts keep their last or first
         `max_length` tokens, as `end` says.
         """
+        known = np.where(self.inputs < vocab_size, self.inputs, UNKNOWN).astype(np.int32)
+        return dataclasses.replace(self.shortened(max_length, end), inputs=known)
+
+    def shortened(self, max_length: int, end: Literal["first", "last"] = "last") -> "Examples":
+        """Limit lengths: longer ones keep their last or first `max_length` tokens or steps."""
         lengths = np.minimum(self.lengths, max_length)
         return dataclasses.replace(
             self,
-            inputs=np.where(self.inputs < vocab_size, self.inputs, UNKNOWN).astype(np.int32),
             starts=self.starts + (self.lengths - lengths if end == "last" else 0),
             lengths=lengths,
         )

@@ -3,9 +3,13 @@
 import dataclasses
 import json
 import os
+from collections.abc import Sequence
 from pathlib import Path
-from typing import get_args
+from typing import Any, get_args
 
+import numpy as np
+
+from flax_imdb.data.standardizer import Standardizer
 from flax_imdb.data.tokenizer import SPECIAL_TOKENS, Vocabulary
 from flax_imdb.data.words import TextRules
 from flax_imdb.errors import InputError
@@ -30,6 +34,11 @@ class Task:
     features: int | None = None
 
     @property
+    def blank(self) -> np.ndarray:
+        """A text or sequence of one step, for shapes: int32 [1] or float32 [1, features]."""
+        return np.zeros(1, np.int32) if self.features is None else np.zeros((1, self.features), "f")
+
+    @property
     def num_logits(self) -> int:
         """One for each class; of two that exclude each other there is that of the second alone."""
         return 1 if self.classes == 2 and not self.multi_label else self.classes
@@ -37,41 +46,80 @@ class Task:
 
 @dataclasses.dataclass(frozen=True)
 class DatasetInfo:
-    """What turns texts and labels of a dataset into numbers, and back.
+    """What turns inputs and labels of a dataset into a model's numbers, and back.
 
     Attributes:
       name: ``"imdb_reviews"``, ``"synthetic"``, or the name of the user's own file or folder.
-      fingerprint: SHA-256 that identifies its texts and labels.
+      fingerprint: SHA-256 that identifies its inputs and labels.
       classes: the names of labels 0, 1, ...
-      vocabulary: words to ids.
+      inputs: words to ids, of texts; mean and scale of each feature, of numeric sequences.
     """
 
     name: str
     fingerprint: str
     classes: tuple[str, ...]
-    vocabulary: Vocabulary
+    inputs: Vocabulary | Standardizer
 
     @property
     def task(self) -> Task:
         """What a classifier of this dataset reads and answers."""
-        return Task(len(self.classes))
+        features = self.inputs.features if isinstance(self.inputs, Standardizer) else None
+        return Task(len(self.classes), features=features)
+
+    @property
+    def vocabulary(self) -> Vocabulary:
+        """Words to ids.
+
+        Raises:
+          InputError: it is a dataset of numeric sequences.
+        """
+        if isinstance(self.inputs, Standardizer):
+            raise InputError("this model reads numeric sequences: it has no vocabulary")
+        return self.inputs
+
+    @property
+    def standardizer(self) -> Standardizer:
+        """Mean and scale of each feature.
+
+        Raises:
+          InputError: it is a dataset of texts.
+        """
+        if isinstance(self.inputs, Vocabulary):
+            raise InputError("this model reads texts, not numeric sequences")
+        return self.inputs
+
+    @property
+    def units(self) -> str:
+        """What its examples are: ``"texts"`` or ``"sequences"``."""
+        return "sequences" if isinstance(self.inputs, Standardizer) else "texts"
+
+    def check_texts(self, what: str) -> None:
+        """Raise InputError if this is a dataset of numeric sequences, which `what` is not for."""
+        if isinstance(self.inputs, Standardizer):
+            raise InputError(f"this model reads numeric sequences, and {what} is for texts")
+
+    @property
+    def settled(self) -> tuple[str, ...]:
+        """What the training examples settled, for checkpoints: the words, or the statistics."""
+        if isinstance(self.inputs, Standardizer):
+            return (self.inputs.fingerprint,)
+        return self.inputs.words
 
     def check_same(self, other: "DatasetInfo", where: str) -> None:
         """Raise InputError if `other`, found at `where`, is another dataset."""
         if self.fingerprint != other.fingerprint:
             raise InputError(
-                f"{where} holds other texts than the run was trained on: give what it was trained "
-                "on"
+                f"{where} holds other {self.units} than the run was trained on: give what it was "
+                "trained on"
             )
 
     def dump(self) -> str:
-        """As JSON; the words are in order of id."""
+        """As JSON; the words are in order of id, the statistics in order of the features."""
         content = {
             "dataset": self.name,
             "fingerprint": self.fingerprint,
-            "text": self.vocabulary.rules,
             "classes": self.classes,
-            "words": [*SPECIAL_TOKENS, *self.vocabulary.words],
+            **self.inputs.dump(),
         }
         return json.dumps(content, allow_nan=False)
 
@@ -97,14 +145,26 @@ class DatasetInfo:
           Exception: ValueError, KeyError, TypeError or RecursionError if it is something else.
         """
         content = _BEFORE | json.loads(text)
-        name, fingerprint, rules = content["dataset"], content["fingerprint"], content["text"]
-        classes, words = content["classes"], content["words"]
-        if rules not in get_args(TextRules):
-            raise ValueError(f"its rules for texts are {rules!r}, which this version does not know")
-        if tuple(words[:3]) != SPECIAL_TOKENS or len(set(words)) != len(words):
-            raise ValueError("its words are not a vocabulary")
+        name, fingerprint, classes = content["dataset"], content["fingerprint"], content["classes"]
         if len(set(classes)) != len(classes) or len(classes) < 2:
             raise ValueError("its classes are not two or more")
+        inputs, words = _standardizer(content) if "mean" in content else _vocabulary(content)
         if not all(isinstance(value, str) for value in (name, fingerprint, *classes, *words)):
             raise ValueError("it has values that are not text")
-        return cls(name, fingerprint, tuple(classes), Vocabulary(words[3:], rules))
+        return cls(name, fingerprint, tuple(classes), inputs)
+
+
+def _vocabulary(content: dict[str, Any]) -> tuple[Vocabulary, Sequence[str]]:
+    """The vocabulary, and all of its texts."""
+    rules, words = content["text"], content["words"]
+    if rules not in get_args(TextRules):
+        raise ValueError(f"its rules for texts are {rules!r}, which this version does not know")
+    if tuple(words[:3]) != SPECIAL_TOKENS or len(set(words)) != len(words):
+        raise ValueError("its words are not a vocabulary")
+    return Vocabulary(words[3:], rules), words
+
+
+def _standardizer(content: dict[str, Any]) -> tuple[Standardizer, Sequence[str]]:
+    """The standardizer, and all of its texts."""
+    names = content["features"]
+    return Standardizer(tuple(content["mean"]), tuple(content["scale"]), tuple(names)), names

@@ -41,6 +41,10 @@ class Vocabulary:
         named = json.dumps([self.rules, [*SPECIAL_TOKENS, *self.words]], allow_nan=False)
         return hashlib.sha256(named.encode()).hexdigest()
 
+    def dump(self) -> dict[str, str | list[str]]:
+        """The rules, and the words in order of id, for JSON."""
+        return {"text": self.rules, "words": [*SPECIAL_TOKENS, *self.words]}
+
     @classmethod
     def build(cls, texts: Iterable[Sequence[str]], rules: TextRules = "unicode") -> "Vocabulary":
         """Rank the words of `texts` (each a list of words) by frequency.

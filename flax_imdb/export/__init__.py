@@ -7,8 +7,9 @@ A format is a module of this package with these names:
 - ``FILES``, if it is a directory: the names of all files that it may have.
 - ``write(model, path)`` writes the model, to a file or a directory, and returns what the file
   beside it says in addition to `facts`.
-- ``read(path)`` reads it again, without this package's layers, and returns a function from tokens
-  and lengths to probabilities. It is the example of how to use such a file, and checks each one.
+- ``read(path)`` reads it again, without this package's layers, and returns a function from tokens,
+  or numeric sequences, and lengths to probabilities. It is the example of how to use such a file,
+  and checks each one.
 """
 
 import contextlib
@@ -55,7 +56,7 @@ def export(
     with _new_files(path, format, overwrite) as directory:
         write(model, format, directory / path.name)
         check(model, format, directory / path.name)
-    return _files(path, format)
+    return [each for each in _files(path, format) if exists(each)]
 
 
 def destination(format: str, output: str | os.PathLike[str], *, overwrite: bool = False) -> Path:
@@ -85,6 +86,8 @@ def write(model: TrainedModel, format: str, path: Path) -> None:
     about = {"format": format, **facts(model), **added}
     _, beside, tokenizer = _files(path, format)
     beside.write_text(json.dumps(about, indent=1, allow_nan=False) + "\n")
+    if model.info.task.features is not None:
+        return
     tokenizer.write_text(tokenizer_json(model), encoding="utf-8")
 
 

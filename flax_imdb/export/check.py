@@ -19,7 +19,7 @@ import jax
 import numpy as np
 from jaxtyping import Float, Int
 
-from flax_imdb.data import Batching, DataConfig, Examples, Planned
+from flax_imdb.data import Batching, DataConfig, Examples, Planned, Standardizer, inputs_of
 from flax_imdb.data.tokenizer import PAD, START, UNKNOWN
 from flax_imdb.environment import fixed_settings
 from flax_imdb.errors import InputError
@@ -31,29 +31,28 @@ from flax_imdb.predict import TrainedModel
 TOLERANCE = 1e-5
 """The greatest difference of a probability."""
 
-Answer = Callable[
-    [Int[np.ndarray, "batch time"], Int[np.ndarray, " batch"]], Float[np.ndarray, "batch classes"]
-]
-"""What reading an exported file returns: from tokens and lengths to probabilities."""
+Answer = Callable[[np.ndarray, Int[np.ndarray, " batch"]], Float[np.ndarray, "batch classes"]]
+"""What reading an exported file returns: from the inputs of `Question` to probabilities."""
 
 
 class Question(NamedTuple):
     """A batch to classify.
 
     Attributes:
-      tokens: int32 ids.
+      inputs: int32 ids; or numeric sequences, float32.
       lengths: int32; see `facts` for what they count.
     """
 
-    tokens: Int[np.ndarray, "batch time"]
+    inputs: Int[np.ndarray, "batch time"] | Float[np.ndarray, "batch time features"]
     lengths: Int[np.ndarray, " batch"]
 
 
 def questions(model: TrainedModel, texts: int = 100, *, lengths: bool = True) -> list[Question]:
     """Batches of random words that the model knows, and of some that it does not.
 
-    Among the texts are one without any token, one with one, one that is longer than the model
-    reads, and one that consists of padding. Batches have different sizes and padded lengths.
+    Of a model of numeric sequences they are random steps, scaled as those of the training. Among
+    the texts are one without any token, one with one, one that is longer than the model reads, and
+    one that consists of padding. Batches have different sizes and padded lengths.
 
     Args:
       model: the model.
@@ -62,20 +61,30 @@ def questions(model: TrainedModel, texts: int = 100, *, lengths: bool = True) ->
         padding has no token.
     """
     rng = np.random.default_rng(0)
-    longest, words = model.config.data.longest, len(model.vocabulary)
+    longest = model.config.data.longest
     sizes = np.minimum(longest, rng.geometric(1 / 50, texts))
     sizes[:5] = (longest, 1, 0, min(5, longest) if lengths else 0, min(2, longest))
-    rows = []
-    for length in sizes:
-        row = rng.integers(UNKNOWN, max(words, UNKNOWN + 1), length, dtype=np.int32)
-        row[:1] = START
-        rows.append(row)
-    rows[3][:] = PAD
+    if isinstance(model.info.inputs, Standardizer):
+        rows = [_random_steps(rng, model.info.inputs, length) for length in sizes]
+    else:
+        rows = [_random_words(rng, len(model.vocabulary), length) for length in sizes]
+        rows[3][:] = PAD
     examples = Examples.build(rows, np.zeros(texts))
     return [
         _batch(examples, indices, model.config.data)
         for indices in np.split(np.arange(texts), [1, 2, 3, 10])
     ]
+
+
+def _random_words(rng: np.random.Generator, words: int, length: int) -> np.ndarray:
+    row = rng.integers(UNKNOWN, max(words, UNKNOWN + 1), length, dtype=np.int32)
+    row[:1] = START
+    return row
+
+
+def _random_steps(rng: np.random.Generator, standardizer: Standardizer, length: int) -> np.ndarray:
+    steps = rng.normal(standardizer.mean, standardizer.scale, (length, standardizer.features))
+    return steps.astype(np.float32)
 
 
 def _batch(examples: Examples, indices: Int[np.ndarray, " rows"], data: DataConfig) -> Question:
@@ -84,7 +93,7 @@ def _batch(examples: Examples, indices: Int[np.ndarray, " rows"], data: DataConf
     time = data.max_length if in_front else max(1, int(examples.lengths[indices].max()))
     batching = Batching(len(indices), data.max_length, data.padding)
     batch = batching.make(examples, Planned(indices, time))
-    return Question(batch["tokens"], batch["lengths"])
+    return Question(inputs_of(batch), batch["lengths"])
 
 
 def answers_of(model: TrainedModel) -> Answer:
@@ -93,9 +102,9 @@ def answers_of(model: TrainedModel) -> Answer:
     compiled = jax.jit(apply)
 
     @fixed_settings()
-    def answer(tokens: np.ndarray, lengths: np.ndarray) -> np.ndarray:
+    def answer(inputs: np.ndarray, lengths: np.ndarray) -> np.ndarray:
         with jax.default_matmul_precision("highest"):  # Accelerators would round otherwise.
-            return np.asarray(compiled(variables, tokens, lengths))
+            return np.asarray(compiled(variables, inputs, lengths))
 
     return answer
 
@@ -157,7 +166,7 @@ def main(module: str, format: str, path: str, given: str, taken: str) -> None:
     with np.load(given) as arrays:
         batches = [arrays[f"arr_{number}"] for number in range(len(arrays))]
     pairs = zip(batches[::2], batches[1::2], strict=True)
-    np.savez(taken, *(apply(tokens, lengths) for tokens, lengths in pairs))
+    np.savez(taken, *(apply(inputs, lengths) for inputs, lengths in pairs))
 
 
 if __name__ == "__main__":

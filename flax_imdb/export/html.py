@@ -22,7 +22,7 @@ from flax_imdb.data import MAX_CHARACTERS
 from flax_imdb.errors import InputError
 from flax_imdb.export.check import Answer
 from flax_imdb.export.facts import facts
-from flax_imdb.export.network import Network, Weights, network
+from flax_imdb.export.network import Network, Weights, check_texts, network
 from flax_imdb.predict import TrainedModel
 
 NEEDS = {"py_mini_racer": "mini-racer"}
@@ -43,6 +43,7 @@ def write(model: TrainedModel, path: Path) -> dict[str, Any]:
     Raises:
       InputError: the model is too large for a page, or has a layer that is not known.
     """
+    check_texts(model, "html")
     described, numbers = _described(network(model))
     if len(numbers) > MAX_BYTES:
         raise InputError(

@@ -20,6 +20,7 @@ from flax_imdb.export.network import (
     LSTMLayer,
     MaxPoolLayer,
     Network,
+    check_texts,
     network,
     only_plain,
 )
@@ -61,6 +62,7 @@ def write(model: TrainedModel, path: Path) -> dict[str, Any]:
     Raises:
       InputError: Keras cannot hold the model.
     """
+    check_texts(model, "keras")
     built = as_keras(only_plain(network(model), "keras"), model.config.data)
     built.save(path)
     if model.config.data.padding == "keras":

@@ -12,7 +12,7 @@ from jaxtyping import Array, Float, Int
 
 from flax_imdb.errors import InputError
 from flax_imdb.layers import LSTM, Bidirectional, Conv, MaxPool, Window
-from flax_imdb.models import Classifier
+from flax_imdb.models import Classifier, Inputs
 from flax_imdb.models.wide import SCALE
 from flax_imdb.predict import TrainedModel
 from flax_imdb.training.metrics import class_probabilities, of_each_class
@@ -38,6 +38,20 @@ class Weights(NamedTuple):
     def features(self) -> int:
         """Size of the state."""
         return len(self.recurrent_kernel)
+
+
+class Scales(NamedTuple):
+    """How numeric sequences are standardized: ``(inputs - mean - rest) / scale``, in this order.
+
+    Attributes:
+      mean: of each feature.
+      rest: what float32 cannot hold of the mean.
+      scale: of each feature.
+    """
+
+    mean: Float[np.ndarray, " features"]
+    rest: Float[np.ndarray, " features"]
+    scale: Float[np.ndarray, " features"]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -113,7 +127,8 @@ class Network:
     """A classifier, without what only training needs.
 
     Attributes:
-      embedding: of each token.
+      standardizer: of each feature of numeric sequences; None: it reads tokens.
+      embedding: of each token; none of numeric sequences.
       ngram_embeddings: of the n-grams of 2, 3, ... tokens, added to that of the token that they end
         with: one row for each bucket of `flax_imdb.layers.hash_ngrams`.
       layers: between embedding and pooling.
@@ -127,6 +142,7 @@ class Network:
         mean of their vectors (see `flax_imdb.layers.split_windows`); None: each text is one.
     """
 
+    standardizer: Scales | None
     embedding: Float[np.ndarray, "tokens embedding_features"]
     ngram_embeddings: tuple[Float[np.ndarray, "buckets embedding_features"], ...]
     layers: tuple[Layer, ...]
@@ -141,15 +157,19 @@ def function(model: TrainedModel) -> tuple[Callable[..., Float[Array, "batch cla
     """What a trained model computes, as a function of JAX, in float32 whatever it was trained in.
 
     Returns:
-      A function from its variables, tokens and lengths to the probabilities of all classes; and the
-      variables.
+      A function from its variables, inputs and lengths to the probabilities of all classes; and the
+      variables. The inputs are tokens, or numeric sequences as they are given: the function
+      standardizes them.
     """
     module, variables = _module(model), _variables(model)
+    standardizer = _standardizer(model)
 
     def apply(
-        variables: Any, tokens: Int[Array, "batch time"], lengths: Int[Array, " batch"]
+        variables: Any, inputs: Inputs, lengths: Int[Array, " batch"]
     ) -> Float[Array, "batch classes"]:
-        logits: Any = module.apply(variables, tokens, lengths)
+        if standardizer is not None:
+            inputs = (inputs - standardizer.mean - standardizer.rest) / standardizer.scale
+        logits: Any = module.apply(variables, inputs, lengths)
         return of_each_class(class_probabilities(logits))
 
     return apply, jax.tree.map(jnp.asarray, variables)
@@ -185,7 +205,8 @@ def network(model: TrainedModel) -> Network:
             module.wide_weight,
         )
     return Network(
-        embedding=params["embedding"]["embedding"],
+        standardizer=_standardizer(model),
+        embedding=params.get("embedding", {"embedding": np.empty((0, 0), "f")})["embedding"],
         ngram_embeddings=tuple(
             params[f"embedding_of_{n}_grams"]["embedding"] for n in range(2, module.ngrams + 1)
         ),
@@ -208,10 +229,38 @@ def _module(model: TrainedModel) -> Classifier:
     return dataclasses.replace(config, model=exact).classifier(model.info.task)
 
 
+def _standardizer(model: TrainedModel) -> Scales | None:
+    """The scales of a model of numeric sequences.
+
+    Raises:
+      InputError: they are too large or too small for float32.
+    """
+    if model.info.task.features is None:
+        return None
+    of_model = model.info.standardizer
+    mean, scale = np.array(of_model.mean, "f"), np.array(of_model.scale, "f")
+    rest = (np.array(of_model.mean) - mean).astype("f")
+    if not np.all(np.isfinite(scale)) or np.any(scale < np.finfo("f").tiny):
+        raise InputError(
+            "the features have scales that are too large or too small for float32, in which "
+            "exported programs compute: multiply the features before training"
+        )
+    return Scales(mean, rest, scale)
+
+
 def _variables(model: TrainedModel) -> Any:
     """In NumPy, hence without a device."""
     variables = {"params": model.state.params, "constants": model.state.constants}
     return jax.tree.map(np.asarray, variables)
+
+
+def check_texts(model: TrainedModel, format: str) -> None:
+    """Raise InputError if the model reads numeric sequences, which a format cannot hold."""
+    if model.info.task.features is not None:
+        raise InputError(
+            f"`format` {format} cannot hold a model that reads numeric sequences: stablehlo, onnx "
+            "and safetensors can"
+        )
 
 
 def only_plain(network: Network, format: str) -> Network:

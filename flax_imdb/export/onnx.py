@@ -1,8 +1,9 @@
 """A model as an ONNX graph, with ONNX's own operators, the LSTM's among them.
 
 It takes ``tokens`` and ``lengths``, int32 [batch, time] and [batch], and gives ``probabilities``,
-float32 [batch, classes]. Batch and time may have any size, 0 too. Its metadata are `facts` without
-the words, each a text: JSON, where the fact is no text itself.
+float32 [batch, classes]. Of a model of numeric sequences it takes ``inputs`` instead of tokens,
+float32 [batch, time, features], as they are. Batch and time may have any size, 0 too. Its metadata
+are `facts` without the words, each a text: JSON, where the fact is no text itself.
 """
 
 import json
@@ -76,8 +77,10 @@ def read(path: Path) -> Answer:
 
     session = onnxruntime.InferenceSession(path, providers=["CPUExecutionProvider"])
 
-    def answer(tokens: np.ndarray, lengths: np.ndarray) -> np.ndarray:
-        given = {"tokens": tokens, "lengths": lengths}
+    names = [each.name for each in session.get_inputs()]
+
+    def answer(inputs: np.ndarray, lengths: np.ndarray) -> np.ndarray:
+        given = dict(zip(names, (inputs, lengths), strict=True))
         return np.asarray(session.run(["probabilities"], given)[0])
 
     return answer
@@ -148,31 +151,33 @@ def _graph(net: Network, classes: int) -> Any:
     from onnx import TensorProto, helper
 
     make = _Builder()
-    tokens = _inputs(make)
-    values = make("Gather", net.embedding, tokens.values)
-    for n, table in enumerate(net.ngram_embeddings, start=2):
-        of_ngrams = make("Gather", table, _hash_ngrams(make, tokens.values, n, len(table)))
-        values = make("Add", values, of_ngrams)
-    steps = _Steps(values, tokens.lengths)
+    name = "tokens" if net.standardizer is None else "inputs"
+    given = _inputs(make, name, axes=2 if net.standardizer is None else 3)
+    embed = _embedded if net.standardizer is None else _standardized
+    steps = _Steps(embed(make, net, given.values), given.lengths)
     if net.window is None:
         vectors = _vectors(make, net, steps)
     else:
-        width = net.embedding.shape[1]
-        windows = _split(make, steps, net.window, width)
+        embedded = (
+            net.embedding.shape[1] if net.standardizer is None else len(net.standardizer.scale)
+        )
+        windows = _split(make, steps, net.window, embedded)
         vectors = _mean(make, _vectors(make, net, windows.steps), windows, len(net.kernel))
     logits = make("Gemm", vectors, net.kernel, net.bias)
     if net.wide is not None:
         deep = make("Mul", logits, np.float32(1 - net.wide.weight))
-        wide = make("Mul", _wide_logits(make, net.wide, tokens), np.float32(net.wide.weight))
+        wide = make("Mul", _wide_logits(make, net.wide, given), np.float32(net.wide.weight))
         logits = make("Add", deep, wide)
     make.nodes.append(
-        helper.make_node("Identity", [_output(make, logits, len(net.bias))], ["probabilities"])
+        helper.make_node(
+            "Identity", [_output(make, name, logits, len(net.bias))], ["probabilities"]
+        )
     )
     return helper.make_graph(
         make.nodes,
         "classifier",
         [
-            helper.make_tensor_value_info("tokens", TensorProto.INT32, ["batch", "time"]),
+            _input_info(net, name),
             helper.make_tensor_value_info("lengths", TensorProto.INT32, ["batch"]),
         ],
         [helper.make_tensor_value_info("probabilities", TensorProto.FLOAT, ["batch", classes])],
@@ -235,28 +240,54 @@ def _mean(make: _Builder, vectors: str, windows: _Windows, features: int) -> str
     return make("Div", total, number)
 
 
-def _inputs(make: _Builder) -> _Steps:
-    """The tokens, of one row and one step at least, and lengths between 0 and time.
+def _input_info(net: Network, name: str) -> Any:
+    """The graph's first input."""
+    from onnx import TensorProto, helper
+
+    if net.standardizer is None:
+        return helper.make_tensor_value_info(name, TensorProto.INT32, ["batch", "time"])
+    shape: list[str | int | None] = ["batch", "time", len(net.standardizer.scale)]
+    return helper.make_tensor_value_info(name, TensorProto.FLOAT, shape)
+
+
+def _inputs(make: _Builder, name: str, axes: int) -> _Steps:
+    """The inputs, of one row and one step at least, and lengths between 0 and time.
 
     ONNX Runtime's LSTM ends the process where there is no row. `_output` drops the added one.
     """
-    at_least = make("Max", make("Shape", "tokens"), [1, 1])
-    missing = make("Sub", at_least, make("Shape", "tokens"))
-    tokens = make("Pad", "tokens", make("Concat", [0, 0], missing, axis=0))
+    at_least = make("Max", make("Shape", name), [1] * axes)
+    missing = make("Sub", at_least, make("Shape", name))
+    inputs = make("Pad", name, make("Concat", [0] * axes, missing, axis=0))
     rows = make("Slice", missing, [0], [1])
     lengths = make("Pad", make.cast("lengths", "INT64"), make("Concat", [0], rows, axis=0))
-    lengths = make("Min", make("Max", lengths, 0), _time(make, tokens))
-    return _Steps(tokens, lengths)
+    lengths = make("Min", make("Max", lengths, 0), _time(make, inputs))
+    return _Steps(inputs, lengths)
 
 
-def _output(make: _Builder, logits: str, number: int) -> str:
+def _embedded(make: _Builder, net: Network, tokens: str) -> str:
+    """The embedded tokens, with the n-grams that end with them."""
+    values = make("Gather", net.embedding, tokens)
+    for n, table in enumerate(net.ngram_embeddings, start=2):
+        of_ngrams = make("Gather", table, _hash_ngrams(make, tokens, n, len(table)))
+        values = make("Add", values, of_ngrams)
+    return values
+
+
+def _standardized(make: _Builder, net: Network, inputs: str) -> str:
+    """The standardized steps of numeric sequences."""
+    assert net.standardizer is not None
+    mean, rest, scale = net.standardizer
+    return make("Div", make("Sub", make("Sub", inputs, mean), rest), scale)
+
+
+def _output(make: _Builder, name: str, logits: str, number: int) -> str:
     """The probabilities of as many rows as were given, from `number` logits of each."""
     if number == 1:
         second = make("Sigmoid", logits)
         probabilities = make("Concat", make("Sub", np.float32(1), second), second, axis=1)
     else:
         probabilities = make("Softmax", logits, axis=1)
-    return make("Slice", probabilities, [0], make("Shape", "tokens", start=0, end=1))
+    return make("Slice", probabilities, [0], make("Shape", name, start=0, end=1))
 
 
 def _time(make: _Builder, values: str) -> str:

@@ -22,7 +22,11 @@ NEEDS = {"safetensors": "safetensors", "tokenizers": "tokenizers"}
 
 
 def write(model: TrainedModel, path: Path) -> dict[str, Any]:
-    """Write the directory: weights, configuration, vocabulary, tokenizer, result and model card."""
+    """Write the directory: weights, configuration, vocabulary, tokenizer, result and model card.
+
+    Of a model of numeric sequences there is no tokenizer, and the vocabulary is the statistics of
+    the features.
+    """
     from safetensors.numpy import save
 
     path.mkdir(parents=True)
@@ -33,9 +37,10 @@ def write(model: TrainedModel, path: Path) -> dict[str, Any]:
     texts = {
         CONFIG: json.dumps(_config(model), indent=2, allow_nan=False) + "\n",
         VOCABULARY: model.info.dump(),
-        TOKENIZER: tokenizer_json(model),
         CARD: _card(model),
     }
+    if model.info.task.features is None:
+        texts[TOKENIZER] = tokenizer_json(model)
     if model.result is not None:
         texts[RESULT] = model.result.dump()
     for name, text in texts.items():
@@ -57,7 +62,7 @@ def _config(model: TrainedModel) -> dict[str, Any]:
         "id2label": dict(enumerate(classes)),
         "label2id": {name: number for number, name in enumerate(classes)},
         "flax_imdb_version": flax_imdb.__version__,
-        "vocabulary": model.vocabulary.fingerprint,
+        "vocabulary": model.info.inputs.fingerprint,
         SETTINGS: dataclasses.asdict(_elsewhere(model.config)),
     }
 
@@ -97,6 +102,8 @@ def _card(model: TrainedModel) -> str:
         dataset=dataset,
         reviews=dataset == "imdb_reviews",
         classes=model.info.classes,
+        features=model.info.task.features,
+        units=model.info.units,
         reads=model.config.data.longest,
         end=model.config.data.end,
         result=result,

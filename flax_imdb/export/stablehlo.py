@@ -1,8 +1,9 @@
 """A model as a compiled program: one file that ``jax.export.deserialize`` reads.
 
 The program takes ``tokens`` and ``lengths``, int32 [batch, time] and [batch], and gives the
-probabilities, float32 [batch, classes]. The batch may have any size from 1 on, and the time any
-from ``min_time`` on. The weights are constants in it.
+probabilities, float32 [batch, classes]. Of a model of numeric sequences it takes ``inputs`` instead
+of tokens, float32 [batch, time, features], as they are: it standardizes them. The batch may have
+any size from 1 on, and the time any from ``min_time`` on. The weights are constants in it.
 """
 
 import datetime
@@ -65,11 +66,12 @@ def read(path: Path) -> Answer:
     call = jax.jit(jax.export.deserialize(bytearray(path.read_bytes())).call)
     about = json.loads(path.with_name(f"{path.name}.json").read_text())
 
-    def answer(tokens: np.ndarray, lengths: np.ndarray) -> np.ndarray:
-        if len(tokens) == 0:  # JAX's symbolic sizes begin with 1.
+    def answer(inputs: np.ndarray, lengths: np.ndarray) -> np.ndarray:
+        if len(inputs) == 0:  # JAX's symbolic sizes begin with 1.
             return np.empty((0, len(about["classes"])), np.float32)
-        missing = max(0, about["min_time"] - tokens.shape[1])
-        return np.asarray(call(np.pad(tokens, ((0, 0), (0, missing))), lengths))
+        missing = max(0, about["min_time"] - inputs.shape[1])
+        padding = [(0, 0), (0, missing), (0, 0)][: inputs.ndim]
+        return np.asarray(call(np.pad(inputs, padding), lengths))
 
     return answer
 
@@ -78,15 +80,16 @@ def read(path: Path) -> Answer:
 def _export(model: TrainedModel) -> tuple[jax.export.Exported, int]:
     """The program, and the number of steps that its arrays need at least."""
     apply, variables = function(model)
-    program = jax.jit(lambda tokens, lengths: apply(variables, tokens, lengths))
+    program = jax.jit(lambda inputs, lengths: apply(variables, inputs, lengths))
+    blank = model.info.task.blank
     for min_time in _MIN_TIMES:
         batch, time = jax.export.symbolic_shape("b, t", constraints=[f"t >= {min_time}"])
-        tokens = jax.ShapeDtypeStruct((batch, time), jnp.int32)
+        inputs = jax.ShapeDtypeStruct((batch, time, *blank.shape[1:]), blank.dtype)
         lengths = jax.ShapeDtypeStruct((batch,), jnp.int32)
         try:
             # So that all platforms give the same numbers; by default accelerators round more.
             with jax.default_matmul_precision("highest"):
-                return jax.export.export(program, platforms=PLATFORMS)(tokens, lengths), min_time
+                return jax.export.export(program, platforms=PLATFORMS)(inputs, lengths), min_time
         except jax.errors.InconclusiveDimensionOperation as error:
             reason: Exception = error
         except Exception as error:  # Whatever JAX raises for a layer of the user's own.

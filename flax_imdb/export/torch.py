@@ -7,7 +7,14 @@ import numpy as np
 from jaxtyping import Float, Int
 
 from flax_imdb.export.check import Answer
-from flax_imdb.export.network import ConvLayer, LSTMLayer, Network, network, only_plain
+from flax_imdb.export.network import (
+    ConvLayer,
+    LSTMLayer,
+    Network,
+    check_texts,
+    network,
+    only_plain,
+)
 from flax_imdb.predict import TrainedModel
 from flax_imdb.training.metrics import of_each_class
 
@@ -22,6 +29,7 @@ def write(model: TrainedModel, path: Path) -> dict[str, Any]:
     """
     from safetensors.numpy import save
 
+    check_texts(model, "torch")
     config = model.config.model
     told = {"format": "pt", "arch": config.arch, "pooling": config.pooling}
     path.write_bytes(save(state_dict(only_plain(network(model), "torch")), told))

@@ -8,7 +8,7 @@ from flax_imdb.models.architectures import (
     build,
     register,
 )
-from flax_imdb.models.classifier import Classifier, Heads
+from flax_imdb.models.classifier import Classifier, Heads, Inputs
 from flax_imdb.models.wide import Wide
 
 __all__ = [
@@ -16,6 +16,7 @@ __all__ = [
     "Architecture",
     "Classifier",
     "Heads",
+    "Inputs",
     "ModelConfig",
     "Precision",
     "Wide",

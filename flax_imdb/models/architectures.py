@@ -48,7 +48,7 @@ class ModelConfig:
       dropout: Rate of dropout of the LSTM's inputs (lstm_recurrent_dropout, bilstm), or of the
         embedded tokens and the head's inputs. None: the architecture's own.
       recurrent_dropout: Rate of dropout of the LSTM's state. None: the architecture's own.
-      word_dropout: Rate at which whole tokens are dropped.
+      word_dropout: Rate at which whole tokens, or steps of numeric sequences, are dropped.
       head_dropout: Rate of dropout of the head's inputs. None: as dropout says.
       precision: Precision of the encoder's matrix products and their inputs. Parameters, optimizer
         state, the LSTM's carry, embedding, head and loss are always float32.
@@ -139,16 +139,29 @@ def register(name: str) -> Callable[[Architecture], Architecture]:
     return add
 
 
+# Of what has no effect on numeric sequences.
+_OF_TEXTS = (
+    *("embedding_features", "ngrams", "ngram_buckets"),
+    *("wide_ngrams", "wide_buckets", "wide_weight"),
+)
+
+
 def build(
-    config: ModelConfig, vocab_size: int, num_classes: int = 1, window: Window | None = None
+    config: ModelConfig,
+    vocab_size: int | None,
+    num_classes: int = 1,
+    window: Window | None = None,
 ) -> Classifier:
-    """Create the classifier of `config` for `vocab_size` token ids.
+    """Create the classifier of `config` for `vocab_size` token ids; None: of numeric sequences.
 
     Texts that are longer than a `window` are read in windows (see :class:`Classifier`).
 
     Raises:
       InputError: settings contradict each other.
     """
+    for setting in _OF_TEXTS if vocab_size is None else ():
+        if (value := getattr(config, setting)) != getattr(ModelConfig, setting):
+            raise InputError(f"`{setting}` {value} is for texts, and these are numeric sequences")
     if config.wide_ngrams and config.wide_buckets * num_classes > MAX_NGRAM_BUCKETS:
         raise InputError(
             f"`wide_buckets` {config.wide_buckets} is too large for {num_classes} classes, with a "

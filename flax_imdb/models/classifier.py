@@ -1,4 +1,4 @@
-"""The text classifier: embedding, encoder, pooling, head."""
+"""The classifier: embedding, encoder, pooling, head."""
 
 from collections.abc import Sequence
 from typing import Any, NamedTuple
@@ -31,6 +31,10 @@ def keras_uniform(
     return jax.random.uniform(key, shape, dtype, -0.05, 0.05)
 
 
+Inputs = Int[Array, "batch time"] | Float[Array, "batch time features"]
+"""Token ids, or the steps of numeric sequences."""
+
+
 class Heads(NamedTuple):
     """The logits of the heads of a :class:`Classifier`, each [batch, classes].
 
@@ -46,16 +50,18 @@ class Heads(NamedTuple):
 class Classifier(nn.Module):
     """Maps token ids to logits: embedding, encoder layers, pooling, dense head.
 
+    It maps numeric sequences to logits, too: without an embedding, the encoder reads their steps.
+
     Attributes:
-      vocab_size: number of token ids.
+      vocab_size: number of token ids; None: it reads numeric sequences.
       embedding_features: width of the embedding.
       encoder: the layers between embedding and pooling, in order.
       pooling: ``"max"``, ``"mean"`` or ``"max_mean"`` (both) over the valid time steps; None if the
         last encoder layer returns one vector per row.
       num_classes: number of logits. 1 is a binary classifier whose logit is that of label 1.
-      dropout: dropout rate of the embedded tokens and of the head's inputs.
+      dropout: dropout rate of the embedded tokens, or of the steps, and of the head's inputs.
       head_dropout: that of the head's inputs, if it is another.
-      word_dropout: rate at which whole tokens are dropped: all of a step's embedding.
+      word_dropout: rate at which whole tokens or steps are dropped: all of a step's features.
       ngrams: to the embedding of each token, add those of the n-grams of 2 to `ngrams` tokens that
         end with it. 1: none.
       ngram_buckets: number of embeddings for the n-grams of each length (see
@@ -73,7 +79,7 @@ class Classifier(nn.Module):
       param_dtype: dtype of the parameters of embedding and head.
     """
 
-    vocab_size: int
+    vocab_size: int | None
     embedding_features: int
     encoder: Sequence[SequenceLayer]
     pooling: str | None = None
@@ -92,7 +98,7 @@ class Classifier(nn.Module):
 
     def __call__(
         self,
-        tokens: Int[Array, "batch time"],
+        inputs: Inputs,
         lengths: PerExample | None = None,
         *,
         deterministic: bool = True,
@@ -101,7 +107,8 @@ class Classifier(nn.Module):
         """Classify right-padded sequences.
 
         Args:
-          tokens: ids in [0, vocab_size). Values at padding do not matter.
+          inputs: ids in [0, vocab_size), or steps of numeric sequences. Values at padding do not
+            matter.
           lengths: number of valid steps of each example. None: all steps.
           deterministic: if False, apply dropout, with the ``"dropout"`` key.
           example_ids: a number for each example, which determines its dropout masks (see
@@ -111,13 +118,13 @@ class Classifier(nn.Module):
           Logits [batch, num_classes]: the weighted mean of those of the heads.
         """
         return self.heads(
-            tokens, lengths, deterministic=deterministic, example_ids=example_ids
+            inputs, lengths, deterministic=deterministic, example_ids=example_ids
         ).mean
 
     @nn.compact
     def heads(
         self,
-        tokens: Int[Array, "batch time"],
+        inputs: Inputs,
         lengths: PerExample | None = None,
         *,
         deterministic: bool = True,
@@ -129,12 +136,9 @@ class Classifier(nn.Module):
         leaves to another what it could learn itself.
         """
         drawn: dict[str, Any] = {"deterministic": deterministic, "example_ids": example_ids}
-        lengths = normalize_lengths(lengths, *tokens.shape)
+        lengths = normalize_lengths(lengths, *inputs.shape[:2])
         valid = lengths
-        x = self._embed("embedding", self.vocab_size)(tokens)
-        for n in range(2, self.ngrams + 1):
-            buckets = hash_ngrams(tokens, n, self.ngram_buckets)
-            x = x + self._embed(f"embedding_of_{n}_grams", self.ngram_buckets)(buckets)
+        x = inputs if self.vocab_size is None else self._embedded(inputs, self.vocab_size)
         if not self.is_initializing():  # It would make a variable of this shape.
             # Adversarial training and explanations differentiate with respect to this, and add to
             # it.
@@ -168,7 +172,7 @@ class Classifier(nn.Module):
             param_dtype=self.param_dtype,
             name="wide",
         )
-        wide = read(tokens, valid).astype(deep.dtype)
+        wide = read(inputs, valid).astype(deep.dtype)
         return Heads((1 - self.wide_weight) * deep + self.wide_weight * wide, (deep, wide))
 
     def _encode(
@@ -200,6 +204,15 @@ class Classifier(nn.Module):
             example_ids=jnp.broadcast_to(ids[:, None], (batch, number)).reshape(batch * number),
         )
         return mean_of_windows(vectors.reshape(batch, number, -1), windows.exists)
+
+    def _embedded(
+        self, tokens: Int[Array, "batch time"], vocab_size: int
+    ) -> Float[Array, "batch time features"]:
+        x = self._embed("embedding", vocab_size)(tokens)
+        for n in range(2, self.ngrams + 1):
+            buckets = hash_ngrams(tokens, n, self.ngram_buckets)
+            x = x + self._embed(f"embedding_of_{n}_grams", self.ngram_buckets)(buckets)
+        return x
 
     def _embed(self, name: str, rows: int) -> nn.Embed:
         return nn.Embed(

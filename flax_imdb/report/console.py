@@ -139,9 +139,9 @@ class Report:
         """Print the parameter table, the sizes of the dataset, the devices and the workdir."""
         self._console.print(parameter_table(state.params, title=config.model.arch))
         self.say(
-            f"{len(dataset.train):,} texts to train on, {len(dataset.validation):,} to validate, "
-            f"{len(dataset.test):,} to test ({dataset.info.name}); {len(devices)} x "
-            f"{devices[0].device_kind}; {workdir.path}"
+            f"{len(dataset.train):,} {dataset.info.units} to train on, "
+            f"{len(dataset.validation):,} to validate, {len(dataset.test):,} to test "
+            f"({dataset.info.name}); {len(devices)} x {devices[0].device_kind}; {workdir.path}"
         )
         self.say(_classes(dataset.info.classes))
         if config.recipe is not None:

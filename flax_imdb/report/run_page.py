@@ -125,6 +125,8 @@ def read_run(
         missing = f"Accuracy by length and the most certain mistakes are missing: {predicted}."
     elif not texts:
         missing = "The most certain mistakes were left out."
+    elif info.task.features is not None:
+        missing = "Mistakes are not shown: these are numeric sequences."
     else:
         data = config.data
         if data_dir is not None:
@@ -197,6 +199,7 @@ class _Shown:
 
     def __init__(self, run: Run):
         self.run = run
+        self.steps = "tokens" if run.info.task.features is None else "steps"
         self.result = run.result
 
     def interval(self) -> tuple[float, float]:
@@ -273,7 +276,7 @@ class _Shown:
         lows = [group.interval[0] for group in groups]
         return Chart(
             title="Accuracy by length",
-            x_label="length in tokens",
+            x_label=f"length in {self.steps}",
             y_label="accuracy",
             lines=[
                 Line(

@@ -61,6 +61,7 @@ class Served:
     """
 
     def __init__(self, model: TrainedModel):
+        model.info.check_texts("serve")
         self._model = model
         self._answers = Answers(model, Choice())
         config = model.config

@@ -9,7 +9,7 @@ import jax.numpy as jnp
 import optax
 from jaxtyping import Array, Float, Key
 
-from flax_imdb.data.batching import Batch
+from flax_imdb.data.batching import Batch, inputs_of
 from flax_imdb.training.metrics import Metrics, compute_metrics, cross_entropy
 
 Apply = Callable[..., Any]
@@ -22,7 +22,8 @@ class Objective:
     Attributes:
       label_smoothing: train towards targets that are mixed with this much of a uniform distribution
         (Szegedy et al. 2016).
-      adversarial_norm: add the loss at the worst perturbation of the embedded tokens, one of this
+      adversarial_norm: add the loss at the worst perturbation of the embedded tokens, or of
+        numeric sequences of the standardized inputs, one of this
         norm over all steps and features of an example, to first order (Miyato et al. 2017,
         equations 1 to 3). 0: do not.
     """
@@ -48,7 +49,7 @@ class Objective:
         def loss(params: Any, perturbations: dict[str, Any]) -> tuple[Float[Array, ""], Metrics]:
             heads = apply(
                 {"params": params} | perturbations,
-                batch["tokens"],
+                inputs_of(batch),
                 batch["lengths"],
                 deterministic=False,
                 example_ids=batch["example_ids"],
@@ -77,7 +78,7 @@ class Objective:
         """Zeros in the shape of the classifier's ``perturbations``."""
         _, made = jax.eval_shape(
             lambda params: apply(
-                {"params": params}, batch["tokens"], batch["lengths"], mutable="perturbations"
+                {"params": params}, inputs_of(batch), batch["lengths"], mutable="perturbations"
             ),
             params,
         )

@@ -8,7 +8,7 @@ import jax
 import numpy as np
 from jax.sharding import Mesh, PartitionSpec
 
-from flax_imdb.data import Batching, Examples, Planned
+from flax_imdb.data import Batching, Examples, Planned, Task
 from flax_imdb.devices import by_row, replicated
 from flax_imdb.training.parallel import Compiled, local_copy
 from flax_imdb.training.state import TrainState, to_evaluate
@@ -56,9 +56,12 @@ class Predictor:
         """The number of shapes that were compiled so far."""
         return self._step.shapes
 
-    def compile(self, rows: int | None = None) -> None:
-        """Compile what up to `rows` examples at once need; None: any number of them."""
-        example = Examples.build([np.zeros(1, np.int32)], np.zeros(1))
+    def compile(self, rows: int | None = None, blank: np.ndarray = Task().blank) -> None:
+        """Compile what up to `rows` examples at once need; None: any number of them.
+
+        `blank` is that of the task.
+        """
+        example = Examples.build([blank], np.zeros(1))
         for batching in self._batching.sizes(rows):
             for time in batching.padded_lengths:
                 batch = batching.make(example, Planned(np.arange(1), time))
@@ -71,7 +74,7 @@ class Predictor:
 
     def _put(self, batch: Any) -> Any:
         # The others would only take time.
-        read = {name: batch[name] for name in ("tokens", "lengths")}
+        read = {name: batch[name] for name in ("tokens", "inputs", "lengths") if name in batch}
         return jax.device_put(read, self._rows)
 
 

@@ -136,8 +136,11 @@ def state_creator(
     clip_norm: float | None = None,
     averaging: float | None = None,
     frozen: tuple[str, ...] = (),
+    features: int | None = None,
 ) -> Callable[[int], TrainState]:
     """A function that creates the state of a model at step 0 from a seed.
+
+    `features` is the number of features of each step, if the model reads numeric sequences.
 
     It is compiled once, and its states run in the same compiled steps. For the other arguments see
     `create_state`.
@@ -156,10 +159,12 @@ def state_creator(
     if averaging is not None:
         optimizer = optax.chain(optimizer, average_params(averaging))
 
+    inputs = jnp.zeros((1, 8), jnp.int32) if features is None else jnp.zeros((1, 8, features))
+
     @jax.jit  # One program, instead of one for each operation.
     def create(key: Key[Array, ""]) -> TrainState:
         params_key, dropout_key = _keys(key)
-        variables = model.init(params_key, jnp.zeros((1, 8), jnp.int32))
+        variables = model.init(params_key, inputs)
         state = TrainState(
             step=0,
             apply_fn=model.apply,

@@ -8,7 +8,7 @@ import optax
 from jax import lax
 from jaxtyping import Array, Float
 
-from flax_imdb.data.batching import Batch
+from flax_imdb.data.batching import Batch, inputs_of
 from flax_imdb.training.metrics import (
     EvalMetrics,
     Metrics,
@@ -125,4 +125,4 @@ def predict_step(state: TrainState, batch: Batch) -> Float[Array, "batch classes
 
 
 def _logits(state: TrainState, batch: Batch) -> Float[Array, "batch classes"]:
-    return state.apply({"params": state.params}, batch["tokens"], batch["lengths"])
+    return state.apply({"params": state.params}, inputs_of(batch), batch["lengths"])

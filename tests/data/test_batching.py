@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from flax_imdb.data import Batching, Examples
+from flax_imdb.data import Batching, Examples, inputs_of
 
 
 def examples(lengths: list[int]) -> Examples:
@@ -151,3 +151,31 @@ def test_the_shares_of_a_batch_together_are_its_rows() -> None:
         whole = batching.make(examples, planned)
         joined = {name: np.concatenate([share[name] for share in shares]) for name in whole}
         jax.tree.map(np.testing.assert_array_equal, joined, dict(whole))
+
+
+@given(
+    lengths=st.lists(st.integers(1, 12), min_size=1, max_size=30),
+    batch_size=st.integers(1, 7),
+    kept=st.integers(1, 12),
+)
+def test_batches_of_numeric_sequences_hold_their_ends(
+    lengths: list[int], batch_size: int, kept: int
+) -> None:
+    rng = np.random.default_rng(len(lengths))
+    sequences = [rng.normal(size=(length, 2)).astype(np.float32) for length in lengths]
+    of_sequences = Examples.build(sequences, np.arange(len(lengths)) % 2).shortened(kept)
+    batching = Batching(batch_size, kept)
+    seen = []
+    for planned in batching.plan_evaluation(of_sequences):
+        batch = batching.make(of_sequences, planned)
+        assert "tokens" not in batch
+        assert inputs_of(batch) is batch["inputs"]
+        assert (batch["inputs"].dtype, batch["inputs"].shape[2]) == (np.float32, 2)
+        for row, length, number in zip(
+            batch["inputs"], batch["lengths"], batch["example_ids"], strict=True
+        ):
+            if number >= 0:
+                np.testing.assert_array_equal(row[:length], sequences[number][-kept:])
+                seen.append(int(number))
+            assert not row[length:].any()
+    assert sorted(seen) == list(range(len(lengths)))

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from flax_imdb.data import DatasetInfo, Vocabulary
+from flax_imdb.data import DatasetInfo, Standardizer, Vocabulary
 from flax_imdb.data.tokenizer import SPECIAL_TOKENS
 from flax_imdb.errors import InputError
 
@@ -81,3 +81,57 @@ def test_other_texts_are_told_apart() -> None:
         InputError, match=r"here\.csv holds other texts than the run was trained on"
     ):
         info.check_same(other, "here.csv")
+
+
+NUMERIC = {
+    "dataset": "trips.npz",
+    "fingerprint": "abc",
+    "classes": ["no", "yes"],
+    "mean": [1.5, -2.0],
+    "scale": [0.1, 1.0],
+    "features": ["a", "b"],
+}
+
+
+@given(
+    features=st.lists(
+        st.tuples(st.floats(-1e38, 1e38), st.floats(1e-30, 1e38)), min_size=1, max_size=4
+    )
+)
+def test_statistics_are_loaded_as_they_were(
+    tmp_path_factory: pytest.TempPathFactory, features: list[tuple[float, float]]
+) -> None:
+    info = DatasetInfo("x.npz", "abc", ("0", "1"), Standardizer(*zip(*features, strict=True)))
+    assert DatasetInfo.load(write(tmp_path_factory.mktemp("saved"), info.dump())) == info
+
+
+def test_numeric_sequences_have_no_vocabulary_and_texts_no_statistics() -> None:
+    info = DatasetInfo.parse(json.dumps(NUMERIC))
+    assert (info.task.features, info.units, info.standardizer.names) == (2, "sequences", ("a", "b"))
+    with pytest.raises(InputError, match="reads numeric sequences: it has no vocabulary"):
+        _ = info.vocabulary
+    with pytest.raises(InputError, match="reads numeric sequences, and explain is for texts"):
+        info.check_texts("explain")
+    of_texts = DatasetInfo.parse(json.dumps(GOOD))
+    of_texts.check_texts("explain")
+    assert (of_texts.task.features, of_texts.units) == (None, "texts")
+    with pytest.raises(InputError, match="this model reads texts, not numeric sequences"):
+        _ = of_texts.standardizer
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"mean": []},
+        {"mean": [1.5]},
+        {"mean": [1.5, "a"]},
+        {"mean": 3},
+        {"scale": [0.1, 0.0]},
+        {"scale": [0.1, -1.0]},
+        {"features": ["a"]},
+        {"features": [1, 2]},
+    ],
+)
+def test_wrong_statistics_are_refused(tmp_path: Path, change: dict[str, object]) -> None:
+    with pytest.raises(InputError, match=r"vocabulary\.json is not a vocabulary: "):
+        DatasetInfo.load(write(tmp_path, json.dumps(NUMERIC | change)))

@@ -29,7 +29,7 @@ def test_all_kinds_of_rows_are_asked(padding: str) -> None:
 def test_the_model_answers_as_it_predicts(padding: str, classes: int) -> None:
     model = untrained("bilstm", classes, padding)
     asked = questions(model)[-1]
-    encoded = [row[row != PAD] for row in asked.tokens]
+    encoded = [row[row != PAD] for row in asked.inputs]
     np.testing.assert_allclose(answers_of(model)(*asked), model.predict_encoded(encoded), atol=1e-6)
 
 

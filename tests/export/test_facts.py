@@ -13,7 +13,7 @@ from flax_imdb.predict import TrainedModel
 
 
 def with_vocabulary(model: TrainedModel, vocabulary: Vocabulary) -> TrainedModel:
-    info = dataclasses.replace(model.info, vocabulary=vocabulary)
+    info = dataclasses.replace(model.info, inputs=vocabulary)
     return dataclasses.replace(model, info=info)
 
 

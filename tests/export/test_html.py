@@ -74,7 +74,7 @@ def engine(model: TrainedModel, directory: Path) -> Any:
 def by(rules: TextRules, model: TrainedModel) -> TrainedModel:
     """The model, whose vocabulary is of other rules."""
     vocabulary = Vocabulary(model.vocabulary.words, rules)
-    return dataclasses.replace(model, info=dataclasses.replace(model.info, vocabulary=vocabulary))
+    return dataclasses.replace(model, info=dataclasses.replace(model.info, inputs=vocabulary))
 
 
 @pytest.fixture(scope="module")
@@ -272,7 +272,7 @@ class TestPage:
             model = untrained(classes=3)
             words = Vocabulary([name, *model.vocabulary.words])
             info = dataclasses.replace(
-                model.info, name=name, classes=("a", name, "c"), vocabulary=words
+                model.info, name=name, classes=("a", name, "c"), inputs=words
             )
             html.write(dataclasses.replace(model, info=info), tmp_path / "page.html")
             return (tmp_path / "page.html").read_text("utf-8")

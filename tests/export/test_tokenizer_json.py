@@ -35,7 +35,7 @@ def made(words: Sequence[str], rules: TextRules = "unicode", **data: Any) -> Tok
             model.config.data, **{"max_length": 100, "vocab_size": 100, **data}
         ),
     )
-    info = dataclasses.replace(model.info, vocabulary=Vocabulary(words, rules))
+    info = dataclasses.replace(model.info, inputs=Vocabulary(words, rules))
     return Tokenizer.from_str(tokenizer_json(dataclasses.replace(model, config=config, info=info)))
 
 

@@ -4,11 +4,15 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
+import keras_peers
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
+from flax_imdb.errors import InputError
 from flax_imdb.layers import LSTM, hash_ngrams
-from flax_imdb.models import Classifier
+from flax_imdb.models import ARCHITECTURES, Classifier, ModelConfig, build
 
 
 class TestClassifier:
@@ -109,3 +113,83 @@ def test_other_shapes_than_the_first_may_follow() -> None:
     variables = model.init(jax.random.key(0), jnp.ones((1, 8), jnp.int32))
     assert variables.keys() == {"params"}
     assert model.apply(variables, jnp.ones((2, 5), jnp.int32)).shape == (2, 1)
+
+
+def random_sequences(*lengths: int) -> list[jax.Array]:
+    rng = np.random.default_rng(sum(lengths))
+    return [jnp.array(rng.normal(size=(length, 3)), jnp.float32) for length in lengths]
+
+
+class TestSequences:
+    """Numeric sequences, which have no embedding."""
+
+    @pytest.mark.parametrize("arch", ARCHITECTURES)
+    def test_the_whole_classifier_is_that_of_keras(self, arch: str) -> None:
+        """Without an embedding, and with its weights."""
+        peer = keras_peers.build_of_sequences(arch, features=3)
+        params = keras_peers.to_flax(arch, [None, *peer.get_weights()])
+        del params["embedding"]
+        model = build(ModelConfig(arch, features=keras_peers.FEATURES), None)
+        inputs = jnp.stack(random_sequences(8, 8, 8, 8))
+        variables = model.init(jax.random.key(0), inputs)
+        shapes = (jax.tree.map(np.shape, tree) for tree in (variables["params"], params))
+        assert next(shapes) == next(shapes)
+        np.testing.assert_allclose(
+            model.apply({"params": params}, inputs), peer(inputs), rtol=1e-5, atol=1e-5
+        )
+
+    @pytest.mark.parametrize("arch", ["bilstm", "conv_lstm"])
+    def test_neither_padding_nor_the_batch_changes_an_answer(self, arch: str) -> None:
+        model = build(ModelConfig(arch, features=4), None)
+        variables = model.init(jax.random.key(0), jnp.zeros((1, 1, 3)))
+        apply = jax.jit(model.apply)
+
+        @given(
+            lengths=st.tuples(*[st.integers(1, 3)] * 3),
+            more=st.integers(0, 1),
+            filling=st.floats(-1e3, 1e3, width=32),
+        )
+        def check(lengths: tuple[int, ...], more: int, filling: float) -> None:
+            sequences = random_sequences(*lengths)
+            batch = np.full((3, max(lengths) + more, 3), filling, np.float32)
+            for row, sequence in zip(batch, sequences, strict=True):
+                row[: len(sequence)] = sequence
+            logits = apply(variables, jnp.array(batch), jnp.array(lengths))
+            alone = [apply(variables, sequence[None])[0] for sequence in sequences]
+            np.testing.assert_allclose(logits, alone, atol=1e-6)
+
+        check()
+
+    def test_the_order_of_steps_and_features_matters(self) -> None:
+        model = build(ModelConfig(features=4), None)
+        inputs = jnp.stack(random_sequences(6))
+        variables = model.init(jax.random.key(0), inputs)
+        kernel = variables["params"]["encoder_0"]["cell"]["kernel"]
+        logits, of_reversed, of_permuted = (
+            model.apply(variables, each)
+            for each in (inputs, inputs[:, ::-1], inputs[:, :, [2, 0, 1]])
+        )
+        assert np.all(np.abs(logits - of_reversed) > 1e-4)
+        assert np.all(np.abs(logits - of_permuted) > 1e-4)
+        variables["params"]["encoder_0"]["cell"]["kernel"] = kernel[jnp.array([2, 0, 1])]
+        permuted = model.apply(variables, inputs[:, :, [2, 0, 1]])
+        np.testing.assert_allclose(permuted, logits, atol=1e-6)
+
+    def test_a_step_is_dropped_with_all_its_features(self) -> None:
+        """A sequence of one step gives what that step gives at twice its size, or nothing."""
+        model = Classifier(None, 4, encoder=[], pooling="max", word_dropout=0.5)
+        inputs = jnp.tile(jnp.array([1.0, 2.0, 3.0]), (200, 1, 1))
+        params, logits = in_training(model, inputs)
+        assert params.keys() == {"head"}
+        dropped, kept = params["head"]["bias"], 2 * inputs[0] @ params["head"]["kernel"]
+        of_dropped = np.isclose(logits, dropped, atol=1e-7)
+        np.testing.assert_allclose(of_dropped.mean(), 0.5, atol=0.1)
+        np.testing.assert_allclose(logits[~of_dropped], np.full(np.sum(~of_dropped), kept))
+
+    @pytest.mark.parametrize(
+        "setting", [{"ngrams": 2}, {"wide_ngrams": 1}, {"embedding_features": 8}], ids=str
+    )
+    def test_settings_of_texts_are_refused(self, setting: dict[str, int]) -> None:
+        ((name, value),) = setting.items()
+        with pytest.raises(InputError, match=f"`{name}` {value} is for texts, and these are num"):
+            build(ModelConfig(**setting), None)

@@ -1,11 +1,12 @@
 """Sources of texts, with one file per source."""
 
-from flax_imdb.data.sources.arrays import ArraySource
+from flax_imdb.data.sources.arrays import ArraySequences, ArraySource
 from flax_imdb.data.sources.columns import choose_texts, is_text_name
 from flax_imdb.data.sources.find import IMPORTED, REVIEWS, find_reviews, find_source
 from flax_imdb.data.sources.labels import order_labels, problem_of_label
+from flax_imdb.data.sources.npz import SequenceFile, is_npz, read_labelled_sequences
 from flax_imdb.data.sources.own import open_unlabelled, read_labelled
-from flax_imdb.data.sources.source import SPLITS, Reviews, Source, Split
+from flax_imdb.data.sources.source import SPLITS, Reviews, SequenceSource, Source, Split
 from flax_imdb.data.sources.table import Added, Bad, FileTable
 
 __all__ = [
@@ -13,18 +14,23 @@ __all__ = [
     "REVIEWS",
     "SPLITS",
     "Added",
+    "ArraySequences",
     "ArraySource",
     "Bad",
     "FileTable",
     "Reviews",
+    "SequenceFile",
+    "SequenceSource",
     "Source",
     "Split",
     "choose_texts",
     "find_reviews",
     "find_source",
+    "is_npz",
     "is_text_name",
     "open_unlabelled",
     "order_labels",
     "problem_of_label",
     "read_labelled",
+    "read_labelled_sequences",
 ]

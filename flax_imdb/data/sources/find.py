@@ -8,6 +8,7 @@ from flax_imdb.data.sources import imdb_tfds, tfds_any
 from flax_imdb.data.sources.arrays import ArraySource
 from flax_imdb.data.sources.imdb_folder import FolderReviews, folder_in
 from flax_imdb.data.sources.imdb_tfds import TfdsReviews
+from flax_imdb.data.sources.npz import NpzSource, is_npz
 from flax_imdb.data.sources.own import OwnSource
 from flax_imdb.data.sources.source import Reviews, Source
 from flax_imdb.data.sources.synthetic import SyntheticReviews
@@ -53,7 +54,12 @@ def find_source(config: DataConfig) -> Source:
                 f"`dataset` {config.dataset} is none of {', '.join(REVIEWS)}, nor a file or folder "
                 f"here; a dataset that tfds has prepared is {tfds_any.PREFIX}NAME"
             )
+        if is_npz(config.dataset):
+            config.check_effect(sequences=True)
+            return NpzSource(config)
+        config.check_effect(sequences=False)
         return OwnSource(config)
+    config.check_effect(sequences=False)
     for setting in _OF_OWN:
         if (value := getattr(config, setting)) != getattr(DataConfig, setting):
             raise InputError(

@@ -3,7 +3,7 @@
 import re
 import unicodedata
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Hashable, Iterable, Mapping, Sequence
 from decimal import Decimal
 
 import numpy as np
@@ -88,10 +88,28 @@ def check_labels(labels: Sequence[str], place: str, column: str) -> None:
         )
 
 
+def indices_of(labels: Sequence[str], classes: Sequence[str], place: str) -> np.ndarray:
+    """The index of each label, of rows at `place`, in the classes of the training split.
+
+    Raises:
+      InputError: there is a label that is no class.
+    """
+    index = {label: i for i, label in enumerate(classes)}
+    unknown = [shown(label) for label in order_labels(set(labels) - set(classes))]
+    if unknown:
+        known = [shown(label) for label in classes]
+        raise InputError(
+            f"{place} has labels that no training text has: {listed(unknown, 3)}; those of the "
+            f"training texts are {listed(known, 5)}"
+        )
+    return np.fromiter(map(index.__getitem__, labels), np.int32, len(labels))
+
+
 def warnings_on(
     place: str,
     classes: Sequence[str],
-    splits: Mapping[str, tuple[Sequence[str], np.ndarray]],
+    splits: Mapping[str, tuple[Sequence[Hashable], np.ndarray]],
+    unit: str = "text",
 ) -> tuple[str, ...]:
     """Warnings of what may be wrong with the texts or labels, but can be trained on.
 
@@ -99,6 +117,7 @@ def warnings_on(
       place: the file that they are from.
       classes: the names of the labels.
       splits: the texts and labels of ``"train"`` and ``"test"``.
+      unit: what a text is called.
     """
     warnings = []
     alike: dict[str, list[str]] = {}
@@ -118,14 +137,14 @@ def warnings_on(
         return listed([shown(classes[i]) for i in np.flatnonzero(which).tolist()], 3)
 
     if np.any(untested := tested == 0):
-        warnings.append(f"{place}: classes without a text in the test split: {names(untested)}")
+        warnings.append(f"{place}: classes without a {unit} in the test split: {names(untested)}")
     if np.any(rare := trained < FEW_EXAMPLES):
         warnings.append(
-            f"{place}: classes with fewer than {FEW_EXAMPLES} texts to train on: {names(rare)}"
+            f"{place}: classes with fewer than {FEW_EXAMPLES} {unit}s to train on: {names(rare)}"
         )
     if both := len(set(train_texts).intersection(test_texts)):
         warnings.append(
-            f"{place}: texts that are in both splits, which makes the test too easy: {both:,}"
+            f"{place}: {unit}s that are in both splits, which makes the test too easy: {both:,}"
         )
     return tuple(warnings)
 

@@ -19,11 +19,17 @@ from flax_imdb.data.sources.columns import Columns, choose_columns
 from flax_imdb.data.sources.delimited import Delimited
 from flax_imdb.data.sources.fasttext import FastText, Lines
 from flax_imdb.data.sources.json_rows import JsonRows
-from flax_imdb.data.sources.labels import check_labels, order_labels, split_rows, warnings_on
+from flax_imdb.data.sources.labels import (
+    check_labels,
+    indices_of,
+    order_labels,
+    split_rows,
+    warnings_on,
+)
 from flax_imdb.data.sources.parquet import Parquet
 from flax_imdb.data.sources.rows import Rows, read_rows
 from flax_imdb.data.sources.source import Source, Split
-from flax_imdb.data.sources.table import FileTable, Table, listed, shown
+from flax_imdb.data.sources.table import FileTable, Table
 from flax_imdb.data.sources.text_files import COMPRESSIONS, check_file, format_of
 from flax_imdb.errors import InputError
 from flax_imdb.paths import absolute_path, exists, local_path, tfds_data_dir
@@ -272,7 +278,7 @@ def read_labelled(
     of_reading = [name for name in given if name in ("columns", "delimiter", "encoding")]
     _check_effect(of_reading, [part.table], config, place.location)
     rows = part.read(config.skip_bad_rows)
-    return rows.texts, _indices(rows.labels, classes, part.table.place), rows.remarks
+    return rows.texts, indices_of(rows.labels, classes, part.table.place), rows.remarks
 
 
 @dataclasses.dataclass(frozen=True)
@@ -312,6 +318,8 @@ def _form_of(path: Path) -> str:
     """The format of a file, by the ending of its name; InputError if it has none that is known."""
     check_file(path)
     form, compression = format_of(path)
+    if form == ".npz":
+        raise InputError(f"{path} holds numeric sequences, and texts are needed")
     if form not in FORMATS or (compression and FORMATS[form] is Parquet):
         raise InputError(
             f"{path} does not end in one of {', '.join(FORMATS)}; those of text may be compressed: "
@@ -330,7 +338,7 @@ def _setting(names: Sequence[str]) -> str:
 def _split(rows: Rows, place: str, fraction: float) -> _Content:
     """Both splits, of rows that are not split."""
     classes = _classes_of(rows)
-    labels = _indices(rows.labels, classes, place)
+    labels = indices_of(rows.labels, classes, place)
     train, test = split_rows(labels, fraction)
     splits = {
         "train": ([rows.texts[i] for i in train], labels[train]),
@@ -343,8 +351,8 @@ def _both(train: Rows, test: Rows, place: str, place_of_test: str) -> _Content:
     """Both splits, of rows of each."""
     classes = _classes_of(train)
     splits = {
-        "train": (train.texts, _indices(train.labels, classes, place)),
-        "test": (test.texts, _indices(test.labels, classes, place_of_test)),
+        "train": (train.texts, indices_of(train.labels, classes, place)),
+        "test": (test.texts, indices_of(test.labels, classes, place_of_test)),
     }
     remarks = (*train.remarks, *test.remarks)
     return _Content(classes, splits, remarks, warnings_on(place, classes, splits))
@@ -357,16 +365,3 @@ def _classes_of(rows: Rows) -> tuple[str, ...]:
     present = set(rows.labels)
     names = dict.fromkeys(name.strip() for name in rows.label_names)
     return tuple(name for name in names if name in present)
-
-
-def _indices(labels: Sequence[str], classes: Sequence[str], place: str) -> np.ndarray:
-    """The index of each label, of rows at `place`, in the classes of the training texts."""
-    index = {label: i for i, label in enumerate(classes)}
-    unknown = [shown(label) for label in order_labels(set(labels) - set(classes))]
-    if unknown:
-        known = [shown(label) for label in classes]
-        raise InputError(
-            f"{place} has labels that no training text has: {listed(unknown, 3)}; those of the "
-            f"training texts are {listed(known, 5)}"
-        )
-    return np.fromiter(map(index.__getitem__, labels), np.int32, len(labels))

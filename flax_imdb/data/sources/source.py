@@ -6,7 +6,7 @@ import hashlib
 import os
 from collections.abc import Iterable
 from pathlib import Path
-from typing import Literal, get_args
+from typing import Any, Literal, get_args
 
 import numpy as np
 
@@ -44,7 +44,7 @@ class Source(abc.ABC):
         """SHA-256, in hex, of everything that `read` depends on."""
 
     @abc.abstractmethod
-    def read(self, split: Split) -> tuple[list[str], np.ndarray]:
+    def read(self, split: Split) -> tuple[list[Any], np.ndarray]:
         """Read one split.
 
         Returns:
@@ -66,6 +66,16 @@ class Reviews(Source):
         """Name and directory."""
         directory = os.path.abspath(self.location) if self.location else None
         return {"dataset": self.name, "data_dir": directory}
+
+
+class SequenceSource(Source):
+    """Numeric sequences: instead of texts, it reads arrays [time, features] of one width.
+
+    Attributes:
+      feature_names: the names of the features; empty if they have none.
+    """
+
+    feature_names: tuple[str, ...] = ()
 
 
 def fingerprint_of(root: Path, files: Iterable[Path]) -> str:
