@@ -22,7 +22,7 @@ from flax_imdb.data import (
     load_dataset,
     split_words,
 )
-from flax_imdb.data.sequences import check_width
+from flax_imdb.data.numeric import check_width
 from flax_imdb.data.spans import word_spans
 from flax_imdb.data.tokenizer import PAD, START, UNKNOWN
 from flax_imdb.data.words import TextRules

@@ -91,8 +91,8 @@ def question(
     return Question(tokens.astype(np.int32), sizes.astype(np.int32))
 
 
-# Of features of other sizes, one of which is constant.
-STANDARDIZER = Standardizer((5.0, -1e6, 0.1), (2.0, 30.0, 1.0), ("speed", "height", "mass"))
+# Of a mean that float32 cannot hold.
+STANDARDIZER = Standardizer((5.0, -1234567.8, 0.1), (2.0, 30.0, 1.0), ("speed", "height", "mass"))
 
 
 def untrained_on_sequences(arch: str = "lstm", classes: int = 2, **settings: Any) -> TrainedModel:

@@ -12,7 +12,7 @@ from flax_imdb.data.dataset import (
 )
 from flax_imdb.data.examples import Examples, OnRead, encode
 from flax_imdb.data.info import DatasetInfo, Task
-from flax_imdb.data.sequences import are_sequences, as_sequences
+from flax_imdb.data.numeric import are_sequences, as_sequences
 from flax_imdb.data.standardizer import Standardizer
 from flax_imdb.data.tokenizer import Vocabulary
 from flax_imdb.data.word_vectors import WordVectors, read_word_vectors, sha256_of

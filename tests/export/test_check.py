@@ -4,7 +4,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from untrained import MAX_LENGTH, untrained
+from untrained import MAX_LENGTH, STANDARDIZER, untrained, untrained_on_sequences
 
 from flax_imdb.data.tokenizer import PAD
 from flax_imdb.errors import InputError
@@ -31,6 +31,20 @@ def test_the_model_answers_as_it_predicts(padding: str, classes: int) -> None:
     asked = questions(model)[-1]
     encoded = [row[row != PAD] for row in asked.inputs]
     np.testing.assert_allclose(answers_of(model)(*asked), model.predict_encoded(encoded), atol=1e-6)
+
+
+def test_numeric_sequences_are_asked_at_their_scale() -> None:
+    asked = questions(untrained_on_sequences())
+    assert sum(len(inputs) for inputs, _ in asked) == 100
+    steps = np.concatenate(
+        [
+            row[:length]
+            for inputs, lengths in asked
+            for row, length in zip(inputs, lengths, strict=True)
+        ]
+    )
+    np.testing.assert_allclose(steps.mean(axis=0), STANDARDIZER.mean, rtol=0.1, atol=0.3)
+    np.testing.assert_allclose(steps.std(axis=0), STANDARDIZER.scale, rtol=0.2)
 
 
 def test_another_answer_than_the_models_is_an_error(tmp_path: Path) -> None:

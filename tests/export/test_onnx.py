@@ -12,7 +12,16 @@ import onnxruntime
 import pytest
 from onnx import helper
 from sklearn.utils import murmurhash3_32
-from untrained import MAX_LENGTH, SETTINGS, WIDE, question, untrained
+from untrained import (
+    MAX_LENGTH,
+    SETTINGS,
+    WIDE,
+    padded,
+    question,
+    raw_sequences,
+    untrained,
+    untrained_on_sequences,
+)
 
 from flax_imdb.errors import InputError
 from flax_imdb.export import facts, network
@@ -44,6 +53,28 @@ def test_every_architecture_answers_as_the_model(arch: str, tmp_path: Path) -> N
 @pytest.mark.parametrize("settings", SETTINGS, ids=str)
 def test_every_option_is_in_it(settings: dict[str, Any], tmp_path: Path) -> None:
     assert_same(untrained(**settings), tmp_path)
+
+
+@pytest.mark.parametrize(
+    "settings",
+    [{"arch": "bilstm", "pooling": "max_mean"}, {"arch": "conv_lstm", "classes": 3}],
+    ids=str,
+)
+def test_it_takes_numeric_sequences_as_they_are(settings: dict[str, Any], tmp_path: Path) -> None:
+    """And standardizes them itself, whatever stands at padding."""
+    model = untrained_on_sequences(**settings)
+    answer = exported(model, tmp_path)
+    (inputs, _) = onnxruntime.InferenceSession(tmp_path / "model.onnx").get_inputs()
+    assert (inputs.name, inputs.type, inputs.shape) == (
+        *("inputs", "tensor(float)"),
+        ["batch", "time", 3],
+    )
+    expected = model.predict_probabilities(raw_sequences())
+    assert np.ptp(expected[:, 0]) > 0.05
+    for filling in (0.0, 1e6):
+        asked = padded(raw_sequences(), filling)
+        np.testing.assert_allclose(answer(*asked), expected, rtol=0, atol=1e-5)
+    assert answer(np.zeros((0, 4, 3), "f"), np.zeros(0, "i")).shape == (0, expected.shape[1])
 
 
 @pytest.mark.parametrize("n", [1, 2, 5])

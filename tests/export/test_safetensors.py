@@ -16,7 +16,14 @@ from results_by_type import example
 from safetensors import safe_open
 from safetensors.numpy import load_file, save_file
 from tokenizers import Tokenizer
-from untrained import MAX_LENGTH, SETTINGS, WORDS, untrained
+from untrained import (
+    MAX_LENGTH,
+    SETTINGS,
+    WORDS,
+    raw_sequences,
+    untrained,
+    untrained_on_sequences,
+)
 
 import flax_imdb
 from flax_imdb import LSTMClassifier, cli, export
@@ -73,6 +80,28 @@ class TestWhatIsWritten:
             1,
             *(3 + WORDS.index(w) for w in ("a", "good", "film")),
         ]
+
+    def test_a_model_of_numeric_sequences_has_statistics_and_no_tokenizer(
+        self, tmp_path: Path
+    ) -> None:
+        model = dataclasses.replace(untrained_on_sequences("bilstm"), result=example(Result))
+        directory = written(model, tmp_path / "model")
+        assert not (directory / "tokenizer.json").exists()
+        loaded = flax_imdb.load(directory)
+        assert loaded.info == model.info
+        np.testing.assert_allclose(
+            loaded.predict_probabilities(raw_sequences()),
+            model.predict_probabilities(raw_sequences()),
+            atol=1e-6,
+        )
+        matter = front_matter(directory)
+        assert "pipeline_tag" not in matter
+        assert (
+            matter["model-index"][0]["results"][0]["task"]["type"] == "time-series-classification"
+        )
+        card = (directory / "README.md").read_text("utf-8")
+        assert f"Of a sequence of 3 features it reads the last {MAX_LENGTH} steps." in card
+        assert "texts" not in card
 
     def test_it_does_not_say_where_the_texts_are(self, reviews: Path, tmp_path: Path) -> None:
         model = untrained()

@@ -11,7 +11,15 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from untrained import SETTINGS, WIDE, question, untrained
+from untrained import (
+    SETTINGS,
+    WIDE,
+    padded,
+    question,
+    raw_sequences,
+    untrained,
+    untrained_on_sequences,
+)
 
 from flax_imdb.errors import InputError
 from flax_imdb.export import network, stablehlo, write
@@ -41,6 +49,19 @@ def assert_same(model: TrainedModel, directory: Path) -> None:
 @pytest.mark.parametrize("settings", SETTINGS, ids=str)
 def test_it_answers_as_the_model(settings: dict[str, Any], tmp_path: Path) -> None:
     assert_same(untrained(**settings), tmp_path)
+
+
+def test_it_takes_numeric_sequences_as_they_are(tmp_path: Path) -> None:
+    """And standardizes them itself. There are no words to tell of."""
+    model = untrained_on_sequences("conv_lstm", classes=3)
+    answer = exported(model, tmp_path)
+    expected = model.predict_probabilities(raw_sequences())
+    assert np.ptp(expected[:, 0]) > 0.05
+    np.testing.assert_allclose(answer(*padded(raw_sequences())), expected, rtol=0, atol=1e-5)
+    about = beside(tmp_path)
+    assert (about["features"], about["feature_names"]) == (3, ["speed", "height", "mass"])
+    assert not about.keys() & {"words", "text", "vocabulary", "pad"}
+    assert {path.name for path in tmp_path.iterdir()} == {"model", "model.json"}
 
 
 def test_steps_that_are_remembered_in_training_alone_do_not_matter(tmp_path: Path) -> None:

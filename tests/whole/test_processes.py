@@ -113,6 +113,32 @@ class TestSameResults:
         self.same(tmp_path / "run", alone)
 
 
+@pytest.mark.long
+def test_three_processes_train_on_numeric_sequences_as_one(tmp_path: Path) -> None:
+    """Each standardizes by the same statistics, and has its rows of each batch."""
+    rng = np.random.default_rng(0)
+    inputs = rng.normal([3, 1e5], [1, 50], (80, 9, 2))
+    labels = (inputs[:, -1, 0] > inputs[:, 0, 0]).astype(int)
+    np.savez(tmp_path / "x.npz", inputs=inputs, labels=labels, lengths=rng.integers(3, 10, 80))
+    flags = ("--dataset", tmp_path / "x.npz", "--max-length", 8, "--word-dropout", 0.1)
+    for count, name in ((3, "three"), (1, "one")):
+        arguments = train(tmp_path, count, *flags, "--workdir", tmp_path / name)
+        arguments = [_without(own, *OF_TEXTS) for own in arguments]
+        with Job(with_devices(count, 1), arguments) as job:
+            for status, _, errors in job.ends():
+                assert status == 0, errors
+    TestSameResults().same(tmp_path / "three", tmp_path / "one")
+
+
+OF_TEXTS = ("--data-dir", "--vocab-size", "--embedding-features")
+
+
+def _without(arguments: list[object], *flags: str) -> list[object]:
+    """The arguments without these flags and their values."""
+    dropped = {arguments.index(flag) + n for flag in flags for n in (0, 1)}
+    return [each for number, each in enumerate(arguments) if number not in dropped]
+
+
 def test_a_signal_to_one_process_stops_all_at_one_step(reviews: Path, tmp_path: Path) -> None:
     """Ctrl-C is told to JAX as the preemption that SIGTERM is. The run goes on as if none came.
 

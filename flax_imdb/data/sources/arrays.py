@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from flax_imdb.data.config import Layout
-from flax_imdb.data.sequences import doubts_of_axes
+from flax_imdb.data.numeric import doubts_of_axes
 from flax_imdb.data.sources.source import SequenceSource, Source, Split
 
 

@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 
 from flax_imdb.data.config import DataConfig, Layout
-from flax_imdb.data.sequences import as_sequences, check_width, doubts_of_axes
+from flax_imdb.data.numeric import as_sequences, check_width, doubts_of_axes
 from flax_imdb.data.sources.labels import (
     check_labels,
     indices_of,

@@ -8,7 +8,7 @@ import pytest
 
 from flax_imdb.data import are_sequences, as_sequences
 from flax_imdb.data.config import Layout
-from flax_imdb.data.sequences import doubts_of_axes
+from flax_imdb.data.numeric import doubts_of_axes
 from flax_imdb.errors import InputError
 
 CASES = np.arange(24.0).reshape(2, 4, 3)
