@@ -3,18 +3,17 @@
 from collections.abc import Sequence
 from pathlib import Path
 
-from flax_imdb.data.config import DataConfig, column_names
-from flax_imdb.data.sources.columns import choose_columns
-from flax_imdb.data.sources.own import OwnSource, open_place
-from flax_imdb.data.sources.rows import Rows, read_rows
+from flax_imdb.data.config import DataConfig
+from flax_imdb.data.sources.own import OwnSource, open_place, part_of
+from flax_imdb.data.sources.rows import Rows
 
 
 def rows_in(place: str | Path, **settings: object) -> Rows:
     """The rows to train on, without what the labels of a dataset must be."""
     config = DataConfig(dataset=str(place), **settings)
-    table = open_place("`dataset`", config.dataset, config).train
-    columns = choose_columns(table, column_names(config.text_columns), config.label_column)
-    return read_rows(table, columns, config.skip_bad_rows)
+    return part_of(open_place("`dataset`", config.dataset, config).train, config).read(
+        config.skip_bad_rows
+    )
 
 
 def pairs_in(place: str | Path, **settings: object) -> list[tuple[str, str]]:

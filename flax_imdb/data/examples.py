@@ -19,7 +19,8 @@ class Examples:
       inputs: token ids of all texts, concatenated, int32 [total].
       starts: index of the first token of each text, int64 [examples].
       lengths: number of tokens of each text, int32 [examples].
-      labels: int32 [examples].
+      labels: int32 [examples]; or, where an example may have several, 0 or 1 for each class,
+        float32 [examples, classes].
       weights: of each example in loss and metrics, float32 [examples].
       ids: index of each example in the whole split, int32 [examples].
     """
@@ -35,11 +36,12 @@ class Examples:
     def build(cls, texts: Sequence[np.ndarray], labels: np.ndarray) -> "Examples":
         """Concatenate the token ids of the texts. All weights are 1."""
         lengths = np.array([len(ids) for ids in texts], np.int32)
+        labels = np.asarray(labels)
         return cls(
             inputs=np.concatenate([np.empty(0, np.int32), *texts]),
             starts=np.cumsum(lengths, dtype=np.int64) - lengths,
             lengths=lengths,
-            labels=np.asarray(labels, np.int32),
+            labels=labels.astype(np.int32 if labels.ndim == 1 else np.float32),
             weights=np.ones(len(texts), np.float32),
             ids=np.arange(len(texts), dtype=np.int32),
         )
@@ -147,7 +149,7 @@ def encode(
     del words_of_texts
     texts, labels = read("test")
     test = Examples.build([words.encode(split_words(text, rules)) for text in texts], labels)
-    info = DatasetInfo(source.name, source.fingerprint, source.classes, words)
+    info = DatasetInfo(source.name, source.fingerprint, source.classes, words, source.multi_label)
     return Corpus(info, source.remarks, source.warnings, train, test)
 
 

@@ -44,17 +44,19 @@ class DatasetInfo:
       fingerprint: SHA-256 that identifies its texts and labels.
       classes: the names of labels 0, 1, ...
       vocabulary: words to ids.
+      multi_label: whether a text has any number of these labels, instead of one.
     """
 
     name: str
     fingerprint: str
     classes: tuple[str, ...]
     vocabulary: Vocabulary
+    multi_label: bool = False
 
     @property
     def task(self) -> Task:
         """What a classifier of this dataset reads and answers."""
-        return Task(len(self.classes))
+        return Task(len(self.classes), self.multi_label)
 
     def check_same(self, other: "DatasetInfo", where: str) -> None:
         """Raise InputError if `other`, found at `where`, is another dataset."""
@@ -71,6 +73,7 @@ class DatasetInfo:
             "fingerprint": self.fingerprint,
             "text": self.vocabulary.rules,
             "classes": self.classes,
+            **({"multi_label": True} if self.multi_label else {}),
             "words": [*SPECIAL_TOKENS, *self.vocabulary.words],
         }
         return json.dumps(content, allow_nan=False)
@@ -99,12 +102,16 @@ class DatasetInfo:
         content = _BEFORE | json.loads(text)
         name, fingerprint, rules = content["dataset"], content["fingerprint"], content["text"]
         classes, words = content["classes"], content["words"]
+        multi_label = content.get("multi_label", False)
         if rules not in get_args(TextRules):
             raise ValueError(f"its rules for texts are {rules!r}, which this version does not know")
         if tuple(words[:3]) != SPECIAL_TOKENS or len(set(words)) != len(words):
             raise ValueError("its words are not a vocabulary")
-        if len(set(classes)) != len(classes) or len(classes) < 2:
-            raise ValueError("its classes are not two or more")
+        if not isinstance(multi_label, bool):
+            raise ValueError(f"its multi_label is {multi_label!r}")
+        if len(set(classes)) != len(classes) or len(classes) < (1 if multi_label else 2):
+            raise ValueError(f"its classes are not {'one' if multi_label else 'two'} or more")
         if not all(isinstance(value, str) for value in (name, fingerprint, *classes, *words)):
             raise ValueError("it has values that are not text")
-        return cls(name, fingerprint, tuple(classes), Vocabulary(words[3:], rules))
+        vocabulary = Vocabulary(words[3:], rules)
+        return cls(name, fingerprint, tuple(classes), vocabulary, multi_label)

@@ -19,7 +19,15 @@ from flax_imdb.data.sources.columns import Columns, choose_columns
 from flax_imdb.data.sources.delimited import Delimited
 from flax_imdb.data.sources.fasttext import FastText, Lines
 from flax_imdb.data.sources.json_rows import JsonRows
-from flax_imdb.data.sources.labels import check_labels, order_labels, split_rows, warnings_on
+from flax_imdb.data.sources.label_sets import LabelSets
+from flax_imdb.data.sources.labels import (
+    Label,
+    check_labels,
+    names_in,
+    order_labels,
+    split_rows,
+    warnings_on,
+)
 from flax_imdb.data.sources.parquet import Parquet
 from flax_imdb.data.sources.rows import Rows, read_rows
 from flax_imdb.data.sources.source import Source, Split
@@ -131,11 +139,10 @@ class OwnSource(Source):
         place = open_place("`dataset`", config.dataset, config)
         self.name = place.name
         self.location = place.location
+        self.multi_label = config.multi_label
         self._config = config
-        columns = choose_columns(
-            place.train, column_names(config.text_columns), config.label_column
-        )
-        self._train = _Part(place.train, columns)
+        self._train = part_of(place.train, config)
+        columns, sets = self._train.columns, self._train.sets
         other = None
         if config.test_dataset is None:
             self._test = self._first_labelled(place.tests)
@@ -149,7 +156,8 @@ class OwnSource(Source):
             "data_dir": place.data_dir or (other.data_dir if other else None),
             "test_dataset": other.dataset if other else None,
             "text_columns": _setting(columns.texts),
-            "label_column": columns.label,
+            "label_column": _setting(columns.labels) if sets else columns.labels[0],
+            "label_separator": sets.separator if sets else None,
         }
 
     @functools.cached_property
@@ -176,7 +184,8 @@ class OwnSource(Source):
         """Read one split.
 
         Returns:
-          The texts, and their labels: int32 [examples], indices of `classes`.
+          The texts, and their labels: int32 [examples], indices of `classes`; or, where a text
+          may have several, 0 or 1 for each class, float32 [examples, classes].
 
         Raises:
           InputError: the files cannot be read, or rows have no text or no label.
@@ -191,21 +200,26 @@ class OwnSource(Source):
         if self._digest() != before:
             raise InputError(f"{self.location} was changed while it was read: start again")
         table = self._train.table
-        check_labels(
-            train.labels, table.place, self._train.columns.label if table.has_columns else ""
-        )
+        labels = self._train.columns.labels
+        column = labels[0] if table.has_columns and len(labels) == 1 else ""
+        check_labels(train.labels, table.place, column, are_columns=train.all_names)
         if self._test is None or test is None:
-            return _split(train, table.place, self._config.test_fraction)
-        return _both(train, test, table.place, self._test.table.place)
+            return _split(train, table.place, self._config.test_fraction, self.multi_label)
+        return _both(train, test, table.place, self._test.table.place, self.multi_label)
 
-    def _part(self, table: Table) -> "_Part":
+    def _part(self, table: Table) -> "Part":
         """The rows of another table, from the same columns if both have some to choose from."""
         if self._train.table.has_columns and table.has_columns:
-            columns = self._train.columns
-            return _Part(table, choose_columns(table, columns.texts, columns.label))
-        return _Part(table, choose_columns(table, None, None))
+            columns, sets = self._train.columns, self._train.sets
+            config = self._config
+            if sets:
+                config = dataclasses.replace(config, label_separator=sets.separator)
+            chosen = choose_columns(table, columns.texts, columns.labels, self.multi_label)
+            return Part(table, chosen, LabelSets.of(table, chosen, config))
+        chosen = choose_columns(table, None, None, self.multi_label)
+        return Part(table, chosen, LabelSets.of(table, chosen, self._config))
 
-    def _first_labelled(self, tables: Iterable[Table]) -> "_Part | None":
+    def _first_labelled(self, tables: Iterable[Table]) -> "Part | None":
         """The rows of the first of `tables` that has labels."""
         parts = map(self._part, tables)
         return next((part for part in parts if part.has_labels()), None)
@@ -254,46 +268,63 @@ def read_labelled(
       given: settings that must have an effect: others may be those of the training texts.
 
     Returns:
-      The texts, their labels (int32 [examples], indices into `classes`), and what was chosen or
-      left out.
+      The texts, their labels (as of `OwnSource.read`), and what was chosen or left out.
 
     Raises:
       InputError: they cannot be read, or have a label that is no class.
     """
     place = open_place("`dataset`", config.dataset, config)
-    texts = column_names(config.text_columns)
-    parts = (
-        _Part(table, choose_columns(table, texts, config.label_column))
-        for table in (*place.tests, place.train)
-    )
+    parts = (part_of(table, config) for table in (*place.tests, place.train))
     part = next((part for part in parts if part.has_labels()), None)
     if part is None:
         raise InputError(f"{place.location} has no labels to score by")
     of_reading = [name for name in given if name in ("columns", "delimiter", "encoding")]
     _check_effect(of_reading, [part.table], config, place.location)
     rows = part.read(config.skip_bad_rows)
-    return rows.texts, _indices(rows.labels, classes, part.table.place), rows.remarks
+    labels = _encoded(rows.labels, classes, part.table.place, config.multi_label)
+    return rows.texts, labels, rows.remarks
 
 
 @dataclasses.dataclass(frozen=True)
-class _Part:
-    """The rows of a table, and the columns that are read."""
+class Part:
+    """What is read of a table.
+
+    Attributes:
+      table: the table.
+      columns: the columns that are read.
+      sets: how labels are written, where a text may have several.
+    """
 
     table: Table
     columns: Columns
+    sets: LabelSets | None
 
     def has_labels(self) -> bool:
-        columns = (self.columns.label, *self.columns.texts)
+        """Whether one of the first rows has a label."""
+        columns = (*self.columns.labels, *self.columns.texts)
         first = itertools.islice(self.table.records(columns), _ROWS_WITHOUT_LABELS)
         return any(values[0] is not None for _, values in first)
 
     def read(self, skip_bad_rows: bool) -> Rows:
-        return read_rows(self.table, self.columns, skip_bad_rows)
+        """Read the texts and labels; see `read_rows`."""
+        return read_rows(self.table, self.columns, skip_bad_rows, self.sets)
 
     def used(self) -> list[object]:
         """Everything that what is read depends on."""
-        columns = [*self.columns.texts, self.columns.label]
-        return [columns, self.table.settings, self.table.digest()]
+        columns = [*self.columns.texts, *self.columns.labels]
+        used: list[object] = [columns, self.table.settings, self.table.digest()]
+        if self.sets:
+            used += [self.sets.separator, self.sets.allow_none]
+        return used
+
+
+def part_of(table: Table, config: DataConfig) -> Part:
+    """The rows of a table, read from the columns that the settings name."""
+    labels = config.label_column
+    names = column_names(labels) if config.multi_label else labels if labels is None else [labels]
+    texts = column_names(config.text_columns)
+    columns = choose_columns(table, texts, names, config.multi_label)
+    return Part(table, columns, LabelSets.of(table, columns, config))
 
 
 @dataclasses.dataclass(frozen=True)
@@ -327,10 +358,10 @@ def _setting(names: Sequence[str]) -> str:
     return line.getvalue().removesuffix("\r\n")
 
 
-def _split(rows: Rows, place: str, fraction: float) -> _Content:
+def _split(rows: Rows, place: str, fraction: float, multi_label: bool) -> _Content:
     """Both splits, of rows that are not split."""
     classes = _classes_of(rows)
-    labels = _indices(rows.labels, classes, place)
+    labels = _encoded(rows.labels, classes, place, multi_label)
     train, test = split_rows(labels, fraction)
     splits = {
         "train": ([rows.texts[i] for i in train], labels[train]),
@@ -339,12 +370,12 @@ def _split(rows: Rows, place: str, fraction: float) -> _Content:
     return _Content(classes, splits, rows.remarks, warnings_on(place, classes, splits))
 
 
-def _both(train: Rows, test: Rows, place: str, place_of_test: str) -> _Content:
+def _both(train: Rows, test: Rows, place: str, place_of_test: str, multi_label: bool) -> _Content:
     """Both splits, of rows of each."""
     classes = _classes_of(train)
     splits = {
-        "train": (train.texts, _indices(train.labels, classes, place)),
-        "test": (test.texts, _indices(test.labels, classes, place_of_test)),
+        "train": (train.texts, _encoded(train.labels, classes, place, multi_label)),
+        "test": (test.texts, _encoded(test.labels, classes, place_of_test, multi_label)),
     }
     remarks = (*train.remarks, *test.remarks)
     return _Content(classes, splits, remarks, warnings_on(place, classes, splits))
@@ -352,21 +383,31 @@ def _both(train: Rows, test: Rows, place: str, place_of_test: str) -> _Content:
 
 def _classes_of(rows: Rows) -> tuple[str, ...]:
     """The classes that have rows, in the order of the format or else in natural order."""
+    present = {*itertools.chain.from_iterable(map(names_in, rows.labels))}
     if rows.label_names is None:
-        return order_labels(rows.labels)
-    present = set(rows.labels)
+        return order_labels(present)
     names = dict.fromkeys(name.strip() for name in rows.label_names)
-    return tuple(name for name in names if name in present)
+    return tuple(name for name in names if rows.all_names or name in present)
 
 
-def _indices(labels: Sequence[str], classes: Sequence[str], place: str) -> np.ndarray:
-    """The index of each label, of rows at `place`, in the classes of the training texts."""
+def _encoded(
+    labels: Sequence[Label], classes: Sequence[str], place: str, multi_label: bool
+) -> np.ndarray:
+    """Labels of rows at `place` by the classes of the training texts. See `OwnSource.read`."""
     index = {label: i for i, label in enumerate(classes)}
-    unknown = [shown(label) for label in order_labels(set(labels) - set(classes))]
+    different = {*itertools.chain.from_iterable(map(names_in, set(labels)))}
+    unknown = [shown(label) for label in order_labels(different - index.keys())]
     if unknown:
         known = [shown(label) for label in classes]
         raise InputError(
             f"{place} has labels that no training text has: {listed(unknown, 3)}; those of the "
             f"training texts are {listed(known, 5)}"
         )
-    return np.fromiter(map(index.__getitem__, labels), np.int32, len(labels))
+    sizes = np.fromiter(map(len, map(names_in, labels)), np.int64, len(labels))
+    names = itertools.chain.from_iterable(map(names_in, labels))
+    columns = np.fromiter(map(index.__getitem__, names), np.int32, sizes.sum())
+    if not multi_label:
+        return columns
+    encoded = np.zeros((len(labels), len(classes)), np.float32)
+    encoded[np.repeat(np.arange(len(labels)), sizes), columns] = 1
+    return encoded

@@ -26,6 +26,7 @@ class Source(abc.ABC):
       found: settings of `DataConfig` that find the same texts from any directory.
       note: a warning to show with every result; empty for real texts.
       classes: the names of labels 0, 1, ...
+      multi_label: whether a text has any number of labels, instead of one.
       remarks: what was chosen or left out while reading.
       warnings: what may be wrong with the texts or labels.
     """
@@ -35,6 +36,7 @@ class Source(abc.ABC):
     found: dict[str, str | None]
     note: str = ""
     classes: tuple[str, ...]
+    multi_label: bool = False
     remarks: tuple[str, ...] = ()
     warnings: tuple[str, ...] = ()
 
@@ -48,7 +50,8 @@ class Source(abc.ABC):
         """Read one split.
 
         Returns:
-          The texts, and their labels: int32 [examples], indices into `classes`.
+          The texts, and their labels: int32 [examples], indices into `classes`; or, where a text
+          may have several, 0 or 1 for each class, float32 [examples, classes].
 
         Raises:
           InputError: the files are damaged.

@@ -328,6 +328,7 @@ class TestLocation:
             "test_dataset": str(path),
             "text_columns": "text",
             "label_column": "label",
+            "label_separator": None,
         }
 
     def test_may_begin_with_a_tilde(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
