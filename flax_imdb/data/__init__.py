@@ -1,9 +1,10 @@
 """From texts to batches of token ids."""
 
-from flax_imdb.data.batching import Batch, Batching, Planned
+from flax_imdb.data.batching import Batch, Batching, Plan, Planned
 from flax_imdb.data.config import MAX_CHARACTERS, MAX_VOCAB_SIZE, DataConfig, Padding
 from flax_imdb.data.dataset import Dataset, load_dataset, load_examples, make_dataset, read_again
-from flax_imdb.data.examples import Examples, OnRead, encode
+from flax_imdb.data.encoding import OnRead, encode
+from flax_imdb.data.examples import Examples
 from flax_imdb.data.info import DatasetInfo, Task
 from flax_imdb.data.tokenizer import Vocabulary
 from flax_imdb.data.words import split_words
@@ -19,6 +20,7 @@ __all__ = [
     "Examples",
     "OnRead",
     "Padding",
+    "Plan",
     "Planned",
     "Task",
     "Vocabulary",

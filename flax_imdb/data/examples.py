@@ -1,19 +1,19 @@
 """Encoded texts: token ids of all texts in flat arrays."""
 
 import dataclasses
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Sequence
 
 import numpy as np
 
 from flax_imdb.data.info import DatasetInfo
-from flax_imdb.data.sources import Source, Split
-from flax_imdb.data.tokenizer import UNKNOWN, Vocabulary
-from flax_imdb.data.words import TextRules, split_words
+from flax_imdb.data.tokenizer import UNKNOWN
 
 
 @dataclasses.dataclass(frozen=True)
 class Examples:
     """Encoded texts with their labels. Text ``i`` is ``inputs[starts[i] :][: lengths[i]]``.
+
+    The arrays may be files that are mapped into memory, and larger than it.
 
     Attributes:
       inputs: token ids of all texts, concatenated, int32 [total].
@@ -23,6 +23,7 @@ class Examples:
         float32 [examples, classes].
       weights: of each example in loss and metrics, float32 [examples].
       ids: index of each example in the whole split, int32 [examples].
+      vocab_size: ids of `inputs` from this one on count as ``<unk>``; None: all count.
     """
 
     inputs: np.ndarray
@@ -31,19 +32,25 @@ class Examples:
     labels: np.ndarray
     weights: np.ndarray
     ids: np.ndarray
+    vocab_size: int | None = None
 
     @classmethod
     def build(cls, texts: Sequence[np.ndarray], labels: np.ndarray) -> "Examples":
         """Concatenate the token ids of the texts. All weights are 1."""
         lengths = np.array([len(ids) for ids in texts], np.int32)
+        return cls.joined(np.concatenate([np.empty(0, np.int32), *texts]), lengths, labels)
+
+    @classmethod
+    def joined(cls, inputs: np.ndarray, lengths: np.ndarray, labels: np.ndarray) -> "Examples":
+        """Examples of these lengths, one after another in `inputs`. All weights are 1."""
         labels = np.asarray(labels)
         return cls(
-            inputs=np.concatenate([np.empty(0, np.int32), *texts]),
+            inputs=inputs,
             starts=np.cumsum(lengths, dtype=np.int64) - lengths,
             lengths=lengths,
             labels=labels.astype(np.int32 if labels.ndim == 1 else np.float32),
-            weights=np.ones(len(texts), np.float32),
-            ids=np.arange(len(texts), dtype=np.int32),
+            weights=np.ones(len(lengths), np.float32),
+            ids=np.arange(len(lengths), dtype=np.int32),
         )
 
     def __len__(self) -> int:
@@ -60,6 +67,13 @@ class Examples:
             ids=self.ids[indices],
         )
 
+    def at(self, positions: np.ndarray) -> np.ndarray:
+        """The inputs at these positions of `inputs`, an integer array of any shape."""
+        found = self.inputs[positions]
+        if self.vocab_size is None:
+            return found
+        return np.where(found < self.vocab_size, found, UNKNOWN).astype(np.int32)
+
     def spread(self) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """All tokens of the examples, one after another.
 
@@ -69,7 +83,7 @@ class Examples:
         owners = np.repeat(np.arange(len(self)), self.lengths)
         before = np.cumsum(self.lengths, dtype=np.int64) - self.lengths
         steps = np.arange(len(owners)) - before[owners]
-        return owners, steps, self.inputs[self.starts[owners] + steps]
+        return owners, steps, self.at(self.starts[owners] + steps)
 
     def balanced(self) -> "Examples":
         """The examples, weighted by ``examples / (classes * examples of the class)``."""
@@ -87,16 +101,17 @@ class Examples:
     def limited(self, vocab_size: int, max_length: int) -> "Examples":
         """Limit ids and lengths.
 
-        Ids of `vocab_size` and above become ``<unk>``. Longer texts keep their last `max_length`
-        tokens.
+        Ids of `vocab_size` and above count as ``<unk>``. Longer texts keep their last `max_length`
+        tokens. `inputs` stays as it is.
         """
-        lengths = np.minimum(self.lengths, max_length)
-        return dataclasses.replace(
-            self,
-            inputs=np.where(self.inputs < vocab_size, self.inputs, UNKNOWN).astype(np.int32),
-            starts=self.starts + (self.lengths - lengths),
-            lengths=lengths,
+        limited = dataclasses.replace(
+            self, vocab_size=min(vocab_size, self.vocab_size or vocab_size)
         )
+        if np.max(self.lengths, initial=0) <= max_length:
+            return limited
+        lengths = np.minimum(self.lengths, max_length)
+        starts = self.starts + (self.lengths - lengths)
+        return dataclasses.replace(limited, starts=starts, lengths=lengths)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -116,46 +131,3 @@ class Corpus:
     warnings: tuple[str, ...]
     train: Examples
     test: Examples
-
-
-OnRead = Callable[[str, int, int | None], None]
-"""Called while texts are read: what is done, how much of it, and how much there is, if known."""
-
-_TEXTS_AT_ONCE = 256
-
-
-def encode(
-    source: Source, rules: TextRules, on_read: OnRead = lambda what, done, total: None
-) -> Corpus:
-    """Read both splits and encode them with the vocabulary of the training split.
-
-    Args:
-      source: the texts.
-      rules: which words a text has.
-      on_read: called every few texts.
-    """
-
-    def read(split: Split) -> tuple[Iterator[str], np.ndarray]:
-        on_read(f"reading the {split} split", 0, None)
-        texts, labels = source.read(split)
-        return _watched(
-            texts, lambda n: on_read(f"encoding the {split} split", n, len(texts))
-        ), labels
-
-    texts, labels = read("train")
-    words_of_texts = [split_words(text, rules) for text in texts]
-    words = Vocabulary.build(words_of_texts, rules)
-    train = Examples.build([words.encode(text) for text in words_of_texts], labels)
-    del words_of_texts
-    texts, labels = read("test")
-    test = Examples.build([words.encode(split_words(text, rules)) for text in texts], labels)
-    info = DatasetInfo(source.name, source.fingerprint, source.classes, words, source.multi_label)
-    return Corpus(info, source.remarks, source.warnings, train, test)
-
-
-def _watched(texts: Sequence[str], on_text: Callable[[int], None]) -> Iterator[str]:
-    """The texts; every few of them `on_text` is called with their number."""
-    for number, text in enumerate(texts):
-        if number % _TEXTS_AT_ONCE == 0:
-            on_text(number)
-        yield text

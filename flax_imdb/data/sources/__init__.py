@@ -5,7 +5,7 @@ from flax_imdb.data.sources.columns import choose_texts, is_text_name
 from flax_imdb.data.sources.find import IMPORTED, REVIEWS, find_reviews, find_source
 from flax_imdb.data.sources.labels import order_labels, problem_of_label
 from flax_imdb.data.sources.own import open_unlabelled, read_labelled
-from flax_imdb.data.sources.source import SPLITS, Reviews, Source, Split
+from flax_imdb.data.sources.source import SPLITS, Reviews, Scanned, Source, Split
 from flax_imdb.data.sources.table import Added, Bad, FileTable
 
 __all__ = [
@@ -17,6 +17,7 @@ __all__ = [
     "Bad",
     "FileTable",
     "Reviews",
+    "Scanned",
     "Source",
     "Split",
     "choose_texts",

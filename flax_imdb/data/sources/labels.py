@@ -1,6 +1,5 @@
 """Labels as written: their order, what is strange about them, and splits that have all of them."""
 
-import itertools
 import re
 import unicodedata
 from collections import Counter
@@ -71,29 +70,34 @@ def problem_of_label(label: str) -> str:
 
 
 def check_labels(
-    labels: Sequence[Label], place: str, column: str, *, are_columns: bool = False
+    labels: Iterable[Label], place: str, column: str, *, are_columns: bool = False
 ) -> None:
     """Raise InputError if `labels` cannot be those of a classification.
 
     Args:
-      labels: those of each row.
+      labels: those of each row; or the number of rows with each, as a mapping.
       place: the file that they are from.
       column: the name of their column; empty if they are not from a single column.
       are_columns: whether they are the names of columns.
     """
-    counts = Counter(itertools.chain.from_iterable(map(names_in, labels)))
+    rows = Counter(labels)
+    counts = Counter[str]()
+    for label, number in rows.items():
+        for name in names_in(label):
+            counts[name] += number
     what = f"{place}: column {column}" if column else place
     other = "; another `label_column` may be right" if column else ""
-    if len(set(map(frozenset, map(names_in, labels)))) == 1:
-        names = listed([*map(shown, names_in(labels[0]))], 3)
+    if len(set(map(frozenset, map(names_in, rows)))) == 1:
+        (first, *_) = rows
+        names = listed([*map(shown, names_in(first))], 3)
         has = f"one label alone, {names}: two classes or more are needed"
-        if not isinstance(labels[0], str):
+        if not isinstance(first, str):
             has = f"the same labels in all rows: {names or 'none'}"
         raise InputError(f"{what} has {has}{other}")
     if not are_columns and 2 * len(counts) > counts.total():
         raise InputError(
-            f"{what} has {len(counts):,} different labels in {len(labels):,} rows, so it is hardly "
-            f"the label: {listed([shown(label) for label in counts], 3)}{other}"
+            f"{what} has {len(counts):,} different labels in {rows.total():,} rows, so it is "
+            f"hardly the label: {listed([shown(label) for label in counts], 3)}{other}"
         )
     if len(counts) > MAX_CLASSES:
         raise InputError(
@@ -105,14 +109,14 @@ def check_labels(
 def warnings_on(
     place: str,
     classes: Sequence[str],
-    splits: Mapping[str, tuple[Sequence[str], np.ndarray]],
+    splits: Mapping[str, tuple[np.ndarray, np.ndarray]],
 ) -> tuple[str, ...]:
     """Warnings of what may be wrong with the texts or labels, but can be trained on.
 
     Args:
       place: the file that they are from.
       classes: the names of the labels.
-      splits: the texts and labels of ``"train"`` and ``"test"``.
+      splits: of ``"train"`` and ``"test"`` a hash of each text, and the labels.
     """
     warnings = []
     alike: dict[str, list[str]] = {}
@@ -138,11 +142,18 @@ def warnings_on(
     several = train_labels.ndim == 2
     if several and np.any(always := trained == len(train_labels)):
         warnings.append(f"{place}: labels that all texts to train on have: {names(always)}")
-    if both := len(set(train_texts).intersection(test_texts)):
+    if both := _in_both(train_texts, test_texts):
         warnings.append(
             f"{place}: texts that are in both splits, which makes the test too easy: {both:,}"
         )
     return tuple(warnings)
+
+
+def _in_both(train: np.ndarray, test: np.ndarray) -> int:
+    """The number of different values that are in both arrays."""
+    train, test = np.sort(train), np.unique(test)
+    places = np.minimum(np.searchsorted(train, test), len(train) - 1)
+    return int(np.count_nonzero(train[places] == test))
 
 
 def split_rows(labels: np.ndarray, fraction: float) -> tuple[np.ndarray, np.ndarray]:
@@ -165,11 +176,12 @@ def split_rows(labels: np.ndarray, fraction: float) -> tuple[np.ndarray, np.ndar
         return np.flatnonzero(~in_test), np.flatnonzero(in_test)
     sizes = np.bincount(labels)
     tested = np.clip(np.rint(sizes * fraction).astype(np.int64), 1, np.maximum(sizes - 1, 0))
-    # In random order within each class.
-    order = np.lexsort((_random_keys(len(labels)), labels))
-    rank = np.arange(len(labels)) - (np.cumsum(sizes) - sizes)[labels[order]]
-    in_test = np.empty(len(labels), bool)
-    in_test[order] = rank < tested[labels[order]]
+    keys = _random_keys(len(labels))
+    by_class = np.split(np.argsort(labels, kind="stable"), np.cumsum(sizes)[:-1])
+    in_test = np.zeros(len(labels), bool)
+    for rows, number in zip(by_class, tested.tolist(), strict=True):
+        if number:  # Those with the smallest keys.
+            in_test[rows[np.argpartition(keys[rows], number - 1)[:number]]] = True
     return np.flatnonzero(~in_test), np.flatnonzero(in_test)
 
 
@@ -232,9 +244,14 @@ def _exchange(labels: np.ndarray, in_test: np.ndarray) -> None:
 def _random_keys(number: int) -> np.ndarray:
     """Different random numbers, uint64 [number]: SplitMix64, which no version of NumPy changes."""
     with np.errstate(over="ignore"):
-        keys = np.arange(1, number + 1, dtype=np.uint64) + np.uint64(_SPLIT_SEED << 32)
+        keys = np.arange(1, number + 1, dtype=np.uint64)
+        keys += np.uint64(_SPLIT_SEED << 32)
         keys *= np.uint64(0x9E3779B97F4A7C15)
         first, multiplier, second, last, third = map(np.uint64, _MIXING)
-        keys = (keys ^ (keys >> first)) * multiplier
-        keys = (keys ^ (keys >> second)) * last
-        return keys ^ (keys >> third)
+        # In place: there may be many.
+        keys ^= keys >> first
+        keys *= multiplier
+        keys ^= keys >> second
+        keys *= last
+        keys ^= keys >> third
+        return keys

@@ -1,5 +1,6 @@
 """Datasets of the user's own: a file, a folder, or any dataset that tfds has prepared."""
 
+import array
 import csv
 import dataclasses
 import functools
@@ -21,7 +22,6 @@ from flax_imdb.data.sources.fasttext import FastText, Lines
 from flax_imdb.data.sources.json_rows import JsonRows
 from flax_imdb.data.sources.label_sets import LabelSets
 from flax_imdb.data.sources.labels import (
-    Label,
     check_labels,
     names_in,
     order_labels,
@@ -30,7 +30,7 @@ from flax_imdb.data.sources.labels import (
 )
 from flax_imdb.data.sources.parquet import Parquet
 from flax_imdb.data.sources.rows import Rows, read_rows
-from flax_imdb.data.sources.source import Source, Split
+from flax_imdb.data.sources.source import Scanned, Source, Split
 from flax_imdb.data.sources.table import FileTable, Table, listed, shown
 from flax_imdb.data.sources.text_files import COMPRESSIONS, check_file, format_of
 from flax_imdb.errors import InputError
@@ -190,22 +190,67 @@ class OwnSource(Source):
         Raises:
           InputError: the files cannot be read, or rows have no text or no label.
         """
-        return self._content.splits[split]
+        texts: list[str] = []
+        labels, in_test = self.scan(texts.append)
+        chosen = in_test if split == "test" else ~in_test
+        return list(itertools.compress(texts, chosen)), labels[chosen]
+
+    def scan(self, take: Callable[[str], object]) -> Scanned:
+        """Read both splits, once; see `Source.scan`."""
+        self._content = self._scan(take)
+        return self._content.scanned
+
+    def texts(self, split: Split, numbers: Sequence[int]) -> list[str]:
+        """The texts with these indices in a split; no others are kept in memory."""
+        in_test = self._content.scanned.in_test
+        rows = np.flatnonzero(in_test if split == "test" else ~in_test)[numbers]
+        wanted, found = set(rows.tolist()), {}
+        row = itertools.count()
+
+        def take(text: str) -> None:
+            if (number := next(row)) in wanted:
+                found[number] = text
+
+        self.scan(take)
+        return [found[number] for number in rows.tolist()]
 
     @functools.cached_property
     def _content(self) -> "_Content":
+        return self._scan(lambda text: None)
+
+    def _scan(self, take: Callable[[str], object]) -> "_Content":
+        hashes = array.array("q")
+
+        def hashed(text: str) -> None:
+            hashes.append(hash(text))
+            take(text)
+
         before = self.fingerprint
-        train = self._train.read(self._config.skip_bad_rows)
-        test = self._test.read(self._config.skip_bad_rows) if self._test else None
+        train = self._train.read(hashed, self._config.skip_bad_rows)
+        test = self._test.read(hashed, self._config.skip_bad_rows) if self._test else None
         if self._digest() != before:
             raise InputError(f"{self.location} was changed while it was read: start again")
         table = self._train.table
-        labels = self._train.columns.labels
-        column = labels[0] if table.has_columns and len(labels) == 1 else ""
-        check_labels(train.labels, table.place, column, are_columns=train.all_names)
+        names = self._train.columns.labels
+        column = names[0] if table.has_columns and len(names) == 1 else ""
+        check_labels(train.counts, table.place, column, are_columns=train.all_names)
+        classes = _classes_of(train)
+        labels = _encoded(train, classes, table.place, self.multi_label)
         if self._test is None or test is None:
-            return _split(train, table.place, self._config.test_fraction, self.multi_label)
-        return _both(train, test, table.place, self._test.table.place, self.multi_label)
+            in_test = np.zeros(len(labels), bool)
+            in_test[split_rows(labels, self._config.test_fraction)[1]] = True
+        else:
+            tested = _encoded(test, classes, self._test.table.place, self.multi_label)
+            in_test = np.repeat([False, True], [len(labels), len(tested)])
+            labels = np.concatenate([labels, tested])
+        remarks = train.remarks + (test.remarks if test else ())
+        texts = np.frombuffer(hashes, np.int64)
+        splits = {
+            split: (texts[chosen], labels[chosen])
+            for split, chosen in (("train", ~in_test), ("test", in_test))
+        }
+        warnings = warnings_on(table.place, classes, splits)
+        return _Content(classes, Scanned(labels, in_test), remarks, warnings)
 
     def _part(self, table: Table) -> "Part":
         """The rows of another table, from the same columns if both have some to choose from."""
@@ -257,18 +302,22 @@ def _check_effect(
 
 
 def read_labelled(
-    config: DataConfig, classes: Sequence[str], given: Collection[str] = ()
-) -> tuple[list[str], np.ndarray, tuple[str, ...]]:
+    config: DataConfig,
+    classes: Sequence[str],
+    take: Callable[[str], object],
+    given: Collection[str] = (),
+) -> tuple[np.ndarray, tuple[str, ...]]:
     """Read texts that a model of these classes is to be scored on.
 
     Args:
       config: where they are, and how they are read. Of a dataset that is split it is the test
         split; otherwise it is all rows.
       classes: the names of the labels.
+      take: called with each text.
       given: settings that must have an effect: others may be those of the training texts.
 
     Returns:
-      The texts, their labels (as of `OwnSource.read`), and what was chosen or left out.
+      The labels of the texts, as of `OwnSource.read`, and what was chosen or left out.
 
     Raises:
       InputError: they cannot be read, or have a label that is no class.
@@ -280,9 +329,9 @@ def read_labelled(
         raise InputError(f"{place.location} has no labels to score by")
     of_reading = [name for name in given if name in ("columns", "delimiter", "encoding")]
     _check_effect(of_reading, [part.table], config, place.location)
-    rows = part.read(config.skip_bad_rows)
-    labels = _encoded(rows.labels, classes, part.table.place, config.multi_label)
-    return rows.texts, labels, rows.remarks
+    rows = part.read(take, config.skip_bad_rows)
+    labels = _encoded(rows, classes, part.table.place, config.multi_label)
+    return labels, rows.remarks
 
 
 @dataclasses.dataclass(frozen=True)
@@ -305,9 +354,9 @@ class Part:
         first = itertools.islice(self.table.records(columns), _ROWS_WITHOUT_LABELS)
         return any(values[0] is not None for _, values in first)
 
-    def read(self, skip_bad_rows: bool) -> Rows:
+    def read(self, take: Callable[[str], object], skip_bad_rows: bool) -> Rows:
         """Read the texts and labels; see `read_rows`."""
-        return read_rows(self.table, self.columns, skip_bad_rows, self.sets)
+        return read_rows(self.table, self.columns, take, skip_bad_rows, self.sets)
 
     def used(self) -> list[object]:
         """Everything that what is read depends on."""
@@ -330,7 +379,7 @@ def part_of(table: Table, config: DataConfig) -> Part:
 @dataclasses.dataclass(frozen=True)
 class _Content:
     classes: tuple[str, ...]
-    splits: Mapping[str, tuple[list[str], np.ndarray]]
+    scanned: Scanned
     remarks: tuple[str, ...]
     warnings: tuple[str, ...]
 
@@ -358,56 +407,29 @@ def _setting(names: Sequence[str]) -> str:
     return line.getvalue().removesuffix("\r\n")
 
 
-def _split(rows: Rows, place: str, fraction: float, multi_label: bool) -> _Content:
-    """Both splits, of rows that are not split."""
-    classes = _classes_of(rows)
-    labels = _encoded(rows.labels, classes, place, multi_label)
-    train, test = split_rows(labels, fraction)
-    splits = {
-        "train": ([rows.texts[i] for i in train], labels[train]),
-        "test": ([rows.texts[i] for i in test], labels[test]),
-    }
-    return _Content(classes, splits, rows.remarks, warnings_on(place, classes, splits))
-
-
-def _both(train: Rows, test: Rows, place: str, place_of_test: str, multi_label: bool) -> _Content:
-    """Both splits, of rows of each."""
-    classes = _classes_of(train)
-    splits = {
-        "train": (train.texts, _encoded(train.labels, classes, place, multi_label)),
-        "test": (test.texts, _encoded(test.labels, classes, place_of_test, multi_label)),
-    }
-    remarks = (*train.remarks, *test.remarks)
-    return _Content(classes, splits, remarks, warnings_on(place, classes, splits))
-
-
 def _classes_of(rows: Rows) -> tuple[str, ...]:
     """The classes that have rows, in the order of the format or else in natural order."""
-    present = {*itertools.chain.from_iterable(map(names_in, rows.labels))}
+    present = {*itertools.chain.from_iterable(map(names_in, rows.different))}
     if rows.label_names is None:
         return order_labels(present)
     names = dict.fromkeys(name.strip() for name in rows.label_names)
     return tuple(name for name in names if rows.all_names or name in present)
 
 
-def _encoded(
-    labels: Sequence[Label], classes: Sequence[str], place: str, multi_label: bool
-) -> np.ndarray:
+def _encoded(rows: Rows, classes: Sequence[str], place: str, multi_label: bool) -> np.ndarray:
     """Labels of rows at `place` by the classes of the training texts. See `OwnSource.read`."""
     index = {label: i for i, label in enumerate(classes)}
-    different = {*itertools.chain.from_iterable(map(names_in, set(labels)))}
-    unknown = [shown(label) for label in order_labels(different - index.keys())]
+    sets = [*map(names_in, rows.different)]
+    unknown = [shown(label) for label in order_labels({*itertools.chain(*sets)} - index.keys())]
     if unknown:
         known = [shown(label) for label in classes]
         raise InputError(
             f"{place} has labels that no training text has: {listed(unknown, 3)}; those of the "
             f"training texts are {listed(known, 5)}"
         )
-    sizes = np.fromiter(map(len, map(names_in, labels)), np.int64, len(labels))
-    names = itertools.chain.from_iterable(map(names_in, labels))
-    columns = np.fromiter(map(index.__getitem__, names), np.int32, sizes.sum())
     if not multi_label:
-        return columns
-    encoded = np.zeros((len(labels), len(classes)), np.float32)
-    encoded[np.repeat(np.arange(len(labels)), sizes), columns] = 1
-    return encoded
+        return np.array([index[label] for (label,) in sets], np.int32)[rows.labels]
+    different = np.zeros((len(sets), len(classes)), np.float32)
+    for row, names in zip(different, sets, strict=True):
+        row[[index[name] for name in names]] = 1
+    return different[rows.labels]

@@ -1,7 +1,10 @@
 """The rows of a table that have a text and a label, and what is said about the others."""
 
+import array
 import dataclasses
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+
+import numpy as np
 
 from flax_imdb.data.config import MAX_CHARACTERS
 from flax_imdb.data.sources.columns import Columns
@@ -20,38 +23,47 @@ class Rows:
     """The rows of a table that have a text and a label.
 
     Attributes:
-      texts: the texts, those of several columns joined by a line break.
-      labels: their labels as written, without white space around them; or, where a text may have
-        several, a tuple of each text's.
+      different: the different labels as written, without white space around them, in the order in
+        which they come; or, where a text may have several, different tuples of labels.
+      labels: of each row the index of its label in `different`, int32 [rows].
       label_names: the names of the classes, in their order, where the format has them.
       all_names: whether all of these are classes, and not those alone that a row has.
       remarks: what to tell the user: which columns were chosen, and which rows left out.
     """
 
-    texts: list[str]
-    labels: list[Label]
+    different: tuple[Label, ...]
+    labels: np.ndarray
     label_names: tuple[str, ...] | None
     remarks: tuple[str, ...]
     all_names: bool = False
 
+    @property
+    def counts(self) -> dict[Label, int]:
+        """Number of rows with each label."""
+        return dict(zip(self.different, np.bincount(self.labels).tolist(), strict=True))
+
 
 def read_rows(
-    table: Table, columns: Columns, skip_bad_rows: bool, sets: LabelSets | None = None
+    table: Table,
+    columns: Columns,
+    take: Callable[[str], object],
+    skip_bad_rows: bool,
+    sets: LabelSets | None = None,
 ) -> Rows:
     """Read the texts and labels of a table.
 
     Args:
       table: the table.
       columns: the columns to read.
+      take: called with each text; those of several columns are joined by a line break.
       skip_bad_rows: leave out rows without a text or a label.
       sets: how labels are written, where a text may have several.
 
     Raises:
       InputError: there are none, or some are bad and are not to be left out.
     """
-    texts: list[str] = []
-    labels: list[Label] = []
-    seen: dict[Label, Label] = {}  # Of equal labels one is kept in memory.
+    labels = array.array("i")
+    different: dict[Label, int] = {}
     of_label = len(columns.labels)
     bad: list[str] = []
     bad_rows = 0
@@ -62,16 +74,16 @@ def read_rows(
             label = sets.read(values[:of_label]) if sets else _single(values[0])
             text = text_of(values[of_label:])
             problem = problem_of_text(text, table.encoding)
-            if label not in seen:
+            if label not in different:
                 problem = _problem_of_labels(label, table.encoding) or problem
         if not problem:
-            texts.append(text)
-            labels.append(seen.setdefault(label, label))
+            labels.append(different.setdefault(label, len(different)))
+            take(text)
             continue
         bad_rows += 1
         if bad_rows <= SHOWN_ROWS:
             bad.append(f"{table.unit} {position} {problem}".strip())
-    note = note_on_bad_rows(bad, bad_rows, len(texts) + bad_rows)
+    note = note_on_bad_rows(bad, bad_rows, len(labels) + bad_rows)
     if bad_rows and not skip_bad_rows:
         undecoded = any(problem.endswith(not_in(table.encoding)) for problem in bad)
         may_hint = undecoded and "encoding" in table.takes
@@ -80,7 +92,7 @@ def read_rows(
             f"{table.place}: {note} cannot be used; correct them, or leave them out with "
             f"`skip_bad_rows`{hint}{table.hint_on_rows}"
         )
-    if not texts:
+    if not labels:
         raise InputError(f"{table.place} has no rows" + (f": {note} are bad" if bad_rows else ""))
     remarks = [f"{table.place}: {columns.note}"] if columns.note else []
     if sets and sets.note:
@@ -91,7 +103,8 @@ def read_rows(
         remarks.append(f"{table.place}: left out {note}")
     known = sets.known if sets else None
     names = known or table.class_names(columns.labels[0])
-    return Rows(texts, labels, names, tuple(remarks), known is not None)
+    numbers = np.frombuffer(labels, np.int32)
+    return Rows(tuple(different), numbers, names, tuple(remarks), known is not None)
 
 
 def _single(value: Value) -> str:

@@ -4,9 +4,9 @@ import abc
 import functools
 import hashlib
 import os
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
-from typing import Literal, get_args
+from typing import Literal, NamedTuple, get_args
 
 import numpy as np
 
@@ -15,6 +15,18 @@ from flax_imdb.paths import unreadable
 Split = Literal["train", "test"]
 
 SPLITS: tuple[Split, ...] = get_args(Split)
+
+
+class Scanned(NamedTuple):
+    """What there is besides the texts.
+
+    Attributes:
+      labels: of each text, as of `Source.read`.
+      in_test: whether it is in the test split, bool [texts].
+    """
+
+    labels: np.ndarray
+    in_test: np.ndarray
 
 
 class Source(abc.ABC):
@@ -56,6 +68,35 @@ class Source(abc.ABC):
         Raises:
           InputError: the files are damaged.
         """
+
+    def scan(self, take: Callable[[str], object]) -> Scanned:
+        """Read both splits, once.
+
+        Args:
+          take: called with each text, in the order in which they are stored.
+
+        Raises:
+          InputError: as of `read`.
+        """
+        labels, sizes = [], []
+        for split in SPLITS:
+            texts, of_split = self.read(split)
+            for text in texts:
+                take(text)
+            labels.append(of_split)
+            sizes.append(len(texts))
+        return Scanned(
+            np.concatenate(labels), np.repeat([split == "test" for split in SPLITS], sizes)
+        )
+
+    def texts(self, split: Split, numbers: Sequence[int]) -> list[str]:
+        """The texts with these indices in a split.
+
+        Raises:
+          InputError: as of `read`.
+        """
+        texts, _ = self.read(split)
+        return [texts[number] for number in numbers]
 
 
 class Reviews(Source):

@@ -261,7 +261,7 @@ def test_both_splits_are_matrices_and_have_each_label(tmp_path: Path) -> None:
 def test_other_files_are_read_by_the_labels_of_the_model(tmp_path: Path) -> None:
     path = csv(tmp_path, ["b", "b|a"])
     config = DataConfig(dataset=str(path), multi_label=True, label_separator="|")
-    _, labels, _ = read_labelled(config, ("a", "b", "c"))
+    labels, _ = read_labelled(config, ("a", "b", "c"), lambda text: None)
     assert labels.tolist() == [[0, 1, 0], [1, 1, 0]]
     with one_line_error("has labels that no training text has: 'a'; those of the training texts"):
-        read_labelled(config, ("b", "c"))
+        read_labelled(config, ("b", "c"), lambda text: None)

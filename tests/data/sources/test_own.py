@@ -9,7 +9,7 @@ import pytest
 from imdb_archive import one_line_error
 from own_rows import own, pairs_in, rows_in, written
 
-from flax_imdb.data.config import DataConfig
+from flax_imdb.data import DataConfig, encode
 from flax_imdb.data.sources import own as module
 from flax_imdb.data.sources.own import OwnSource
 
@@ -278,10 +278,10 @@ class TestFingerprint:
 
     def test_is_parsed_once(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         source = own(table(tmp_path / "a.csv", two(10, "a", "b")))
-        assert source.classes == ("a", "b")
+        corpus = encode(source, "unicode")
         monkeypatch.delattr(module, "read_rows")
-        assert len(source.read("train")[0]) == 8
-        assert source.remarks
+        assert source.classes == corpus.info.classes == ("a", "b")
+        assert source.remarks == corpus.remarks
 
 
 class TestSettings:
