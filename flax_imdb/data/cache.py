@@ -158,7 +158,7 @@ def _replace(path: Path, unfinished: Path) -> None:
 
 def _as_npy(
     shape: tuple[int, ...], dtype: DTypeLike, parts: Iterable[np.ndarray]
-) -> Iterator[bytes | np.ndarray]:
+) -> Iterator[bytes | memoryview]:
     """An array as NumPy writes it, in parts."""
     header = io.BytesIO()
     descr = np.lib.format.dtype_to_descr(np.dtype(dtype))
@@ -166,10 +166,10 @@ def _as_npy(
     np.lib.format.write_array_header_1_0(header, of_array)
     yield header.getvalue()
     for part in parts:
-        yield np.ascontiguousarray(part, dtype)
+        yield np.ascontiguousarray(part, dtype).data
 
 
-def _write_file(file: Path, parts: Iterable[bytes | np.ndarray]) -> int:
+def _write_file(file: Path, parts: Iterable[bytes | memoryview]) -> int:
     """Write a file, and return its checksum."""
     checksum = 0
     with file.open("xb") as out:
