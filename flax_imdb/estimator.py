@@ -23,7 +23,7 @@ from flax_imdb.devices import DeviceName, select_devices
 from flax_imdb.environment import describe, fixed_settings
 from flax_imdb.errors import InputError, check_between, is_number, one_line
 from flax_imdb.models import ModelConfig
-from flax_imdb.predict import TrainedModel, as_texts, load, read_texts, save
+from flax_imdb.predict import TrainedModel, as_texts, check_texts, load, save
 from flax_imdb.report import Report
 from flax_imdb.training import (
     EpochRecord,
@@ -227,7 +227,7 @@ class LSTMClassifier(ClassifierMixin, BaseEstimator):
         names = order_labels(map(str, classes))  # As the command orders them.
         codes = np.array([names.index(str(label)) for label in classes], np.int32)[labels]
         config = self._config(len(texts))
-        read_texts(texts, config.data.text, wordless=True)  # Names the text that cannot be read.
+        check_texts(texts)
         source = ArraySource(texts, codes, names)
         dataset = make_dataset(source, encode(source, config.data.text), config.data)
         rows = dataset.train.ids
