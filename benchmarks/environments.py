@@ -298,7 +298,7 @@ def paths() -> list[Case]:
         Case(
             "`FLAX_IMDB_CACHE` begins with `~`",
             f"FLAX_IMDB_CACHE='~/x' {train} w",
-            then="ls home/x/*.npz",
+            then="ls home/x/*/entry.json",
         ),
         refused("a name of 300 characters", f"{train} $(printf 'x%.0s' {{1..300}})", "too long"),
         refused("a file as workdir", f"touch file; {train} file", "file"),
@@ -338,11 +338,11 @@ def paths() -> list[Case]:
         Case(
             "a cache that is shared, `umask 022`",
             f"umask 022; FLAX_IMDB_CACHE=cache {train} w",
-            then="[ -z \"$(find cache -name '*.npz' -not -perm -044)\" ] && ls cache/*.npz",
+            then='[ -z "$(find cache/*-* -not -perm -044)" ] && ls cache/*/entry.json',
         ),
         Case(
             "a cache that may not be read",
-            f"FLAX_IMDB_CACHE=cache {train} v && rm -r v && chmod 000 cache/*.npz && "
+            f"FLAX_IMDB_CACHE=cache {train} v && rm -r v && chmod 000 cache/synthetic-* && "
             f"FLAX_IMDB_CACHE=cache unprivileged {train} w",
             says="warning: .*cannot be read .Permission denied",
         ),

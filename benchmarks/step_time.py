@@ -59,7 +59,7 @@ def useful_flops(task: Task, lengths: np.ndarray) -> float:
     return float(3 * flops)
 
 
-def stratified(examples: Examples, plan: list[Planned], size: int) -> list[Planned]:
+def stratified(examples: Examples, plan: Sequence[Planned], size: int) -> list[Planned]:
     """The middle batch of each of `size` equal parts of `plan` by longest row, in `plan`'s order.
 
     `plan` takes ``len(plan) / size`` times as long as they do.
@@ -72,7 +72,7 @@ def stratified(examples: Examples, plan: list[Planned], size: int) -> list[Plann
     return [plan[i] for i in np.sort(by_length[middles])]
 
 
-def padded_epoch(task: Task) -> tuple[Examples, list[Planned]]:
+def padded_epoch(task: Task) -> tuple[Examples, Sequence[Planned]]:
     """As many batches as a training epoch of IMDB has, without any padding; they are one batch."""
     rng = np.random.default_rng(7)
     tokens = rng.integers(3, task.vocab_size, (task.batch_size, task.max_length), np.int32)
@@ -83,7 +83,7 @@ def padded_epoch(task: Task) -> tuple[Examples, list[Planned]]:
 
 def plan_epochs(
     mode: str, systems: Sequence[str], task: Task, reviews: Examples | None
-) -> dict[str, tuple[Examples, list[Planned]]]:
+) -> dict[str, tuple[Examples, Sequence[Planned]]]:
     """The examples and the batches of each system's epoch."""
     if reviews is None or mode == "padded":
         return dict.fromkeys(systems, padded_epoch(task))
@@ -93,7 +93,7 @@ def plan_epochs(
 
 def measure(
     processes: Sequence[Process],
-    epochs: dict[str, tuple[Examples, list[Planned]]],
+    epochs: dict[str, tuple[Examples, Sequence[Planned]]],
     *,
     sample: int,
     rounds: int,
@@ -124,7 +124,7 @@ def make_row(
     system: str,
     mode: str,
     task: Task,
-    epoch: tuple[Examples, list[Planned]],
+    epoch: tuple[Examples, Sequence[Planned]],
     seconds: list[float],
     peak_memory_mb: float | None,
 ) -> Row:

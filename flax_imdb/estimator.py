@@ -34,7 +34,7 @@ from flax_imdb.environment import describe, fixed_settings
 from flax_imdb.errors import InputError, check_between, is_number, one_line, warn
 from flax_imdb.experiment import show_word_vectors
 from flax_imdb.models import ModelConfig
-from flax_imdb.predict import TrainedModel, as_texts, load, read_texts, save
+from flax_imdb.predict import TrainedModel, as_texts, check_texts, load, save
 from flax_imdb.report import Report
 from flax_imdb.training import (
     EpochRecord,
@@ -451,7 +451,7 @@ def _dataset(inputs: Any, codes: np.ndarray, names: tuple[str, ...], config: Dat
         sequences = as_sequences(inputs, config.layout)
         return make_sequences(ArraySequences(sequences, codes, names, config.layout), config)
     config.check_effect(sequences=False)
-    read_texts(inputs, config.text, wordless=True)  # Names the text that cannot be read.
+    check_texts(inputs)
     source = ArraySource(inputs, codes, names)
     return make_dataset(source, encode(source, config.text), config)
 

@@ -3,9 +3,9 @@
 import dataclasses
 import functools
 import os
-from collections.abc import Iterable, Mapping, Sequence, Set
+from collections.abc import Callable, Iterable, Mapping, Sequence, Set
 from types import MappingProxyType
-from typing import Any
+from typing import Any, TypeVar
 
 import jax
 import numpy as np
@@ -56,6 +56,8 @@ from flax_imdb.training.checkpoints import Checkpoints, Identity
 from flax_imdb.training.metrics import of_each_class
 from flax_imdb.workdir import Workdir
 
+T = TypeVar("T")
+
 
 @dataclasses.dataclass(frozen=True)
 class Prediction:
@@ -103,6 +105,15 @@ def words_of(text: str, rules: TextRules, wordless: bool = False) -> list[str]:
       rules: which words it has.
       wordless: whether it may have none but punctuation.
     """
+    _check_text(text)
+    words = split_words(text, rules)
+    if not words and not wordless:
+        raise InputError(f"no words in {text[:20]!r}")
+    return words
+
+
+def _check_text(text: str) -> None:
+    """Raise InputError if it is no text, or one that no rules can read."""
     if not isinstance(text, str):
         raise InputError(f"{' '.join(repr(text).split()):.40} is not a text")
     if len(text) > MAX_CHARACTERS:
@@ -111,10 +122,8 @@ def words_of(text: str, rules: TextRules, wordless: bool = False) -> list[str]:
         text.encode()
     except UnicodeEncodeError:
         raise InputError("not UTF-8") from None
-    words = split_words(text, rules)
-    if not words and (not wordless or not text.strip()):
+    if not text.strip():
         raise InputError(f"no words in {text[:20]!r}")
-    return words
 
 
 @dataclasses.dataclass(frozen=True, repr=False)
@@ -411,13 +420,23 @@ def read_texts(texts: Sequence[str], rules: TextRules, wordless: bool = False) -
     Raises:
       InputError: a text cannot be classified.
     """
-    words = []
+    return _of_each(texts, lambda text: words_of(text, rules, wordless))
+
+
+def check_texts(texts: Sequence[str]) -> None:
+    """Raise InputError if a text is blank or cannot be read; it may have no words."""
+    _of_each(texts, _check_text)
+
+
+def _of_each(texts: Sequence[str], function: Callable[[str], T]) -> list[T]:
+    """What a function gives for each text; an InputError from it gets the number of the text."""
+    results = []
     for number, text in enumerate(texts, start=1):
         try:
-            words.append(words_of(text, rules, wordless))
+            results.append(function(text))
         except InputError as reason:
             raise InputError(f"text {number} cannot be read: {reason}") from None
-    return words
+    return results
 
 
 def is_unknown(ids: np.ndarray) -> bool:

@@ -15,6 +15,7 @@ from flax_imdb.data.sources import (
     open_unlabelled,
 )
 from flax_imdb.data.sources.rows import SHOWN_ROWS, note_on_bad_rows, problem_of_text, text_of
+from flax_imdb.data.sources.table import Value
 from flax_imdb.data.sources.text_files import format_of
 from flax_imdb.errors import InputError, warn
 from flax_imdb.paths import local_path, writing
@@ -107,7 +108,7 @@ class InputFile:
         if rows.names:
             yield rows
 
-    def _text(self, values: Sequence[str | None]) -> str:
+    def _text(self, values: Sequence[Value]) -> str:
         text = text_of(values)
         problem = problem_of_text(text, self.table.encoding)
         return Bad(problem) if problem else text

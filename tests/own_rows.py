@@ -2,22 +2,34 @@
 
 from collections.abc import Sequence
 from pathlib import Path
+from typing import NamedTuple
 
-from flax_imdb.data.config import DataConfig, column_names
-from flax_imdb.data.sources.columns import choose_columns
-from flax_imdb.data.sources.own import OwnSource, open_place
-from flax_imdb.data.sources.rows import Rows, read_rows
+from flax_imdb.data.config import DataConfig
+from flax_imdb.data.sources.labels import Label
+from flax_imdb.data.sources.own import OwnSource, open_place, part_of
 
 
-def rows_in(place: str | Path, **settings: object) -> Rows:
+class Read(NamedTuple):
+    """What was read, with the labels as they are written."""
+
+    texts: list[str]
+    labels: list[Label]
+    label_names: tuple[str, ...] | None
+    remarks: tuple[str, ...]
+    all_names: bool
+
+
+def rows_in(place: str | Path, **settings: object) -> Read:
     """The rows to train on, without what the labels of a dataset must be."""
     config = DataConfig(dataset=str(place), **settings)
-    table = open_place("`dataset`", config.dataset, config).train
-    columns = choose_columns(table, column_names(config.text_columns), config.label_column)
-    return read_rows(table, columns, config.skip_bad_rows)
+    part = part_of(open_place("`dataset`", config.dataset, config).train, config)
+    texts: list[str] = []
+    rows = part.read(texts.append, config.skip_bad_rows)
+    labels = [rows.different[number] for number in rows.labels]
+    return Read(texts, labels, rows.label_names, rows.remarks, rows.all_names)
 
 
-def pairs_in(place: str | Path, **settings: object) -> list[tuple[str, str]]:
+def pairs_in(place: str | Path, **settings: object) -> list[tuple[str, Label]]:
     """The texts with their labels."""
     rows = rows_in(place, **settings)
     return list(zip(rows.texts, rows.labels, strict=True))

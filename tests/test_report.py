@@ -74,7 +74,7 @@ class TestTerminal:
         output = terminal()
         with Report(output).reading() as progress:
             encode(FewReviews(), "unicode", progress)
-        assert re.search("encoding the test split .*0/2", printed(output))
+        assert re.search("writing the test split .*0/4", printed(output))
 
     def test_that_is_gone_stops_nothing(self) -> None:
         class Gone(io.StringIO):

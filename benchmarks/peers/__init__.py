@@ -7,6 +7,7 @@ import abc
 import dataclasses
 import importlib
 import time
+from collections.abc import Sequence
 from typing import Literal
 
 import numpy as np
@@ -85,7 +86,7 @@ def same_work(system: str, arch: str) -> bool:
     return has_it or not ARCHITECTURES[arch].recurrent_dropout
 
 
-def plan_epoch(system: str, task: Task, examples: Examples) -> list[Planned]:
+def plan_epoch(system: str, task: Task, examples: Examples) -> Sequence[Planned]:
     """The batches of an epoch as the users of `system` would make them."""
     if system.startswith("keras"):
         batching = Batching(task.batch_size, task.max_length, padding="keras")
@@ -97,7 +98,7 @@ def plan_epoch(system: str, task: Task, examples: Examples) -> list[Planned]:
 
 
 def front_padded(
-    task: Task, examples: Examples, plan: list[Planned]
+    task: Task, examples: Examples, plan: Sequence[Planned]
 ) -> list[tuple[np.ndarray, np.ndarray]]:
     """Tokens int32 [batch, time] and labels float32 [batch, 1] of each batch, for a peer.
 
@@ -116,7 +117,7 @@ class Contestant(abc.ABC):
         """Of the libraries that it is made of."""
 
     @abc.abstractmethod
-    def load(self, examples: Examples, plan: list[Planned]) -> None:
+    def load(self, examples: Examples, plan: Sequence[Planned]) -> None:
         """Take the batches that `train` is to train on."""
 
     @abc.abstractmethod

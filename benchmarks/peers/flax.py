@@ -1,5 +1,6 @@
 """Flax: ``flax.linen.RNN`` over ``OptimizedLSTMCell``, jitted."""
 
+from collections.abc import Sequence
 from typing import Any
 
 import flax
@@ -45,7 +46,7 @@ class Peer(Contestant):
         """Of flax and jax."""
         return {"flax": flax.__version__, "jax": jax.__version__}
 
-    def load(self, examples: Examples, plan: list[Planned]) -> None:
+    def load(self, examples: Examples, plan: Sequence[Planned]) -> None:
         """Make the batches, on the device."""
         self._batches = jax.device_put(front_padded(self._task, examples, plan), self._device)
 

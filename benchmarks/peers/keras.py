@@ -1,5 +1,7 @@
 """Keras, on the backend that $KERAS_BACKEND names, compiled by its defaults."""
 
+from collections.abc import Sequence
+
 import keras
 import numpy as np
 
@@ -26,7 +28,7 @@ class Peer(Contestant):
         """Of Keras and its backend."""
         return {"keras": keras.__version__, **self._backend}
 
-    def load(self, examples: Examples, plan: list[Planned]) -> None:
+    def load(self, examples: Examples, plan: Sequence[Planned]) -> None:
         """Make the batches, which are all of one length."""
         batches = front_padded(self._task, examples, plan)
         if keras.backend.backend() == "jax":

@@ -3,6 +3,7 @@
 import shutil
 import subprocess
 import time
+from collections.abc import Sequence
 
 import flax
 import jax
@@ -61,7 +62,7 @@ class FlaxImdb(Contestant):
         stats = self._devices[0].memory_stats()
         return 1e-6 * stats["peak_bytes_in_use"] if stats else super().peak_memory_mb()
 
-    def load(self, examples: Examples, plan: list[Planned]) -> None:
+    def load(self, examples: Examples, plan: Sequence[Planned]) -> None:
         """Take the examples; batches are made while training, as the command does."""
         self._examples, self._plan = examples, plan
 

@@ -1,6 +1,7 @@
 """PyTorch: ``torch.nn.LSTM``, on all cores."""
 
 import os
+from collections.abc import Sequence
 
 import numpy as np
 import torch
@@ -41,7 +42,7 @@ class Peer(Contestant):
             return 1e-6 * torch.cuda.max_memory_allocated()
         return super().peak_memory_mb()
 
-    def load(self, examples: Examples, plan: list[Planned]) -> None:
+    def load(self, examples: Examples, plan: Sequence[Planned]) -> None:
         """Make the batches, on the device; PyTorch wants the lengths in main memory."""
         batching = Batching(
             self._task.batch_size,

@@ -1,6 +1,6 @@
 """From texts to batches of token ids, and from numeric sequences to batches of steps."""
 
-from flax_imdb.data.batching import Batch, Batching, Planned, inputs_of
+from flax_imdb.data.batching import Batch, Batching, Plan, Planned, inputs_of
 from flax_imdb.data.config import MAX_CHARACTERS, MAX_VOCAB_SIZE, DataConfig, Padding
 from flax_imdb.data.dataset import (
     Dataset,
@@ -10,7 +10,8 @@ from flax_imdb.data.dataset import (
     make_sequences,
     read_again,
 )
-from flax_imdb.data.examples import Examples, OnRead, encode
+from flax_imdb.data.encoding import OnRead, encode
+from flax_imdb.data.examples import Examples
 from flax_imdb.data.info import DatasetInfo, Task
 from flax_imdb.data.numeric import are_sequences, as_sequences
 from flax_imdb.data.standardizer import Standardizer
@@ -29,6 +30,7 @@ __all__ = [
     "Examples",
     "OnRead",
     "Padding",
+    "Plan",
     "Planned",
     "Standardizer",
     "Task",

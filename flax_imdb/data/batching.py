@@ -2,7 +2,8 @@
 
 import bisect
 import dataclasses
-from typing import NamedTuple, NotRequired, TypedDict
+from collections.abc import Sequence
+from typing import NamedTuple, NotRequired, TypedDict, overload
 
 import numpy as np
 
@@ -103,25 +104,26 @@ class Batching:
             sizes = [size for n, size in enumerate(sizes) if n == 0 or sizes[n - 1] < most]
         return tuple(dataclasses.replace(self, batch_size=size) for size in sizes)
 
-    def plan_epoch(self, examples: Examples, *, seed: int, epoch: int) -> list[Planned]:
+    def plan_epoch(self, examples: Examples, *, seed: int, epoch: int) -> "Plan":
         """The batches of a training epoch, as a pure function of the arguments.
 
         Every example is in exactly one batch. The order is random, except that rows of similar
         length are grouped.
         """
         rng = np.random.default_rng([seed, epoch])
-        order = rng.permutation(len(examples))
+        order = np.arange(len(examples), dtype=np.int32)
+        rng.shuffle(order)
         window = _WINDOW * self.batch_size
-        batches = [
-            planned
-            for start in range(0, len(order), window)
-            for planned in self._by_length(examples, order[start : start + window])
-        ]
-        return [batches[i] for i in rng.permutation(len(batches))]
+        for start in range(0, len(order), window):
+            within = order[start : start + window]
+            within[:] = self._by_length(examples, within)
+        batches = rng.permutation(-(-len(order) // self.batch_size))
+        return Plan(self, examples.lengths, order, batches)
 
-    def plan_evaluation(self, examples: Examples) -> list[Planned]:
+    def plan_evaluation(self, examples: Examples) -> "Plan":
         """The batches of an evaluation: every example once, shortest first."""
-        return self._by_length(examples, np.arange(len(examples)))
+        order = self._by_length(examples, np.arange(len(examples), dtype=np.int32))
+        return Plan(self, examples.lengths, order, np.arange(-(-len(order) // self.batch_size)))
 
     def make(self, examples: Examples, planned: Planned, share: tuple[int, int] = (0, 1)) -> Batch:
         """Make a planned batch, filled up with filler rows of weight 0.
@@ -141,7 +143,7 @@ class Batching:
         position = np.arange(time) - first
         valid = (position >= 0) & (position < lengths)
         source = np.where(valid, examples.starts[:, None] + position, 0)
-        inputs = examples.inputs[source]
+        inputs = examples.at(source)
         # Features that are 0 at padding, or ids: <pad> is 0.
         inputs = np.where(valid if inputs.ndim == 2 else valid[:, :, None], inputs, PAD)
         if self.padding == "keras":
@@ -159,15 +161,52 @@ class Batching:
             "example_ids": filled(examples.ids, -1),
         }
 
-    def _by_length(self, examples: Examples, indices: np.ndarray) -> list[Planned]:
-        """Sort `indices` by length and split them into batches."""
-        lengths = examples.lengths
+    def padded_length(self, longest: int) -> int:
+        """The padded length of a batch whose longest row has so many tokens."""
         if self.padding == "keras":
-            lengths = np.full_like(lengths, self.max_length)
-        by_length = indices[np.argsort(lengths[indices], kind="stable")]
-        planned, times = [], self.padded_lengths
-        for start in range(0, len(by_length), self.batch_size):
-            batch = by_length[start : start + self.batch_size]
-            shortest = bisect.bisect_left(times, int(lengths[batch[-1]]))
-            planned.append(Planned(batch, times[shortest]))
-        return planned
+            return self.max_length
+        times = self.padded_lengths
+        return times[bisect.bisect_left(times, longest)]
+
+    def _by_length(self, examples: Examples, indices: np.ndarray) -> np.ndarray:
+        """The indices of examples, the shortest first if rows have lengths of their own."""
+        if self.padding == "keras":
+            return indices
+        return indices[np.argsort(examples.lengths[indices], kind="stable")]
+
+
+class Plan(Sequence[Planned]):
+    """Planned batches, each made when it is asked for, so that many of them take little memory."""
+
+    def __init__(
+        self, batching: Batching, lengths: np.ndarray, order: np.ndarray, batches: np.ndarray
+    ):
+        """The plan.
+
+        Args:
+          batching: its `batch_size` rows after another of `order` are a batch.
+          lengths: of the examples, int32 [examples].
+          order: the examples of the batches, those of a batch shortest first, int32 [examples].
+          batches: which of them are planned, in their order, int [batches].
+        """
+        self._batching = batching
+        self._lengths = lengths
+        self._order = order
+        self._batches = batches
+
+    def __len__(self) -> int:
+        return len(self._batches)
+
+    @overload
+    def __getitem__(self, index: int) -> Planned: ...
+
+    @overload
+    def __getitem__(self, index: slice) -> "Plan": ...
+
+    def __getitem__(self, index: int | slice) -> "Planned | Plan":
+        if isinstance(index, slice):
+            return Plan(self._batching, self._lengths, self._order, self._batches[index])
+        size = self._batching.batch_size
+        start = self._batches[index] * size
+        indices = self._order[start : start + size]
+        return Planned(indices, self._batching.padded_length(int(self._lengths[indices[-1]])))

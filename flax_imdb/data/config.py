@@ -44,7 +44,12 @@ class DataConfig:
       test_dataset: The test split of a dataset of your own. None: a part of dataset.
       test_fraction: The part of a dataset of your own to test on, if it has no test split.
       text_columns: The columns of the text, such as title,body. None: found by their names.
-      label_column: The column of the label. None: found by its name.
+      label_column: The column of the label; with multi_label it may be several columns of 0 and 1,
+        such as a,b,c, whose names are the labels. None: found by its name.
+      multi_label: A text has any number of labels, instead of one.
+      label_separator: What separates the labels of a text in their column. None: found (| or ; or
+        a comma).
+      allow_no_labels: An empty field of labels is a text without labels, instead of a bad row.
       columns: The names of all columns, such as label,title,text, of a file without a header.
       delimiter: What separates the columns. None: a comma, in .tsv a tab.
       encoding: The encoding of text files.
@@ -71,6 +76,9 @@ class DataConfig:
     test_fraction: float = 0.2
     text_columns: str | None = None
     label_column: str | None = None
+    multi_label: bool = False
+    label_separator: str | None = None
+    allow_no_labels: bool = False
     columns: str | None = None
     delimiter: str | None = None
     encoding: str = "utf-8"
@@ -106,6 +114,12 @@ class DataConfig:
                 object.__setattr__(self, setting, place := os.fspath(place))
             if not isinstance(place, str) and (place is not None or setting == "dataset"):
                 raise InputError(f"`{setting}` {place!r} is not a path")
+        for setting in ("label_separator", "allow_no_labels"):
+            value = getattr(self, setting)
+            if not self.multi_label and value not in (None, False):
+                raise InputError(f"`{setting}` {value} has no effect without `multi_label`")
+        if self.label_separator == "":
+            raise InputError("`label_separator` is empty: a character such as | is needed")
         if not is_number(self.test_fraction) or not 0 < self.test_fraction < 1:
             raise InputError(
                 f"`test_fraction` {self.test_fraction} makes no sense: a number between 0 and 1 is "

@@ -7,7 +7,8 @@ import numpy as np
 
 from flax_imdb.data.cache import load_corpus
 from flax_imdb.data.config import DataConfig
-from flax_imdb.data.examples import Corpus, Examples, OnRead
+from flax_imdb.data.encoding import Encoder, OnRead
+from flax_imdb.data.examples import Corpus, Examples
 from flax_imdb.data.info import DatasetInfo
 from flax_imdb.data.sources import (
     SPLITS,
@@ -19,7 +20,6 @@ from flax_imdb.data.sources import (
     read_labelled_sequences,
 )
 from flax_imdb.data.standardizer import Standardizer
-from flax_imdb.data.words import split_words
 from flax_imdb.errors import InputError
 
 # Subsets and the validation split must not change with the seed of a run, or runs could not be
@@ -167,10 +167,17 @@ def load_examples(
     """
     if isinstance(info.inputs, Standardizer):
         return _load_sequences(config, info.classes, info.inputs), ()
-    texts, labels, remarks = read_labelled(config, info.classes, given)
     words = info.vocabulary
-    encoded = [words.encode(split_words(text, words.rules)) for text in texts]
-    examples = Examples.build(encoded, labels)
+    tokens, lengths = [np.empty(0, np.int32)], [np.empty(0, np.int32)]
+
+    def write(of_texts: np.ndarray, their_lengths: np.ndarray) -> None:
+        tokens.append(of_texts)
+        lengths.append(their_lengths)
+
+    with Encoder(words.rules, lambda different: words.encode(different)[1:], write) as encoder:
+        labels, remarks = read_labelled(config, info.classes, encoder.take, given)
+        encoder.finish()
+    examples = Examples.joined(np.concatenate(tokens), np.concatenate(lengths), labels)
     return examples.limited(config.vocab_size, config.longest, config.end), remarks
 
 
@@ -200,8 +207,7 @@ def read_again(config: DataConfig, info: DatasetInfo, numbers: Sequence[int]) ->
     source = find_source(config)
     if source.fingerprint != info.fingerprint:
         raise InputError(f"{source.location} holds other texts than the run was trained on")
-    texts, _ = source.read("test")
-    return [texts[number] for number in numbers]
+    return source.texts("test", numbers)
 
 
 def _split(
@@ -218,7 +224,10 @@ def _split(
         raise InputError(
             f"`{setting}` {kept} is too large: {available} examples are left to take from"
         )
-    order = np.random.default_rng(_SUBSET_SEED).permutation(len(examples))
+    if held_out == 0 and kept in (None, available):
+        return examples.take(np.arange(0)), examples
+    order = np.arange(len(examples), dtype=np.int32)
+    np.random.default_rng(_SUBSET_SEED).shuffle(order)
     end = None if kept is None else held_out + kept
     # Sorted, so that a subset of all examples is the split itself.
     return examples.take(np.sort(order[:held_out])), examples.take(np.sort(order[held_out:end]))

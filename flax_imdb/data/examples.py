@@ -1,15 +1,13 @@
 """Encoded texts: token ids of all texts in flat arrays; or numeric sequences likewise."""
 
 import dataclasses
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Sequence
 from typing import Literal
 
 import numpy as np
 
 from flax_imdb.data.info import DatasetInfo
-from flax_imdb.data.sources import Source, Split
-from flax_imdb.data.tokenizer import UNKNOWN, Vocabulary
-from flax_imdb.data.words import TextRules, split_words
+from flax_imdb.data.tokenizer import UNKNOWN
 
 _COUNTED_AT_ONCE = 4096
 
@@ -18,16 +16,19 @@ _COUNTED_AT_ONCE = 4096
 class Examples:
     """Encoded texts with their labels. Text ``i`` is ``inputs[starts[i] :][: lengths[i]]``.
 
-    Numeric sequences take the place of texts, and their steps that of tokens.
+    Numeric sequences take the place of texts, and their steps that of tokens. The
+    arrays may be files that are mapped into memory, and larger than it.
 
     Attributes:
       inputs: token ids of all texts, concatenated, int32 [total]; or the steps of all numeric
         sequences, float32 [total, features], and of any real type until they are standardized.
       starts: index of the first token of each text, int64 [examples].
       lengths: number of tokens of each text, int32 [examples].
-      labels: int32 [examples].
+      labels: int32 [examples]; or, where an example may have several, 0 or 1 for each class,
+        float32 [examples, classes].
       weights: of each example in loss and metrics, float32 [examples].
       ids: index of each example in the whole split, int32 [examples].
+      vocab_size: ids of `inputs` from this one on count as ``<unk>``; None: all count.
     """
 
     inputs: np.ndarray
@@ -36,18 +37,25 @@ class Examples:
     labels: np.ndarray
     weights: np.ndarray
     ids: np.ndarray
+    vocab_size: int | None = None
 
     @classmethod
     def build(cls, texts: Sequence[np.ndarray], labels: np.ndarray) -> "Examples":
         """Concatenate the token ids or the steps of each text. All weights are 1."""
         lengths = np.array([len(ids) for ids in texts], np.int32)
+        return cls.joined(np.concatenate([*texts] or [np.empty(0, np.int32)]), lengths, labels)
+
+    @classmethod
+    def joined(cls, inputs: np.ndarray, lengths: np.ndarray, labels: np.ndarray) -> "Examples":
+        """Examples of these lengths, one after another in `inputs`. All weights are 1."""
+        labels = np.asarray(labels)
         return cls(
-            inputs=np.concatenate([*texts] or [np.empty(0, np.int32)]),
+            inputs=inputs,
             starts=np.cumsum(lengths, dtype=np.int64) - lengths,
             lengths=lengths,
-            labels=np.asarray(labels, np.int32),
-            weights=np.ones(len(texts), np.float32),
-            ids=np.arange(len(texts), dtype=np.int32),
+            labels=labels.astype(np.int32 if labels.ndim == 1 else np.float32),
+            weights=np.ones(len(lengths), np.float32),
+            ids=np.arange(len(lengths), dtype=np.int32),
         )
 
     def __len__(self) -> int:
@@ -64,6 +72,13 @@ class Examples:
             ids=self.ids[indices],
         )
 
+    def at(self, positions: np.ndarray) -> np.ndarray:
+        """The inputs at these positions of `inputs`, an integer array of any shape."""
+        found = self.inputs[positions]
+        if self.vocab_size is None:
+            return found
+        return np.where(found < self.vocab_size, found, UNKNOWN).astype(np.int32)
+
     def spread(self) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """All tokens of the examples, one after another.
 
@@ -73,7 +88,7 @@ class Examples:
         owners = np.repeat(np.arange(len(self)), self.lengths)
         before = np.cumsum(self.lengths, dtype=np.int64) - self.lengths
         steps = np.arange(len(owners)) - before[owners]
-        return owners, steps, self.inputs[self.starts[owners] + steps]
+        return owners, steps, self.at(self.starts[owners] + steps)
 
     def counts(self, vocab_size: int) -> np.ndarray:
         """How often each id comes in the examples, int64 [vocab_size]."""
@@ -101,20 +116,19 @@ class Examples:
     ) -> "Examples":
         """Limit ids and lengths.
 
-        Ids of `vocab_size` and above become ``<unk>``. Longer texts keep their last or first
-        `max_length` tokens, as `end` says.
+        Ids of `vocab_size` and above count as ``<unk>``. Longer texts keep their last or first
+        `max_length` tokens, as `end` says. `inputs` stays as it is.
         """
-        known = np.where(self.inputs < vocab_size, self.inputs, UNKNOWN).astype(np.int32)
-        return dataclasses.replace(self.shortened(max_length, end), inputs=known)
+        known = min(vocab_size, self.vocab_size or vocab_size)
+        return dataclasses.replace(self.shortened(max_length, end), vocab_size=known)
 
     def shortened(self, max_length: int, end: Literal["first", "last"] = "last") -> "Examples":
         """Limit lengths: longer ones keep their last or first `max_length` tokens or steps."""
+        if np.max(self.lengths, initial=0) <= max_length:
+            return self
         lengths = np.minimum(self.lengths, max_length)
-        return dataclasses.replace(
-            self,
-            starts=self.starts + (self.lengths - lengths if end == "last" else 0),
-            lengths=lengths,
-        )
+        starts = self.starts + (self.lengths - lengths) if end == "last" else self.starts
+        return dataclasses.replace(self, starts=starts, lengths=lengths)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -134,46 +148,3 @@ class Corpus:
     warnings: tuple[str, ...]
     train: Examples
     test: Examples
-
-
-OnRead = Callable[[str, int, int | None], None]
-"""Called while texts are read: what is done, how much of it, and how much there is, if known."""
-
-_TEXTS_AT_ONCE = 256
-
-
-def encode(
-    source: Source, rules: TextRules, on_read: OnRead = lambda what, done, total: None
-) -> Corpus:
-    """Read both splits and encode them with the vocabulary of the training split.
-
-    Args:
-      source: the texts.
-      rules: which words a text has.
-      on_read: called every few texts.
-    """
-
-    def read(split: Split) -> tuple[Iterator[str], np.ndarray]:
-        on_read(f"reading the {split} split", 0, None)
-        texts, labels = source.read(split)
-        return _watched(
-            texts, lambda n: on_read(f"encoding the {split} split", n, len(texts))
-        ), labels
-
-    texts, labels = read("train")
-    words_of_texts = [split_words(text, rules) for text in texts]
-    words = Vocabulary.build(words_of_texts, rules)
-    train = Examples.build([words.encode(text) for text in words_of_texts], labels)
-    del words_of_texts
-    texts, labels = read("test")
-    test = Examples.build([words.encode(split_words(text, rules)) for text in texts], labels)
-    info = DatasetInfo(source.name, source.fingerprint, source.classes, words)
-    return Corpus(info, source.remarks, source.warnings, train, test)
-
-
-def _watched(texts: Sequence[str], on_text: Callable[[int], None]) -> Iterator[str]:
-    """The texts; every few of them `on_text` is called with their number."""
-    for number, text in enumerate(texts):
-        if number % _TEXTS_AT_ONCE == 0:
-            on_text(number)
-        yield text

@@ -53,18 +53,20 @@ class DatasetInfo:
       fingerprint: SHA-256 that identifies its inputs and labels.
       classes: the names of labels 0, 1, ...
       inputs: words to ids, of texts; mean and scale of each feature, of numeric sequences.
+      multi_label: whether an example has any number of these labels, instead of one.
     """
 
     name: str
     fingerprint: str
     classes: tuple[str, ...]
     inputs: Vocabulary | Standardizer
+    multi_label: bool = False
 
     @property
     def task(self) -> Task:
         """What a classifier of this dataset reads and answers."""
         features = self.inputs.features if isinstance(self.inputs, Standardizer) else None
-        return Task(len(self.classes), features=features)
+        return Task(len(self.classes), self.multi_label, features)
 
     @property
     def vocabulary(self) -> Vocabulary:
@@ -119,6 +121,7 @@ class DatasetInfo:
             "dataset": self.name,
             "fingerprint": self.fingerprint,
             "classes": self.classes,
+            **({"multi_label": True} if self.multi_label else {}),
             **self.inputs.dump(),
         }
         return json.dumps(content, allow_nan=False)
@@ -146,12 +149,15 @@ class DatasetInfo:
         """
         content = _BEFORE | json.loads(text)
         name, fingerprint, classes = content["dataset"], content["fingerprint"], content["classes"]
-        if len(set(classes)) != len(classes) or len(classes) < 2:
-            raise ValueError("its classes are not two or more")
+        multi_label = content.get("multi_label", False)
+        if not isinstance(multi_label, bool):
+            raise ValueError(f"its multi_label is {multi_label!r}")
+        if len(set(classes)) != len(classes) or len(classes) < (1 if multi_label else 2):
+            raise ValueError(f"its classes are not {'one' if multi_label else 'two'} or more")
         inputs, words = _standardizer(content) if "mean" in content else _vocabulary(content)
         if not all(isinstance(value, str) for value in (name, fingerprint, *classes, *words)):
             raise ValueError("it has values that are not text")
-        return cls(name, fingerprint, tuple(classes), inputs)
+        return cls(name, fingerprint, tuple(classes), inputs, multi_label)
 
 
 def _vocabulary(content: dict[str, Any]) -> tuple[Vocabulary, Sequence[str]]:

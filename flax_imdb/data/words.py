@@ -39,11 +39,11 @@ def _keras(text: str) -> list[str]:
 
 
 def _unicode(text: str) -> list[str]:
-    text = _without_markup(text)
+    text = without_markup(text)
     if text.isascii():
         # The same words as below, found several times as fast.
         return _QUOTE.sub(" ", text.lower()).translate(_SEPARATORS).split()
-    return _compiled(WORD).findall(_normalized(text))
+    return compiled(WORD).findall(normalized(text))
 
 
 # Many texts were escaped twice, as in "&amp;quot;", or more often.
@@ -67,7 +67,8 @@ TAG = re.compile(
 )
 
 
-def _without_markup(text: str) -> str:
+def without_markup(text: str) -> str:
+    """The text without entities and elements of HTML."""
     text = text.replace(r"\n", " ")  # A line break, as some files write it.
     if "&" in text:
         text = _ENTITY.sub(_character, text)
@@ -111,15 +112,15 @@ _NUMBER = r"\p{No}"
 _DOTTED_I = re.compile("i\u0307+")
 
 
-def _normalized(text: str) -> str:
+def normalized(text: str) -> str:
     """One spelling of what looks the same, without letter case or invisible characters.
 
     This is Unicode's NFKC_Casefold (Unicode Standard, 3.13), but for the above.
     """
     text = _TYPOGRAPHIC.sub(lambda sign: TYPOGRAPHY[sign[0]], text)
-    text = _compiled(INVISIBLE).sub("", text)
-    text = _compiled(_PILED).sub(r"\1", text)
-    text = _compiled(_NUMBER).sub(r" \g<0> ", text)
+    text = compiled(INVISIBLE).sub("", text)
+    text = compiled(_PILED).sub(r"\1", text)
+    text = compiled(_NUMBER).sub(r" \g<0> ", text)
     text = unicodedata.normalize("NFKC", text).casefold()
     return unicodedata.normalize("NFKC", _DOTTED_I.sub("i", text))
 
@@ -142,7 +143,7 @@ WORD = rf"""
 
 
 @functools.cache
-def _compiled(pattern: str) -> Any:
+def compiled(pattern: str) -> Any:
     """A pattern with properties of Unicode, which `re` lacks. To import `regex` takes a while."""
     import regex
 

@@ -168,7 +168,7 @@ class Report:
         """Context manager that shows how far the reading of texts is, by what it returns."""
         with Bar(self._console, "reading") as bar:
             yield lambda what, done, total: bar.show(
-                what, done, total, "" if total is None else f"{done:,}/{total:,}"
+                what, done, total, f"{done:,}" if total is None else f"{done:,}/{total:,}"
             )
 
     @contextlib.contextmanager

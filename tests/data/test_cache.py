@@ -1,7 +1,9 @@
 """The cache of encoded reviews."""
 
+import json
 import os
 import shutil
+import zlib
 from pathlib import Path
 
 import numpy as np
@@ -10,8 +12,10 @@ import pytest
 from few_reviews import FewReviews
 
 from flax_imdb.data import cache as cache_module
+from flax_imdb.data import encode
 from flax_imdb.data.cache import load_corpus
 from flax_imdb.data.examples import Corpus
+from flax_imdb.data.sources import Split
 
 
 @pytest.fixture
@@ -26,6 +30,11 @@ def assert_same(corpus: Corpus, other: Corpus) -> None:
     for ours, theirs in ((corpus.train, other.train), (corpus.test, other.test)):
         for name, array in vars(ours).items():
             np.testing.assert_array_equal(array, getattr(theirs, name))
+
+
+def encoded() -> Corpus:
+    """What an entry holds; in memory, since the files of one that is mapped must not change."""
+    return encode(FewReviews(), "keras")
 
 
 class TestCache:
@@ -63,29 +72,88 @@ class TestCache:
         assert (keras.info.vocabulary.rules, ours.info.vocabulary.rules) == ("keras", "unicode")
         assert len(list(cache.iterdir())) == 2
 
-    @pytest.mark.parametrize("damage", ["cut", "flipped", "empty", "foreign", "text"])
-    def test_a_torn_or_foreign_entry_is_made_again(self, cache: Path, damage: str) -> None:
-        reviews = FewReviews()
-        expected = load_corpus(reviews, "keras")
+    @pytest.mark.parametrize("name", ["train_inputs.npy", "test_labels.npy", "vocabulary.json"])
+    @pytest.mark.parametrize("damage", ["cut", "flipped", "empty", "gone"])
+    def test_a_damaged_entry_is_made_again(self, cache: Path, name: str, damage: str) -> None:
+        reviews, expected = FewReviews(), encoded()
+        load_corpus(reviews, "keras")
         (entry,) = cache.iterdir()
-        content = bytearray(entry.read_bytes())
+        content = bytearray((entry / name).read_bytes())
         if damage == "cut":
             content = content[: len(content) // 2]
         elif damage == "flipped":
-            content[content.index(expected.train.inputs.tobytes()) + 4] ^= 1
+            content[-4] ^= 1
         elif damage == "empty":
             content = bytearray()
-        elif damage == "text":
-            content = bytearray(b"not an archive")
-        if damage == "foreign":
-            with np.load(entry) as arrays:
-                np.savez(entry, **{**arrays, "key": np.array("another")})
+        if damage == "gone":
+            (entry / name).unlink()
         else:
-            entry.write_bytes(content)
+            (entry / name).write_bytes(content)
         reads = reviews.reads
         assert_same(load_corpus(reviews, "keras"), expected)
         assert reviews.reads > reads
+        reads = reviews.reads
         assert_same(load_corpus(reviews, "keras"), expected)
+        assert reviews.reads == reads
+        assert list(cache.iterdir()) == [entry]
+
+    @pytest.mark.parametrize("what", ["a file", "an empty directory", "text", "another key"])
+    def test_what_is_no_entry_makes_way_for_one(self, cache: Path, what: str) -> None:
+        expected = encoded()
+        load_corpus(FewReviews(), "keras")
+        (entry,) = cache.iterdir()
+        index = entry / "entry.json"
+        if what == "text":
+            index.write_text("not JSON")
+        elif what == "another key":
+            index.write_text(json.dumps(json.loads(index.read_text()) | {"key": "another"}))
+        else:
+            shutil.rmtree(entry)
+            entry.touch() if what == "a file" else entry.mkdir()
+        reviews = FewReviews()
+        assert_same(load_corpus(reviews, "keras"), expected)
+        assert reviews.reads
+        assert list(cache.iterdir()) == [entry]
+        assert_same(load_corpus(FewReviews(), "keras"), expected)
+
+    def test_its_arrays_are_read_where_they_are_looked_at(self, cache: Path) -> None:
+        load_corpus(FewReviews(), "keras")
+        corpus = load_corpus(FewReviews(), "keras")
+        assert isinstance(corpus.train.inputs.base, np.memmap)
+        assert not corpus.train.inputs.flags.writeable
+        assert corpus.train.take(np.array([0])).labels.flags.writeable
+
+    def test_an_interrupted_start_leaves_nothing(self, cache: Path) -> None:
+        class Interrupted(FewReviews):
+            def read(self, split: Split) -> tuple[list[str], np.ndarray]:
+                if split == "test":
+                    raise KeyboardInterrupt
+                return super().read(split)
+
+        with pytest.raises(KeyboardInterrupt):
+            load_corpus(Interrupted(), "keras")
+        assert list(cache.iterdir()) == []
+
+    def test_two_processes_may_write_the_same_entry(
+        self, cache: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """The other one gives it its name after this one has made room for its own."""
+        expected = encoded()
+        load_corpus(FewReviews(), "keras")
+        (entry,) = cache.iterdir()
+        other = shutil.copytree(entry, cache.parent / "other")
+        (entry / "test_ids.npy").unlink()
+        rename = Path.rename
+
+        def faster(self: Path, target: Path) -> Path:
+            if target == entry and other.exists():
+                rename(other, entry)
+            return rename(self, target)
+
+        monkeypatch.setattr(Path, "rename", faster)
+        assert_same(load_corpus(FewReviews(), "keras"), expected)
+        assert list(cache.iterdir()) == [entry]
+        assert_same(load_corpus(FewReviews(), "keras"), expected)
 
     @pytest.mark.parametrize("umask", [0o002, 0o027])
     def test_the_umask_says_who_may_read_it(self, cache: Path, umask: int) -> None:
@@ -95,14 +163,16 @@ class TestCache:
         finally:
             os.umask(before)
         (entry,) = cache.iterdir()
-        assert entry.stat().st_mode & 0o777 == 0o666 & ~umask
+        assert entry.stat().st_mode & 0o777 == 0o777 & ~umask
+        assert {file.stat().st_mode & 0o777 for file in entry.iterdir()} == {0o666 & ~umask}
         assert cache.stat().st_mode & 0o777 == 0o777 & ~umask
 
     def test_an_entry_that_may_not_be_read_is_left_as_it_is(
         self, cache: Path, capsys: pytest.CaptureFixture[str]
     ) -> None:
         """It is another user's, whose files differ in the time of their archive alone."""
-        expected = load_corpus(FewReviews(), "keras")
+        expected = encoded()
+        load_corpus(FewReviews(), "keras")
         (entry,) = cache.iterdir()
         before = entry.stat()
         assert not capsys.readouterr().err
@@ -111,7 +181,7 @@ class TestCache:
                 assert_same(load_corpus(FewReviews(), "keras"), expected)
         assert capsys.readouterr().err == (
             f"warning: {entry} cannot be read (Permission denied): every start encodes the texts "
-            "anew; FLAX_IMDB_CACHE may name another directory\n"
+            "anew, in memory; FLAX_IMDB_CACHE may name another directory\n"
         )
         assert (entry.stat().st_ino, entry.stat().st_mtime) == (before.st_ino, before.st_mtime)
         assert list(cache.iterdir()) == [entry]
@@ -132,8 +202,12 @@ class TestCache:
 
     def test_it_never_unpickles(self, cache: Path) -> None:
         """An array of objects, which numpy would unpickle, counts as foreign."""
-        expected = load_corpus(FewReviews(), "keras")
+        expected = encoded()
+        load_corpus(FewReviews(), "keras")
         (entry,) = cache.iterdir()
-        with np.load(entry) as arrays:
-            np.savez(entry, **{**arrays, "info": np.array([print], dtype=object)})
+        np.save(entry / "test_labels.npy", np.array([print], dtype=object))
+        index = json.loads((entry / "entry.json").read_text())
+        content = (entry / "test_labels.npy").read_bytes()
+        index["checksums"]["test_labels.npy"] = zlib.crc32(content)
+        (entry / "entry.json").write_text(json.dumps(index))
         assert_same(load_corpus(FewReviews(), "keras"), expected)

@@ -5,34 +5,25 @@ import pytest
 from few_reviews import FewReviews
 from sklearn.utils.class_weight import compute_class_weight
 
-from flax_imdb.data.examples import Examples, encode
+from flax_imdb.data import Examples, encode
 
 
 def review(examples: Examples, i: int) -> list[int]:
-    return examples.inputs[examples.starts[i] :][: examples.lengths[i]].tolist()
+    return examples.at(examples.starts[i] + np.arange(examples.lengths[i])).tolist()
 
 
 class TestExamples:
-    def test_both_splits_are_encoded_with_the_words_of_the_training_split(self) -> None:
-        corpus = encode(FewReviews(), "keras")
-        assert corpus.info.vocabulary.words == ("good", "film", "bad")
-        assert [review(corpus.train, i) for i in range(3)] == [[1, 3, 3, 4], [1, 5, 4], [1, 3]]
-        assert [review(corpus.test, i) for i in range(2)] == [[1, 2, 3], [1]]
-
-    def test_it_is_said_how_far_the_texts_are_read(self) -> None:
-        said: list[tuple[str, int, int | None]] = []
-        encode(FewReviews(), "keras", lambda *progress: said.append(progress))
-        assert said == [
-            ("reading the train split", 0, None),
-            ("encoding the train split", 0, 3),
-            ("reading the test split", 0, None),
-            ("encoding the test split", 0, 2),
-        ]
-
     def test_limited_keeps_the_end_and_the_frequent_words(self) -> None:
         limited = encode(FewReviews(), "keras").train.limited(vocab_size=5, max_length=2)
         assert [review(limited, i) for i in range(3)] == [[3, 4], [2, 4], [1, 3]]
-        assert limited.inputs.dtype == limited.lengths.dtype == np.int32
+        assert limited.at(np.arange(3)).dtype == limited.lengths.dtype == np.int32
+
+    def test_limited_copies_no_token(self) -> None:
+        """There may be more than fit into memory."""
+        examples = encode(FewReviews(), "keras").train
+        assert examples.limited(5, 2).inputs is examples.inputs
+        assert examples.limited(5, 100).lengths is examples.lengths
+        assert examples.limited(5, 2).limited(4, 9).vocab_size == 4
 
     def test_balanced_weighs_all_classes_alike(self) -> None:
         labels = np.array([0, 2, 2, 2, 0, 2])  # of class 1 there is none

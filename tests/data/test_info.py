@@ -41,6 +41,14 @@ def test_what_is_saved_is_loaded_as_it_was(
     assert loaded.vocabulary.rules == "unicode"
 
 
+def test_several_labels_of_a_text_may_be_of_one_class(tmp_path: Path) -> None:
+    info = DatasetInfo("mine.csv", "abc", ("spam",), Vocabulary(["a"], "unicode"), True)
+    loaded = DatasetInfo.load(write(tmp_path, info.dump()))
+    assert (loaded.classes, loaded.multi_label) == (("spam",), True)
+    assert loaded.task.num_logits == 1
+    assert not DatasetInfo.load(write(tmp_path, json.dumps(GOOD))).multi_label
+
+
 def test_a_vocabulary_of_0_1_0_has_the_rules_of_keras_and_two_classes(tmp_path: Path) -> None:
     old = {name: GOOD[name] for name in ("dataset", "fingerprint", "words")}
     info = DatasetInfo.load(write(tmp_path, json.dumps(old)))
@@ -58,6 +66,8 @@ def test_a_vocabulary_of_0_1_0_has_the_rules_of_keras_and_two_classes(tmp_path: 
         {"fingerprint": None},
         {"text": "runes"},
         {"classes": ["one"]},
+        {"classes": [], "multi_label": True},
+        {"multi_label": 1},
         {"classes": ["one", "one"]},
         {"classes": ["one", 2]},
         {"classes": 2},

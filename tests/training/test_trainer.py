@@ -9,7 +9,16 @@ import pytest
 from epochs import epochs
 
 from flax_imdb import models
-from flax_imdb.data import Batch, Batching, Dataset, DatasetInfo, Examples, Planned, Vocabulary
+from flax_imdb.data import (
+    Batch,
+    Batching,
+    Dataset,
+    DatasetInfo,
+    Examples,
+    Plan,
+    Planned,
+    Vocabulary,
+)
 from flax_imdb.devices import make_mesh
 from flax_imdb.errors import InputError
 from flax_imdb.training import History, TrainConfig, Trainer, averaged, create_state
@@ -53,14 +62,14 @@ class Poisoned(Batching):
 
     poisoned: tuple[int, ...] = ()
 
-    def plan_epoch(self, examples: Examples, *, seed: int, epoch: int) -> list[Planned]:
+    def plan_epoch(self, examples: Examples, *, seed: int, epoch: int) -> Plan:
         plan = super().plan_epoch(examples, seed=seed, epoch=epoch)
         self.sick.extend(plan[i] for i in self.poisoned)
         return plan
 
     def make(self, examples: Examples, planned: Planned, share: tuple[int, int] = (0, 1)) -> Batch:
         batch = super().make(examples, planned, share)
-        if any(planned is sick for sick in self.sick):
+        if any(np.array_equal(planned.indices, sick.indices) for sick in self.sick):
             batch["weights"][0] = np.inf
         return batch
 

@@ -43,7 +43,7 @@ def test_the_reviews_are_encoded_as_ever(
     digest = hashlib.sha256()
     for examples in (dataset.train, dataset.test):
         assert len(examples) == 25_000
-        digest.update(examples.inputs.tobytes())
+        digest.update(examples.at(np.arange(len(examples.inputs))).tobytes())
     assert digest.hexdigest() == expected
 
 

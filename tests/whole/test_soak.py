@@ -27,8 +27,8 @@ examples = Examples.build(reviews, rng.integers(0, 2, len(reviews)))
 config = models.ModelConfig("lstm", embedding_features=4, features=4)
 state = create_state(models.build(config, vocab_size=30), learning_rate=1e-2, seed=0)
 trainer = Trainer(make_mesh(jax.devices()), Batching(2 * count, 5, multiple_of=count))
-plan = trainer.batching.plan_epoch(examples, seed=0, epoch=1) * int(sys.argv[2])
-for state, metrics in trainer.steps(trainer.place(state), examples, plan):
+plan = trainer.batching.plan_epoch(examples, seed=0, epoch=1)
+for state, metrics in trainer.steps(trainer.place(state), examples, [*plan] * int(sys.argv[2])):
     pass
 loss = jax.device_get(metrics)["loss"] / len(examples)
 print(json.dumps({"devices": jax.device_count(), "step": int(state.step), "loss": float(loss)}))

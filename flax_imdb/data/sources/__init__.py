@@ -6,7 +6,14 @@ from flax_imdb.data.sources.find import IMPORTED, REVIEWS, find_reviews, find_so
 from flax_imdb.data.sources.labels import order_labels, problem_of_label
 from flax_imdb.data.sources.npz import SequenceFile, is_npz, read_labelled_sequences
 from flax_imdb.data.sources.own import open_unlabelled, read_labelled
-from flax_imdb.data.sources.source import SPLITS, Reviews, SequenceSource, Source, Split
+from flax_imdb.data.sources.source import (
+    SPLITS,
+    Reviews,
+    Scanned,
+    SequenceSource,
+    Source,
+    Split,
+)
 from flax_imdb.data.sources.table import Added, Bad, FileTable
 
 __all__ = [
@@ -19,6 +26,7 @@ __all__ = [
     "Bad",
     "FileTable",
     "Reviews",
+    "Scanned",
     "SequenceFile",
     "SequenceSource",
     "Source",

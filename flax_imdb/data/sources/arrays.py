@@ -16,7 +16,8 @@ class ArraySource(Source):
 
     Args:
       texts: the texts.
-      labels: indices into `classes`, int32 [texts].
+      labels: indices into `classes`, int32 [texts]; or, where a text may have several, 0 or 1 for
+        each class, float32 [texts, classes].
       classes: the names of the labels.
     """
 
@@ -25,6 +26,7 @@ class ArraySource(Source):
     def __init__(self, texts: Sequence[str], labels: np.ndarray, classes: tuple[str, ...]):
         self.found = {"dataset": self.name}
         self.classes = classes
+        self.multi_label = labels.ndim == 2
         self._texts = texts
         self._labels = labels
 
@@ -42,7 +44,7 @@ class ArraySource(Source):
     def read(self, split: Split) -> tuple[list[str], np.ndarray]:
         """The texts and labels that were given."""
         if split == "test":
-            return [], np.zeros(0, np.int32)
+            return [], self._labels[:0]
         return list(self._texts), self._labels
 
 

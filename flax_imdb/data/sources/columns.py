@@ -26,6 +26,14 @@ LABEL_NAMES = frozenset(
 )
 """Names of columns of labels."""
 
+SEVERAL_LABELS_NAMES = frozenset(
+    (
+        *("tags", "tag", "genres", "genre", "categories", "topics", "emotions", "keywords"),
+        *("classes", "targets", "intents"),
+    )
+)
+"""More names of columns, where a text may have several labels."""
+
 
 @dataclasses.dataclass(frozen=True)
 class Columns:
@@ -33,12 +41,12 @@ class Columns:
 
     Attributes:
       texts: those of the text, in the order in which they are joined.
-      label: that of the label.
+      labels: that of the label; or several, whose names are labels.
       note: how they were found; empty if they were asked for.
     """
 
     texts: tuple[str, ...]
-    label: str
+    labels: tuple[str, ...]
     note: str = ""
 
 
@@ -61,7 +69,7 @@ def choose_texts(
     if texts is None and usual and set(usual) <= set(names):
         return tuple(usual)
     texts = texts and [name if name in names else name.strip() for name in texts]
-    _check_asked(table, head, texts, None)
+    _check_asked(table, head, texts, ())
     found = _named(names, TEXT_NAMES, [], table.likely_texts()) if texts is None else texts
     found = names if len(names) == 1 else found
     if len(found) != 1 and texts is None:
@@ -77,13 +85,19 @@ def is_text_name(name: str) -> bool:
     return _plain(name) in TEXT_NAMES
 
 
-def choose_columns(table: Table, texts: Sequence[str] | None, label: str | None) -> Columns:
+def choose_columns(
+    table: Table,
+    texts: Sequence[str] | None,
+    labels: Sequence[str] | None,
+    multi_label: bool = False,
+) -> Columns:
     """Choose columns of a table.
 
     Args:
       table: the table.
       texts: the columns of the text; None: found by their names.
-      label: the column of the label; None: found by its name.
+      labels: the column of the label, or several; None: one that is found by its name.
+      multi_label: whether a text may have several labels.
 
     Raises:
       InputError: there are no such columns, or it is not clear which they are.
@@ -91,27 +105,30 @@ def choose_columns(table: Table, texts: Sequence[str] | None, label: str | None)
     head = table.head()
     names = _names(table, head)
     # Blanks may be around a name in a setting, and rarely in the file, too.
-    texts = texts and [name if name in names else name.strip() for name in texts]
-    label = label if label is None or label in names else label.strip()
-    _check_asked(table, head, texts, label)
-    asked = [*(texts or ()), *([] if label is None else [label])]
-    labels = _named(names, LABEL_NAMES, asked, table.likely_labels()) if label is None else [label]
+    texts, labels = (
+        asked and [name if name in names else name.strip() for name in asked]
+        for asked in (texts, labels)
+    )
+    _check_asked(table, head, texts, labels)
+    asked, doubts = [*(texts or ()), *(labels or ())], {}
+    if labels is None:
+        known = LABEL_NAMES | SEVERAL_LABELS_NAMES if multi_label else LABEL_NAMES
+        labels = _named(names, known, asked, table.likely_labels())
+        if len(labels) != 1:
+            doubts["label"] = "label_column"
     if texts is None:
         texts = _named(names, TEXT_NAMES, [*asked, *labels], table.likely_texts())
-        doubts = {"text": "text_columns"} if len(texts) != 1 else {}
-    else:
-        doubts = {}
-    if len(labels) != 1:
-        doubts["label"] = "label_column"
+        if len(texts) != 1:
+            doubts = {"text": "text_columns"} | doubts
     if doubts:
         settings = " and ".join(f"`{setting}`" for setting in doubts.values())
         raise InputError(
             f"{table.place} does not make clear which column is the "
             f"{' and which the '.join(doubts)}: give {settings}; {_those_of(head)}{table.hint}"
         )
-    guessed = len(asked) < len(texts) + 1
-    note = _note(names, texts, labels[0]) if guessed and table.has_columns else ""
-    return Columns(tuple(texts), labels[0], note)
+    guessed = len(asked) < len(texts) + len(labels)
+    note = _note(names, texts, labels) if guessed and table.has_columns else ""
+    return Columns(tuple(texts), tuple(labels), note)
 
 
 def _names(table: Table, head: Sequence[tuple[str, str]]) -> list[str]:
@@ -125,13 +142,16 @@ def _names(table: Table, head: Sequence[tuple[str, str]]) -> list[str]:
 
 
 def _check_asked(
-    table: Table, head: Sequence[tuple[str, str]], texts: Sequence[str] | None, label: str | None
+    table: Table,
+    head: Sequence[tuple[str, str]],
+    texts: Sequence[str] | None,
+    labels: Sequence[str] | None,
 ) -> None:
     """Raise InputError if the columns that are asked for are not there."""
     if texts is not None and not texts:
         raise InputError("`text_columns` is empty: name the columns of the text")
     asked = [("text_columns", name) for name in texts or ()]
-    asked += [] if label is None else [("label_column", label)]
+    asked += [("label_column", name) for name in labels or ()]
     names = [name for name, _ in head]
     for setting, name in asked:
         if name not in names:
@@ -163,8 +183,9 @@ def _those_of(head: Sequence[tuple[str, str]]) -> str:
     return f"its columns, with a value of each, are {listed(columns, 20)}"
 
 
-def _note(names: Sequence[str], texts: Sequence[str], label: str) -> str:
-    unused = [shown(name)[1:-1] for name in names if name and name not in (*texts, label)]
+def _note(names: Sequence[str], texts: Sequence[str], labels: Sequence[str]) -> str:
+    unused = [shown(name)[1:-1] for name in names if name and name not in (*texts, *labels)]
     rest = f"; not used: {listed(unused, 10)}" if unused else ""
     columns = " and ".join(shown(name)[1:-1] for name in texts)
-    return f"the text is column {columns}, the label column {shown(label)[1:-1]}{rest}"
+    of_label = listed([shown(name)[1:-1] for name in labels], 10)
+    return f"the text is column {columns}, the label column {of_label}{rest}"

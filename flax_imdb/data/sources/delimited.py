@@ -33,7 +33,7 @@ class Delimited(TextFile, FileTable):
     """
 
     kind = "table"
-    takes = ("columns", "delimiter", "encoding")
+    takes = ("columns", "delimiter", "encoding", "multi_label")
 
     def __init__(self, path: Path, config: DataConfig) -> None:
         super().__init__(path, config)

@@ -3,9 +3,11 @@
 import contextlib
 import re
 from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
 from typing import BinaryIO
 
-from flax_imdb.data.sources.table import Added, Bad, FileTable, Record, Row, Write
+from flax_imdb.data.config import DataConfig
+from flax_imdb.data.sources.table import Added, Bad, FileTable, Record, Row, Value, Write
 from flax_imdb.data.sources.text_files import TextFile, open_text, writing_text
 from flax_imdb.errors import InputError
 
@@ -14,11 +16,30 @@ _LABEL = "__label__"
 _LINE = re.compile(rf"[ \t]*{_LABEL}([^ \t\r\n\v\f]*)[ \t]*(.*)", re.DOTALL)
 
 
+def _split(line: str) -> tuple[list[str], str]:
+    """The labels before a text, and the text."""
+    labels = []
+    while found := _LINE.fullmatch(line):
+        labels.append(found[1])
+        line = found[2]
+    return labels, line
+
+
+def _chosen(columns: Sequence[str], label: Value, text: str) -> list[Value]:
+    values = {"label": label, "text": text.rstrip("\n")}
+    return [values[column] for column in columns]
+
+
 class FastText(TextFile):
-    """A file with a label and a text on each line."""
+    """A file with a label and a text on each line, or with several labels before the text."""
 
     kind = "fasttext"
     has_columns = False
+    takes = ("encoding", "multi_label")
+
+    def __init__(self, path: Path, config: DataConfig) -> None:
+        super().__init__(path, config)
+        self._multi_label, self._allow_none = config.multi_label, config.allow_no_labels
 
     def head(self) -> list[tuple[str, str]]:
         """A label and a text."""
@@ -29,19 +50,20 @@ class FastText(TextFile):
         raise InputError(f"{self.place} has no line in fastText's form, which is: {_LABEL}x text")
 
     def records(self, columns: Sequence[str]) -> Iterator[Record]:
-        """The label and text of each line."""
+        """The label and text of each line, or its labels."""
         with open_text(self.path, self.encoding) as lines:
             for number, line in enumerate(lines, 1):
                 if line.isspace():
                     continue
-                found = _LINE.match(line)
-                if not found:
+                labels, text = _split(line)
+                if not labels and not self._allow_none:
                     yield number, Bad(f"does not begin with {_LABEL}")
-                elif found[2].startswith(_LABEL):
-                    yield number, Bad("has more than one label")
+                elif self._multi_label:
+                    yield number, _chosen(columns, tuple(labels), text)
+                elif len(labels) > 1:
+                    yield number, Bad("has more than one label, which `multi_label` would allow")
                 else:
-                    values = {"label": found[1], "text": found[2].rstrip("\n")}
-                    yield number, [values[column] for column in columns]
+                    yield number, _chosen(columns, labels[0], text)
 
 
 class Lines(TextFile, FileTable):
@@ -64,9 +86,7 @@ class Lines(TextFile, FileTable):
         """The texts; the original is the line."""
         with open_text(self.path, self.encoding, newline="\n") as lines:
             for number, line in enumerate(lines, 1):
-                text = line.removesuffix("\n").removesuffix("\r")
-                while found := _LINE.fullmatch(text):
-                    text = found[2]
+                _, text = _split(line.removesuffix("\n").removesuffix("\r"))
                 yield Row(number, [text], line)
 
     @contextlib.contextmanager

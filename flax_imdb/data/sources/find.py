@@ -29,7 +29,7 @@ _RIGHT_DATA_DIR = (
 # The settings that are for datasets of the user's own alone.
 _OF_OWN = (
     *("test_dataset", "test_fraction", "text_columns", "label_column", "columns", "delimiter"),
-    *("encoding", "skip_bad_rows"),
+    *("encoding", "skip_bad_rows", "multi_label"),
 )
 
 

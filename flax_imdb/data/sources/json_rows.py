@@ -7,7 +7,16 @@ import re
 from collections.abc import Generator, Iterator, Mapping, Sequence
 from typing import Any, BinaryIO, NoReturn
 
-from flax_imdb.data.sources.table import Added, Bad, FileTable, Row, Write, as_text, first_bad
+from flax_imdb.data.sources.table import (
+    Added,
+    Bad,
+    FileTable,
+    Row,
+    Write,
+    as_text,
+    as_value,
+    first_bad,
+)
 from flax_imdb.data.sources.text_files import TextFile, open_text, writing_text
 from flax_imdb.errors import InputError
 
@@ -34,6 +43,7 @@ class JsonRows(TextFile, FileTable):
 
     kind = "json"
     nested = True
+    takes = ("encoding", "multi_label")
 
     def head(self) -> list[tuple[str, str]]:
         """The keys of the first objects, and a first value of each."""
@@ -62,7 +72,7 @@ class JsonRows(TextFile, FileTable):
             if isinstance(found, Bad):
                 yield Row(line, found, text)
                 continue
-            values = [as_text(_value(found, name)) for name in columns]
+            values = [as_value(_value(found, name)) for name in columns]
             yield Row(line, first_bad(values) or values, text)
 
     @contextlib.contextmanager

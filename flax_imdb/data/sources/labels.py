@@ -3,7 +3,7 @@
 import re
 import unicodedata
 from collections import Counter
-from collections.abc import Hashable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from decimal import Decimal
 
 import numpy as np
@@ -17,6 +17,9 @@ FEW_EXAMPLES = 10
 
 MAX_LABEL_CHARACTERS = 1_000
 """A longer label is a text."""
+
+Label = str | tuple[str, ...]
+"""The label of a text; or all of them, where it may have several."""
 
 _NUMBER = re.compile(r"[+-]?[0-9]+(?:\.[0-9]+)?")
 _MIXING = (30, 0xBF58476D1CE4E5B9, 27, 0x94D049BB133111EB, 31)
@@ -44,6 +47,11 @@ def natural_key(label: str) -> tuple[object, ...]:
     return parts, label
 
 
+def names_in(label: Label) -> tuple[str, ...]:
+    """The labels of a text, of which it may have one or several."""
+    return (label,) if isinstance(label, str) else label
+
+
 def problem_of_label(label: str) -> str:
     """Why a string cannot be a label, as the end of a sentence; empty if it can."""
     if not label:
@@ -61,25 +69,35 @@ def problem_of_label(label: str) -> str:
     return ""
 
 
-def check_labels(labels: Sequence[str], place: str, column: str) -> None:
+def check_labels(
+    labels: Iterable[Label], place: str, column: str, *, are_columns: bool = False
+) -> None:
     """Raise InputError if `labels` cannot be those of a classification.
 
     Args:
-      labels: that of each row.
+      labels: those of each row; or the number of rows with each, as a mapping.
       place: the file that they are from.
-      column: the name of their column; empty if they are not from a column.
+      column: the name of their column; empty if they are not from a single column.
+      are_columns: whether they are the names of columns.
     """
-    counts = Counter(labels)
+    rows = Counter(labels)
+    counts = Counter[str]()
+    for label, number in rows.items():
+        for name in names_in(label):
+            counts[name] += number
     what = f"{place}: column {column}" if column else place
     other = "; another `label_column` may be right" if column else ""
-    if len(counts) == 1:
+    if len(set(map(frozenset, map(names_in, rows)))) == 1:
+        (first, *_) = rows
+        names = listed([*map(shown, names_in(first))], 3)
+        has = f"one label alone, {names}: two classes or more are needed"
+        if not isinstance(first, str):
+            has = f"the same labels in all rows: {names or 'none'}"
+        raise InputError(f"{what} has {has}{other}")
+    if not are_columns and 2 * len(counts) > counts.total():
         raise InputError(
-            f"{what} has one label alone, {shown(labels[0])}: two classes or more are needed{other}"
-        )
-    if 2 * len(counts) > len(labels):
-        raise InputError(
-            f"{what} has {len(counts):,} different labels in {len(labels):,} rows, so it is hardly "
-            f"the label: {listed([shown(label) for label in counts], 3)}{other}"
+            f"{what} has {len(counts):,} different labels in {rows.total():,} rows, so it is "
+            f"hardly the label: {listed([shown(label) for label in counts], 3)}{other}"
         )
     if len(counts) > MAX_CLASSES:
         raise InputError(
@@ -108,7 +126,7 @@ def indices_of(labels: Sequence[str], classes: Sequence[str], place: str) -> np.
 def warnings_on(
     place: str,
     classes: Sequence[str],
-    splits: Mapping[str, tuple[Sequence[Hashable], np.ndarray]],
+    splits: Mapping[str, tuple[np.ndarray, np.ndarray]],
     unit: str = "text",
 ) -> tuple[str, ...]:
     """Warnings of what may be wrong with the texts or labels, but can be trained on.
@@ -116,7 +134,7 @@ def warnings_on(
     Args:
       place: the file that they are from.
       classes: the names of the labels.
-      splits: the texts and labels of ``"train"`` and ``"test"``.
+      splits: of ``"train"`` and ``"test"`` a hash of each text, and the labels.
       unit: what a text is called.
     """
     warnings = []
@@ -129,9 +147,7 @@ def warnings_on(
             + listed(groups, 3)
         )
     (train_texts, train_labels), (test_texts, test_labels) = splits["train"], splits["test"]
-    trained, tested = (
-        np.bincount(labels, minlength=len(classes)) for labels in (train_labels, test_labels)
-    )
+    trained, tested = (_sizes(labels, len(classes)) for labels in (train_labels, test_labels))
 
     def names(which: np.ndarray) -> str:
         return listed([shown(classes[i]) for i in np.flatnonzero(which).tolist()], 3)
@@ -142,43 +158,119 @@ def warnings_on(
         warnings.append(
             f"{place}: classes with fewer than {FEW_EXAMPLES} {unit}s to train on: {names(rare)}"
         )
-    if both := len(set(train_texts).intersection(test_texts)):
+    several = train_labels.ndim == 2
+    if several and np.any(always := trained == len(train_labels)):
+        warnings.append(f"{place}: labels that all texts to train on have: {names(always)}")
+    if both := _in_both(train_texts, test_texts):
         warnings.append(
             f"{place}: {unit}s that are in both splits, which makes the test too easy: {both:,}"
         )
     return tuple(warnings)
 
 
+def _in_both(train: np.ndarray, test: np.ndarray) -> int:
+    """The number of different values that are in both arrays."""
+    train, test = np.sort(train), np.unique(test)
+    places = np.minimum(np.searchsorted(train, test), len(train) - 1)
+    return int(np.count_nonzero(train[places] == test))
+
+
 def split_rows(labels: np.ndarray, fraction: float) -> tuple[np.ndarray, np.ndarray]:
     """Split rows into those to train and to test on, so that both have rows of every class.
 
     Each class is split by itself. The split is always the same: it depends on nothing but the
-    arguments.
+    arguments. Where a row may have several classes see `_split_sets`.
 
     Args:
-      labels: the class of each row, int [rows].
+      labels: the class of each row, int [rows]; or 1 for each of its classes and 0 for others,
+        [rows, classes].
       fraction: the part of each class to test on.
 
     Returns:
       The indices of the rows to train on and of those to test on, both ascending. The row of a
       class with one row is trained on.
     """
+    if labels.ndim == 2:
+        in_test = _split_sets(labels > 0, fraction)
+        return np.flatnonzero(~in_test), np.flatnonzero(in_test)
     sizes = np.bincount(labels)
     tested = np.clip(np.rint(sizes * fraction).astype(np.int64), 1, np.maximum(sizes - 1, 0))
-    # In random order within each class.
-    order = np.lexsort((_random_keys(len(labels)), labels))
-    rank = np.arange(len(labels)) - (np.cumsum(sizes) - sizes)[labels[order]]
-    in_test = np.empty(len(labels), bool)
-    in_test[order] = rank < tested[labels[order]]
+    keys = _random_keys(len(labels))
+    by_class = np.split(np.argsort(labels, kind="stable"), np.cumsum(sizes)[:-1])
+    in_test = np.zeros(len(labels), bool)
+    for rows, number in zip(by_class, tested.tolist(), strict=True):
+        if number:  # Those with the smallest keys.
+            in_test[rows[np.argpartition(keys[rows], number - 1)[:number]]] = True
     return np.flatnonzero(~in_test), np.flatnonzero(in_test)
+
+
+def _sizes(labels: np.ndarray, classes: int) -> np.ndarray:
+    """The number of rows of each class."""
+    if labels.ndim == 2:
+        return np.count_nonzero(labels, axis=0)
+    return np.bincount(labels, minlength=classes)
+
+
+def _split_sets(labels: np.ndarray, fraction: float) -> np.ndarray:
+    """Which rows to test on, of rows that may have several labels, bool [rows].
+
+    The labels are split one after another, the rarest first, since the frequent ones are easily
+    made up for: of the rows that are not in a split yet as many are tested on as the label lacks
+    there. (Sechidis et al. 2011 take the rarest label again after each row.) A label with two rows
+    or more has some in both splits, unless all of its rows have rarer labels. To know whether that
+    can be avoided is a hard problem: `_exchange` tries.
+
+    Args:
+      labels: whether a row has a label, bool [rows, labels].
+      fraction: the part of each label to test on.
+    """
+    order = np.argsort(_random_keys(len(labels)), kind="stable")
+    labels = np.column_stack([labels, ~labels.any(axis=1)])[order]  # None is a label, too.
+    in_test, is_split = np.zeros((2, len(labels)), bool)
+    sizes = np.count_nonzero(labels, axis=0)
+    wanted = np.clip(np.rint(sizes * fraction).astype(int), 1, np.maximum(sizes - 1, 0))
+    for label in np.argsort(sizes, kind="stable"):
+        of_label = labels[:, label]
+        rows = np.flatnonzero(of_label & ~is_split)
+        lacking = max(wanted[label] - np.count_nonzero(in_test & of_label), 0)
+        in_test[rows[:lacking]] = True
+        is_split[rows] = True
+    _exchange(labels, in_test)
+    split = np.empty_like(in_test)
+    split[order] = in_test
+    return split
+
+
+def _exchange(labels: np.ndarray, in_test: np.ndarray) -> None:
+    """Move rows of labels that are in one split alone to the other, if no other label leaves one.
+
+    Args:
+      labels: whether a row has a label, bool [rows, labels].
+      in_test: whether a row is tested on, bool [rows], which is changed.
+    """
+    sizes = np.count_nonzero(labels, axis=0)
+    tested = np.count_nonzero(labels[in_test], axis=0)
+    for label in np.flatnonzero((sizes > 1) & ((tested == 0) | (tested == sizes))):
+        for row in np.flatnonzero(labels[:, label]):
+            left = tested if in_test[row] else sizes - tested
+            others = labels[row] & (np.arange(len(sizes)) != label)
+            if np.all(left[others] > 1):
+                tested = tested + np.where(in_test[row], -1, 1) * labels[row]
+                in_test[row] = not in_test[row]
+                break
 
 
 def _random_keys(number: int) -> np.ndarray:
     """Different random numbers, uint64 [number]: SplitMix64, which no version of NumPy changes."""
     with np.errstate(over="ignore"):
-        keys = np.arange(1, number + 1, dtype=np.uint64) + np.uint64(_SPLIT_SEED << 32)
+        keys = np.arange(1, number + 1, dtype=np.uint64)
+        keys += np.uint64(_SPLIT_SEED << 32)
         keys *= np.uint64(0x9E3779B97F4A7C15)
         first, multiplier, second, last, third = map(np.uint64, _MIXING)
-        keys = (keys ^ (keys >> first)) * multiplier
-        keys = (keys ^ (keys >> second)) * last
-        return keys ^ (keys >> third)
+        # In place: there may be many.
+        keys ^= keys >> first
+        keys *= multiplier
+        keys ^= keys >> second
+        keys *= last
+        keys ^= keys >> third
+        return keys

@@ -230,7 +230,7 @@ class NpzSource(SequenceSource):
         }
         self.warnings = (
             *doubts_of_axes(sequences, config.layout),
-            *warnings_on(file.place, self.classes, _hashable(self._splits), unit="sequence"),
+            *warnings_on(file.place, self.classes, _hashed(self._splits), unit="sequence"),
         )
 
     @functools.cached_property
@@ -311,11 +311,11 @@ def _arrays_in(path: Path, content: Mapping[str, np.ndarray]) -> dict[str, np.nd
     return arrays
 
 
-def _hashable(
+def _hashed(
     splits: Mapping[Split, tuple[list[np.ndarray], np.ndarray]],
-) -> dict[str, tuple[list[bytes], np.ndarray]]:
-    """The splits with bytes, which can be looked up, for arrays."""
+) -> dict[str, tuple[np.ndarray, np.ndarray]]:
+    """The splits with a hash of each sequence."""
     return {
-        split: ([sequence.tobytes() for sequence in sequences], labels)
+        split: (np.array([hash(each.tobytes()) for each in sequences], np.int64), labels)
         for split, (sequences, labels) in splits.items()
     }

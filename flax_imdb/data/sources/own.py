@@ -1,5 +1,6 @@
 """Datasets of the user's own: a file, a folder, or any dataset that tfds has prepared."""
 
+import array
 import csv
 import dataclasses
 import functools
@@ -19,17 +20,18 @@ from flax_imdb.data.sources.columns import Columns, choose_columns
 from flax_imdb.data.sources.delimited import Delimited
 from flax_imdb.data.sources.fasttext import FastText, Lines
 from flax_imdb.data.sources.json_rows import JsonRows
+from flax_imdb.data.sources.label_sets import LabelSets
 from flax_imdb.data.sources.labels import (
     check_labels,
-    indices_of,
+    names_in,
     order_labels,
     split_rows,
     warnings_on,
 )
 from flax_imdb.data.sources.parquet import Parquet
 from flax_imdb.data.sources.rows import Rows, read_rows
-from flax_imdb.data.sources.source import Source, Split
-from flax_imdb.data.sources.table import FileTable, Table
+from flax_imdb.data.sources.source import Scanned, Source, Split
+from flax_imdb.data.sources.table import FileTable, Table, listed, shown
 from flax_imdb.data.sources.text_files import COMPRESSIONS, check_file, format_of
 from flax_imdb.errors import InputError
 from flax_imdb.paths import absolute_path, exists, local_path, tfds_data_dir
@@ -137,11 +139,10 @@ class OwnSource(Source):
         place = open_place("`dataset`", config.dataset, config)
         self.name = place.name
         self.location = place.location
+        self.multi_label = config.multi_label
         self._config = config
-        columns = choose_columns(
-            place.train, column_names(config.text_columns), config.label_column
-        )
-        self._train = _Part(place.train, columns)
+        self._train = part_of(place.train, config)
+        columns, sets = self._train.columns, self._train.sets
         other = None
         if config.test_dataset is None:
             self._test = self._first_labelled(place.tests)
@@ -155,7 +156,8 @@ class OwnSource(Source):
             "data_dir": place.data_dir or (other.data_dir if other else None),
             "test_dataset": other.dataset if other else None,
             "text_columns": _setting(columns.texts),
-            "label_column": columns.label,
+            "label_column": _setting(columns.labels) if sets else columns.labels[0],
+            "label_separator": sets.separator if sets else None,
         }
 
     @functools.cached_property
@@ -182,36 +184,87 @@ class OwnSource(Source):
         """Read one split.
 
         Returns:
-          The texts, and their labels: int32 [examples], indices of `classes`.
+          The texts, and their labels: int32 [examples], indices of `classes`; or, where a text
+          may have several, 0 or 1 for each class, float32 [examples, classes].
 
         Raises:
           InputError: the files cannot be read, or rows have no text or no label.
         """
-        return self._content.splits[split]
+        texts: list[str] = []
+        labels, in_test = self.scan(texts.append)
+        chosen = in_test if split == "test" else ~in_test
+        return list(itertools.compress(texts, chosen)), labels[chosen]
+
+    def scan(self, take: Callable[[str], object]) -> Scanned:
+        """Read both splits, once; see `Source.scan`."""
+        self._content = self._scan(take)
+        return self._content.scanned
+
+    def texts(self, split: Split, numbers: Sequence[int]) -> list[str]:
+        """The texts with these indices in a split; no others are kept in memory."""
+        in_test = self._content.scanned.in_test
+        rows = np.flatnonzero(in_test if split == "test" else ~in_test)[numbers]
+        wanted, found = set(rows.tolist()), {}
+        row = itertools.count()
+
+        def take(text: str) -> None:
+            if (number := next(row)) in wanted:
+                found[number] = text
+
+        self.scan(take)
+        return [found[number] for number in rows.tolist()]
 
     @functools.cached_property
     def _content(self) -> "_Content":
+        return self._scan(lambda text: None)
+
+    def _scan(self, take: Callable[[str], object]) -> "_Content":
+        hashes = array.array("q")
+
+        def hashed(text: str) -> None:
+            hashes.append(hash(text))
+            take(text)
+
         before = self.fingerprint
-        train = self._train.read(self._config.skip_bad_rows)
-        test = self._test.read(self._config.skip_bad_rows) if self._test else None
+        train = self._train.read(hashed, self._config.skip_bad_rows)
+        test = self._test.read(hashed, self._config.skip_bad_rows) if self._test else None
         if self._digest() != before:
             raise InputError(f"{self.location} was changed while it was read: start again")
         table = self._train.table
-        check_labels(
-            train.labels, table.place, self._train.columns.label if table.has_columns else ""
-        )
+        names = self._train.columns.labels
+        column = names[0] if table.has_columns and len(names) == 1 else ""
+        check_labels(train.counts, table.place, column, are_columns=train.all_names)
+        classes = _classes_of(train)
+        labels = _encoded(train, classes, table.place, self.multi_label)
         if self._test is None or test is None:
-            return _split(train, table.place, self._config.test_fraction)
-        return _both(train, test, table.place, self._test.table.place)
+            in_test = np.zeros(len(labels), bool)
+            in_test[split_rows(labels, self._config.test_fraction)[1]] = True
+        else:
+            tested = _encoded(test, classes, self._test.table.place, self.multi_label)
+            in_test = np.repeat([False, True], [len(labels), len(tested)])
+            labels = np.concatenate([labels, tested])
+        remarks = train.remarks + (test.remarks if test else ())
+        texts = np.frombuffer(hashes, np.int64)
+        splits = {
+            split: (texts[chosen], labels[chosen])
+            for split, chosen in (("train", ~in_test), ("test", in_test))
+        }
+        warnings = warnings_on(table.place, classes, splits)
+        return _Content(classes, Scanned(labels, in_test), remarks, warnings)
 
-    def _part(self, table: Table) -> "_Part":
+    def _part(self, table: Table) -> "Part":
         """The rows of another table, from the same columns if both have some to choose from."""
         if self._train.table.has_columns and table.has_columns:
-            columns = self._train.columns
-            return _Part(table, choose_columns(table, columns.texts, columns.label))
-        return _Part(table, choose_columns(table, None, None))
+            columns, sets = self._train.columns, self._train.sets
+            config = self._config
+            if sets:
+                config = dataclasses.replace(config, label_separator=sets.separator)
+            chosen = choose_columns(table, columns.texts, columns.labels, self.multi_label)
+            return Part(table, chosen, LabelSets.of(table, chosen, config))
+        chosen = choose_columns(table, None, None, self.multi_label)
+        return Part(table, chosen, LabelSets.of(table, chosen, self._config))
 
-    def _first_labelled(self, tables: Iterable[Table]) -> "_Part | None":
+    def _first_labelled(self, tables: Iterable[Table]) -> "Part | None":
         """The rows of the first of `tables` that has labels."""
         parts = map(self._part, tables)
         return next((part for part in parts if part.has_labels()), None)
@@ -249,63 +302,84 @@ def _check_effect(
 
 
 def read_labelled(
-    config: DataConfig, classes: Sequence[str], given: Collection[str] = ()
-) -> tuple[list[str], np.ndarray, tuple[str, ...]]:
+    config: DataConfig,
+    classes: Sequence[str],
+    take: Callable[[str], object],
+    given: Collection[str] = (),
+) -> tuple[np.ndarray, tuple[str, ...]]:
     """Read texts that a model of these classes is to be scored on.
 
     Args:
       config: where they are, and how they are read. Of a dataset that is split it is the test
         split; otherwise it is all rows.
       classes: the names of the labels.
+      take: called with each text.
       given: settings that must have an effect: others may be those of the training texts.
 
     Returns:
-      The texts, their labels (int32 [examples], indices into `classes`), and what was chosen or
-      left out.
+      The labels of the texts, as of `OwnSource.read`, and what was chosen or left out.
 
     Raises:
       InputError: they cannot be read, or have a label that is no class.
     """
     place = open_place("`dataset`", config.dataset, config)
-    texts = column_names(config.text_columns)
-    parts = (
-        _Part(table, choose_columns(table, texts, config.label_column))
-        for table in (*place.tests, place.train)
-    )
+    parts = (part_of(table, config) for table in (*place.tests, place.train))
     part = next((part for part in parts if part.has_labels()), None)
     if part is None:
         raise InputError(f"{place.location} has no labels to score by")
     of_reading = [name for name in given if name in ("columns", "delimiter", "encoding")]
     _check_effect(of_reading, [part.table], config, place.location)
-    rows = part.read(config.skip_bad_rows)
-    return rows.texts, indices_of(rows.labels, classes, part.table.place), rows.remarks
+    rows = part.read(take, config.skip_bad_rows)
+    labels = _encoded(rows, classes, part.table.place, config.multi_label)
+    return labels, rows.remarks
 
 
 @dataclasses.dataclass(frozen=True)
-class _Part:
-    """The rows of a table, and the columns that are read."""
+class Part:
+    """What is read of a table.
+
+    Attributes:
+      table: the table.
+      columns: the columns that are read.
+      sets: how labels are written, where a text may have several.
+    """
 
     table: Table
     columns: Columns
+    sets: LabelSets | None
 
     def has_labels(self) -> bool:
-        columns = (self.columns.label, *self.columns.texts)
+        """Whether one of the first rows has a label."""
+        columns = (*self.columns.labels, *self.columns.texts)
         first = itertools.islice(self.table.records(columns), _ROWS_WITHOUT_LABELS)
         return any(values[0] is not None for _, values in first)
 
-    def read(self, skip_bad_rows: bool) -> Rows:
-        return read_rows(self.table, self.columns, skip_bad_rows)
+    def read(self, take: Callable[[str], object], skip_bad_rows: bool) -> Rows:
+        """Read the texts and labels; see `read_rows`."""
+        return read_rows(self.table, self.columns, take, skip_bad_rows, self.sets)
 
     def used(self) -> list[object]:
         """Everything that what is read depends on."""
-        columns = [*self.columns.texts, self.columns.label]
-        return [columns, self.table.settings, self.table.digest()]
+        columns = [*self.columns.texts, *self.columns.labels]
+        used: list[object] = [columns, self.table.settings, self.table.digest()]
+        if self.sets:
+            used += [self.sets.separator, self.sets.allow_none]
+        return used
+
+
+def part_of(table: Table, config: DataConfig) -> Part:
+    """The rows of a table, read from the columns that the settings name."""
+    labels = config.label_column
+    names = column_names(labels) if config.multi_label else labels if labels is None else [labels]
+    texts = column_names(config.text_columns)
+    columns = choose_columns(table, texts, names, config.multi_label)
+    return Part(table, columns, LabelSets.of(table, columns, config))
 
 
 @dataclasses.dataclass(frozen=True)
 class _Content:
     classes: tuple[str, ...]
-    splits: Mapping[str, tuple[list[str], np.ndarray]]
+    scanned: Scanned
     remarks: tuple[str, ...]
     warnings: tuple[str, ...]
 
@@ -335,33 +409,29 @@ def _setting(names: Sequence[str]) -> str:
     return line.getvalue().removesuffix("\r\n")
 
 
-def _split(rows: Rows, place: str, fraction: float) -> _Content:
-    """Both splits, of rows that are not split."""
-    classes = _classes_of(rows)
-    labels = indices_of(rows.labels, classes, place)
-    train, test = split_rows(labels, fraction)
-    splits = {
-        "train": ([rows.texts[i] for i in train], labels[train]),
-        "test": ([rows.texts[i] for i in test], labels[test]),
-    }
-    return _Content(classes, splits, rows.remarks, warnings_on(place, classes, splits))
-
-
-def _both(train: Rows, test: Rows, place: str, place_of_test: str) -> _Content:
-    """Both splits, of rows of each."""
-    classes = _classes_of(train)
-    splits = {
-        "train": (train.texts, indices_of(train.labels, classes, place)),
-        "test": (test.texts, indices_of(test.labels, classes, place_of_test)),
-    }
-    remarks = (*train.remarks, *test.remarks)
-    return _Content(classes, splits, remarks, warnings_on(place, classes, splits))
-
-
 def _classes_of(rows: Rows) -> tuple[str, ...]:
     """The classes that have rows, in the order of the format or else in natural order."""
+    present = {*itertools.chain.from_iterable(map(names_in, rows.different))}
     if rows.label_names is None:
-        return order_labels(rows.labels)
-    present = set(rows.labels)
+        return order_labels(present)
     names = dict.fromkeys(name.strip() for name in rows.label_names)
-    return tuple(name for name in names if name in present)
+    return tuple(name for name in names if rows.all_names or name in present)
+
+
+def _encoded(rows: Rows, classes: Sequence[str], place: str, multi_label: bool) -> np.ndarray:
+    """Labels of rows at `place` by the classes of the training texts. See `OwnSource.read`."""
+    index = {label: i for i, label in enumerate(classes)}
+    sets = [*map(names_in, rows.different)]
+    unknown = [shown(label) for label in order_labels({*itertools.chain(*sets)} - index.keys())]
+    if unknown:
+        known = [shown(label) for label in classes]
+        raise InputError(
+            f"{place} has labels that no training text has: {listed(unknown, 3)}; those of the "
+            f"training texts are {listed(known, 5)}"
+        )
+    if not multi_label:
+        return np.array([index[label] for (label,) in sets], np.int32)[rows.labels]
+    different = np.zeros((len(sets), len(classes)), np.float32)
+    for row, names in zip(different, sets, strict=True):
+        row[[index[name] for name in names]] = 1
+    return different[rows.labels]

@@ -10,9 +10,11 @@ from typing import TYPE_CHECKING, BinaryIO
 from flax_imdb.data.config import DataConfig
 from flax_imdb.data.sources.table import (
     Added,
+    Bad,
     FileTable,
     Record,
     Row,
+    Value,
     Write,
     as_text,
     class_name,
@@ -31,7 +33,7 @@ class Parquet(FileTable):
     """A Parquet file. Its columns of classes may have names, as Hugging Face writes them."""
 
     unit = "row"
-    takes = ()
+    takes = ("multi_label",)
 
     def __init__(self, path: Path, config: DataConfig) -> None:
         self.place = str(path)
@@ -41,9 +43,13 @@ class Parquet(FileTable):
             schema = file.schema_arrow
             self._rows = file.metadata.num_rows
             self._names = list(schema.names)
-            self._problems = {field.name: _problem_of(field.type) for field in schema}
+            types = {
+                field.name: _element(field.type) if config.multi_label else field.type
+                for field in schema
+            }
+        self._problems = {name: _problem_of(each) for name, each in types.items()}
         # Of numbers alone: what else a column holds are the names themselves.
-        integers = {field.name for field in schema if _is_integer(field.type)}
+        integers = {name for name, each in types.items() if _is_integer(each)}
         self._class_names = {
             column: names
             for column, names in _class_names(schema.metadata or {}).items()
@@ -58,7 +64,7 @@ class Parquet(FileTable):
             return [(name, "") for name in self._names]  # Which cannot be read by their names.
         usable = [name for name in self._names if not self._problems[name]]
         batch = next(self._batches(usable, 1)) if usable else None
-        first = {name: as_text(_values(batch.column(name))[0]) or "" for name in usable if batch}
+        first = {name: _first(batch.column(name)) for name in usable if batch}
         return [(name, first.get(name, self._problems[name])) for name in self._names]
 
     def records(self, columns: Sequence[str]) -> Iterator[Record]:
@@ -142,7 +148,7 @@ class Parquet(FileTable):
             error = ValueError(f"{read} rows instead of {self._rows}")
             raise damaged(self._path, error)
 
-    def _as_texts(self, column: str, values: list[object]) -> list[str | None]:
+    def _as_texts(self, column: str, values: list[object]) -> list[Value | Bad]:
         names = self.class_names(column)
         return [class_name(value, names) for value in values]
 
@@ -158,6 +164,20 @@ def _problem_of(of: "pyarrow.DataType") -> str:
         *(types.is_integer, types.is_floating, types.is_decimal, types.is_null),
     )
     return "" if any(is_usable(values) for is_usable in usable) else f"holds {of} values"
+
+
+def _element(of: "pyarrow.DataType") -> "pyarrow.DataType":
+    """The type of a list's elements; of other types, the type."""
+    from pyarrow import types
+
+    lists = (types.is_list, types.is_large_list, types.is_fixed_size_list)
+    return of.value_type if any(is_list(of) for is_list in lists) else of
+
+
+def _first(column: "pyarrow.Array") -> str:
+    """The first value, to be shown."""
+    value = _values(column)[0]
+    return "[...]" if isinstance(value, list) else as_text(value) or ""
 
 
 def _is_integer(of: "pyarrow.DataType") -> bool:
@@ -182,8 +202,16 @@ def _class_names(metadata: dict[bytes, bytes]) -> dict[str, tuple[str, ...]]:
         features = json.loads(metadata[b"huggingface"])["info"]["features"]
         return {
             column: tuple(map(str, feature["names"]))
-            for column, feature in features.items()
-            if isinstance(feature, dict) and feature.get("_type") == "ClassLabel"
+            for column, of in features.items()
+            if isinstance(feature := _of_elements(of), dict)
+            and feature.get("_type") == "ClassLabel"
         }
     except (KeyError, TypeError, ValueError, AttributeError, RecursionError):
         return {}  # Not theirs, or of another version: the classes have no names.
+
+
+def _of_elements(feature: object) -> object:
+    """The feature of a list's elements, as several versions of Hugging Face's libraries have it."""
+    if isinstance(feature, dict) and feature.get("_type") in ("Sequence", "List", "LargeList"):
+        return feature.get("feature")
+    return feature[0] if isinstance(feature, list) and len(feature) == 1 else feature

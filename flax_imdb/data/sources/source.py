@@ -4,9 +4,9 @@ import abc
 import functools
 import hashlib
 import os
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
-from typing import Any, Literal, get_args
+from typing import Any, Literal, NamedTuple, get_args
 
 import numpy as np
 
@@ -15,6 +15,18 @@ from flax_imdb.paths import unreadable
 Split = Literal["train", "test"]
 
 SPLITS: tuple[Split, ...] = get_args(Split)
+
+
+class Scanned(NamedTuple):
+    """What there is besides the texts.
+
+    Attributes:
+      labels: of each text, as of `Source.read`.
+      in_test: whether it is in the test split, bool [texts].
+    """
+
+    labels: np.ndarray
+    in_test: np.ndarray
 
 
 class Source(abc.ABC):
@@ -26,6 +38,7 @@ class Source(abc.ABC):
       found: settings of `DataConfig` that find the same texts from any directory.
       note: a warning to show with every result; empty for real texts.
       classes: the names of labels 0, 1, ...
+      multi_label: whether a text has any number of labels, instead of one.
       remarks: what was chosen or left out while reading.
       warnings: what may be wrong with the texts or labels.
     """
@@ -35,6 +48,7 @@ class Source(abc.ABC):
     found: dict[str, str | None]
     note: str = ""
     classes: tuple[str, ...]
+    multi_label: bool = False
     remarks: tuple[str, ...] = ()
     warnings: tuple[str, ...] = ()
 
@@ -48,11 +62,41 @@ class Source(abc.ABC):
         """Read one split.
 
         Returns:
-          The texts, and their labels: int32 [examples], indices into `classes`.
+          The texts, and their labels: int32 [examples], indices into `classes`; or, where a text
+          may have several, 0 or 1 for each class, float32 [examples, classes].
 
         Raises:
           InputError: the files are damaged.
         """
+
+    def scan(self, take: Callable[[str], object]) -> Scanned:
+        """Read both splits, once.
+
+        Args:
+          take: called with each text, in the order in which they are stored.
+
+        Raises:
+          InputError: as of `read`.
+        """
+        labels, sizes = [], []
+        for split in SPLITS:
+            texts, of_split = self.read(split)
+            for text in texts:
+                take(text)
+            labels.append(of_split)
+            sizes.append(len(texts))
+        return Scanned(
+            np.concatenate(labels), np.repeat([split == "test" for split in SPLITS], sizes)
+        )
+
+    def texts(self, split: Split, numbers: Sequence[int]) -> list[str]:
+        """The texts with these indices in a split.
+
+        Raises:
+          InputError: as of `read`.
+        """
+        texts, _ = self.read(split)
+        return [texts[number] for number in numbers]
 
 
 class Reviews(Source):

@@ -18,8 +18,11 @@ class Bad(str):
     __slots__ = ()
 
 
-# Where a row is, a line or the name of a file, and its values; None for a missing one.
-Record = tuple[int | str, Sequence[str | None] | Bad]
+Value = str | tuple[str, ...] | None
+"""A value of a row: a text, a list of texts, or None for a missing one."""
+
+# Where a row is, a line or the name of a file, and its values.
+Record = tuple[int | str, Sequence[Value] | Bad]
 
 
 class Table(abc.ABC):
@@ -100,7 +103,7 @@ class Row(NamedTuple):
     """
 
     place: int | str
-    values: Sequence[str | None] | Bad
+    values: Sequence[Value] | Bad
     original: Any
 
 
@@ -148,6 +151,11 @@ class FileTable(Table):
         """
 
 
+def as_value(value: object) -> Value | Bad:
+    """A value as it would be written, or of a list each; None if it is missing."""
+    return class_name(value, None)
+
+
 def as_text(value: object) -> str | Bad | None:
     """A value as it would be written; None if it is missing."""
     match value:
@@ -162,11 +170,14 @@ def as_text(value: object) -> str | Bad | None:
     return Bad(f"has a {type(value).__name__} where a text or a label should be")
 
 
-def class_name(value: object, names: Sequence[str] | None) -> str | None:
+def class_name(value: object, names: Sequence[str] | None) -> Value | Bad:
     """The class for which a number stands; of other values and other columns, the text.
 
-    As Hugging Face and tfds have it, -1 is a missing label.
+    Of a list it is that of each element. As Hugging Face and tfds have it, -1 is a missing label.
     """
+    if isinstance(value, list):
+        elements = [_element(each, names) for each in value]
+        return first_bad(elements) or tuple(elements)
     if names is None or not isinstance(value, int) or isinstance(value, bool):
         return as_text(value)
     if value == -1:
@@ -174,6 +185,12 @@ def class_name(value: object, names: Sequence[str] | None) -> str | None:
     if not 0 <= value < len(names):
         return Bad(f"has label {value}, and there are {len(names)} classes")
     return names[value]
+
+
+def _element(value: object, names: Sequence[str] | None) -> str | Bad:
+    """An element of a list; Bad if it is missing or a list itself."""
+    found = Bad("has a list in a list") if isinstance(value, list) else class_name(value, names)
+    return found if isinstance(found, str) else Bad("has a missing value in a list")
 
 
 def first_bad(values: Iterable[object]) -> Bad | None:

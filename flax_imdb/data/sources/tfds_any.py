@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from flax_imdb.data.sources.table import Record, Table, as_text, class_name, first_bad
+from flax_imdb.data.sources.table import Record, Table, class_name, first_bad
 from flax_imdb.errors import InputError, one_line
 from flax_imdb.paths import check_utf8, exists, names_in, unreadable
 
@@ -26,7 +26,7 @@ class TfdsSplit(Table):
     """A split of a prepared dataset. A feature in a feature is the column ``outer.inner``."""
 
     unit = "example"
-    takes = ("data_dir",)
+    takes = ("data_dir", "multi_label")
 
     def __init__(self, directory: Path, builder: Any, split: str) -> None:
         self.place = f"{directory} ({split})"
@@ -51,7 +51,10 @@ class TfdsSplit(Table):
         example = next(self._examples(1), None)
         if example is None:
             raise InputError(f"{self.place} has no examples")
-        return [(name, as_text(_value(example, name)) or "") for name in self._features]
+        values = ((name, class_name(_value(example, name), None)) for name in self._features)
+        return [
+            (name, "[...]" if isinstance(value, tuple) else value or "") for name, value in values
+        ]
 
     def records(self, columns: Sequence[str]) -> Iterator[Record]:
         """The values of some features in each example."""
@@ -68,6 +71,8 @@ class TfdsSplit(Table):
         import tensorflow_datasets as tfds
 
         feature = self._features[column]
+        if isinstance(feature, tfds.features.Sequence):
+            feature = feature.feature
         if not isinstance(feature, tfds.features.ClassLabel) or not feature.num_classes:
             return None
         return tuple(feature.names)
@@ -220,7 +225,16 @@ def _flat(features: Any, outer: str = "") -> dict[str, Any]:
 def _value(example: Any, column: str) -> object:
     for name in column.split("."):
         example = example[name]
-    return example.item() if isinstance(example, np.generic) else example
+    return _plain(example)
+
+
+def _plain(value: Any) -> object:
+    """A value, or those of a list, as Python's own."""
+    if isinstance(value, np.ndarray) and value.ndim == 1:
+        value = list(value)
+    if isinstance(value, list):
+        return [*map(_plain, value)]
+    return value.item() if isinstance(value, np.generic) else value
 
 
 def _damaged(directory: Path, error: Exception) -> InputError:

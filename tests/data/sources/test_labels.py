@@ -53,6 +53,16 @@ class TestOrder:
 
 
 class TestCheck:
+    def test_the_same_labels_in_all_rows_are_an_error(self) -> None:
+        with one_line_error("a.csv: column x has the same labels in all rows: 'a', 'b'; another"):
+            check_labels([("a", "b"), ("b", "a")], "a.csv", "x")
+        with one_line_error("a.csv has the same labels in all rows: none"):
+            check_labels([(), ()], "a.csv", "", are_columns=True)
+        check_labels([("a",), (), ("a",)], "a.csv", "x")
+        with one_line_error("2 different labels in 2 rows, so it is hardly the label: 'a', 'b'"):
+            check_labels([("a", "b"), ()], "a.csv", "x")
+        check_labels([("a", "b"), ()], "a.csv", "", are_columns=True)
+
     def test_one_class_is_an_error(self) -> None:
         with one_line_error("a.csv: column x has one label alone, 'a': two classes or more are ne"):
             check_labels(["a", "a"], "a.csv", "x")
@@ -136,6 +146,49 @@ class TestSplit:
                 assert tested == 0
             else:
                 assert tested == min(max(round(rows * fraction), 1), rows - 1)
+
+    @given(st.lists(st.sets(st.integers(0, 5)), min_size=1, max_size=60), st.floats(0.05, 0.95))
+    def test_of_several_labels_has_each_in_both_parts(
+        self, sets: list[set[int]], fraction: float
+    ) -> None:
+        labels = np.array([[label in of_row for label in range(6)] for of_row in sets], np.float32)
+        train, test = split_rows(labels, fraction)
+        assert sorted([*train, *test]) == list(range(len(labels)))
+        sizes, tested = labels.sum(axis=0), labels[test].sum(axis=0)
+        assert not np.any(tested[sizes < 2])
+        # A label whose rows all have rarer ones may be in one part alone.
+        free = [
+            label
+            for label in np.flatnonzero(sizes > 1)
+            if any(labels[row, label] and labels[row].sum() == 1 for row in range(len(labels)))
+        ]
+        assert np.all((tested > 0)[free])
+        assert np.all((tested < sizes)[free])
+
+    def test_of_several_labels_has_the_asked_part_of_each(self) -> None:
+        rng = np.random.default_rng(0)
+        shares = np.array([0.001, 0.01, 0.1, 0.3, 0.5])
+        labels = (rng.random((20_000, 5)) < shares).astype(np.float32)
+        _, test = split_rows(labels, 0.2)
+        assert len(test) == pytest.approx(4000, rel=0.02)
+        wanted = 0.2 * labels.sum(axis=0)
+        np.testing.assert_allclose(labels[test].sum(axis=0), wanted, rtol=0.01, atol=0.5)
+        pairs = labels[:, 3] * labels[:, 4]  # Which nobody has asked for.
+        assert pairs[test].sum() == pytest.approx(0.2 * pairs.sum(), rel=0.1)
+
+    def test_of_several_labels_is_always_the_same(self) -> None:
+        labels = np.stack([np.arange(1000) % n == 0 for n in (2, 3, 7)], axis=1)
+        _, test = split_rows(labels, 0.2)
+        digest = hashlib.sha256(test.astype("<i8").tobytes()).hexdigest()
+        assert digest == "a9caff3eeb9b4b7eedf64cade58ae6990c018163e3f42bdab7f5825dffcc20ed"
+
+    def test_of_several_labels_exchanges_rows_that_one_part_lacks(self) -> None:
+        """Rows of the last label go with rarer ones, which leave it to chance."""
+        for rows in range(2, 8):
+            pairs = np.eye(rows, dtype=bool).repeat(3, axis=0)
+            labels = np.column_stack([pairs, np.arange(3 * rows) % 3 == 0])
+            _, test = split_rows(labels, 0.2)
+            assert 0 < labels[test, -1].sum() < rows
 
     def test_is_always_the_same(self) -> None:
         """With every version of NumPy, on every machine."""

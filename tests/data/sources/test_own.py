@@ -9,7 +9,7 @@ import pytest
 from imdb_archive import one_line_error
 from own_rows import own, pairs_in, rows_in, written
 
-from flax_imdb.data.config import DataConfig
+from flax_imdb.data import DataConfig, encode
 from flax_imdb.data.sources import own as module
 from flax_imdb.data.sources.own import OwnSource
 
@@ -278,10 +278,10 @@ class TestFingerprint:
 
     def test_is_parsed_once(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         source = own(table(tmp_path / "a.csv", two(10, "a", "b")))
-        assert source.classes == ("a", "b")
+        corpus = encode(source, "unicode")
         monkeypatch.delattr(module, "read_rows")
-        assert len(source.read("train")[0]) == 8
-        assert source.remarks
+        assert source.classes == corpus.info.classes == ("a", "b")
+        assert source.remarks == corpus.remarks
 
 
 class TestSettings:
@@ -328,9 +328,33 @@ class TestLocation:
             "test_dataset": str(path),
             "text_columns": "text",
             "label_column": "label",
+            "label_separator": None,
         }
 
     def test_may_begin_with_a_tilde(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         path = table(tmp_path / "a.csv", two(10, "a", "b"))
         monkeypatch.setenv("HOME", str(tmp_path))
         assert own("~/a.csv").location == str(path)
+
+
+class TestStream:
+    """A text after another, so that they need not fit into memory."""
+
+    def test_texts_are_handed_over_in_the_order_of_the_rows(self, tmp_path: Path) -> None:
+        rows = two(10, "a", "b")
+        source = own(table(tmp_path / "a.csv", rows))
+        texts: list[str] = []
+        labels, in_test = source.scan(texts.append)
+        assert pairs_in(tmp_path / "a.csv") == [
+            (text, source.classes[label]) for text, label in zip(texts, labels, strict=True)
+        ]
+        for split, chosen in (("train", ~in_test), ("test", in_test)):
+            found, of_split = source.read(split)
+            assert found == [text for text, is_in in zip(texts, chosen, strict=True) if is_in]
+            np.testing.assert_array_equal(of_split, labels[chosen])
+
+    def test_some_texts_of_a_split(self, tmp_path: Path) -> None:
+        source = own(table(tmp_path / "a.csv", two(20, "a", "b")))
+        texts, _ = source.read("test")
+        assert source.texts("test", [2, 0, 2]) == [texts[2], texts[0], texts[2]]
+        assert source.texts("train", []) == []
