@@ -19,7 +19,7 @@ from flax_imdb.config import (
     identity_of_old,
     settings,
 )
-from flax_imdb.data import DataConfig, Dataset, load_dataset
+from flax_imdb.data import DataConfig, Dataset, DatasetInfo, load_dataset
 from flax_imdb.devices import DeviceName, kind, select_devices
 from flax_imdb.errors import InputError, warn
 from flax_imdb.report import (
@@ -33,13 +33,16 @@ from flax_imdb.report import (
 )
 from flax_imdb.results import Result, Summary
 from flax_imdb.scores import MAX_BASELINE_EXAMPLES, Scores, baseline_accuracy, score
+from flax_imdb.start import Start, absolute, is_inside, read_start, started
 from flax_imdb.training import (
     Evaluation,
     History,
     Preemption,
     TrainState,
+    UnfinishedEpoch,
     catch_signals,
     check_finite,
+    check_monitor,
 )
 from flax_imdb.training.checkpoint_store import are_intact
 from flax_imdb.training.checkpoints import CheckpointConfig, Checkpoints, Identity
@@ -98,12 +101,16 @@ def train(
                 _draw(files, finished, _NOT_KNOWN)
         return finished
     distributed.everywhere(_check, config, devices)  # Before anything is written.
+
+    start = functools.cache(lambda: read_start(config))
+    config, known = _begun(config, files, start, resume=resume)
     with report.reading() as progress:
-        dataset = distributed.everywhere(load_dataset, config.data, progress)
+        dataset = distributed.everywhere(load_dataset, config.data, progress, known)
     distributed.check_agreement(
         {"`dataset`": dataset.info.name, "the fingerprint of the texts": dataset.info.fingerprint}
     )
     report.dataset(dataset)
+    check_monitor(config.training.monitor, dataset.validation.labels, len(dataset.info.classes))
     if config.training.class_weights == "balanced":
         dataset = dataclasses.replace(dataset, train=dataset.train.balanced())
     # Some settings do not go with so many classes: before anything is deleted.
@@ -123,12 +130,14 @@ def train(
             files.check_free()  # Again: another run may have come and gone meanwhile.
         if config.runs > 1:
             summary, predicted = _train_several(
-                config, dataset, devices, files, checkpoints, report, compare
+                config, dataset, devices, files, checkpoints, report, compare, start
             )
             report.result(summary)
             _write_report(files, predicted)
             return summary
-        result, test = _train_once(config, dataset, devices, files, checkpoints, report, compare)
+        result, test = _train_once(
+            config, dataset, devices, files, checkpoints, report, compare, start
+        )
         report.result(result)
         _draw(files, result, test)
     return result
@@ -142,6 +151,7 @@ def _train_once(
     checkpoint_config: CheckpointConfig,
     report: Report,
     baseline: Callable[[], float | None],
+    start: Callable[[], Start],
 ) -> tuple[Result, Predicted]:
     training = config.training
     trainer = config.trainer(devices)
@@ -162,13 +172,18 @@ def _train_once(
         report.epochs(training.epochs),
     ):
         state, history, *_ = restored = checkpoints.resume(state, workdir.finished_epochs())
-        if history == History():  # Otherwise they are in the checkpoint.
-            state = config.count_ngrams(state, dataset.train)
+        new = history == History()
+        if new:
+            state = _first_state(config, state, dataset, start, report)
         state = trainer.place(state)
         report.resumed(restored)
         _go_on(workdir, config, dataset, history)
         report.before(workdir, history)
         saving = _Saving(checkpoints, workdir, preemption)
+        if new and config.init_from is not None:  # From now on it needs that directory no more.
+            history.unfinished = UnfinishedEpoch()
+            saving.save(state, history)
+            checkpoints.wait()
 
         def evaluated(state: TrainState, history: History, done: int, batches: int) -> None:
             report.evaluated(done, batches)
@@ -209,6 +224,25 @@ def _train_once(
     result = _result(config, dataset, devices, state, history, scores, baseline())
     workdir.write("result.json", result.dump())
     return result, Predicted(dataset.test, test)
+
+
+def _first_state(
+    config: ExperimentConfig,
+    state: TrainState,
+    dataset: Dataset,
+    start: Callable[[], Start],
+    report: Report,
+) -> TrainState:
+    """The state before the first step, from one whose parameters are drawn at random."""
+    if config.init_from is not None:
+        report.say(
+            f"starting from the parameters in {config.init_from}, with a new optimizer; its "
+            f"vocabulary has {dataset.train.known_share():.1%} of the words to train on"
+        )
+        state = started(state, start().variables, config.new_head)
+    if config.init_from is None or config.new_head:
+        state = config.count_ngrams(state, dataset.train)
+    return state
 
 
 class _Saving:
@@ -252,6 +286,7 @@ def _train_several(
     checkpoints: CheckpointConfig,
     report: Report,
     baseline: Callable[[], float | None],
+    start: Callable[[], Start],
 ) -> tuple[Summary, list[Predicted | InputError]]:
     for _, directory in _seeds(config, workdir):
         _check_same(directory, dataset)
@@ -265,7 +300,7 @@ def _train_several(
             if result is None:
                 report.seed(once.training.seed)
                 result, test = _train_once(
-                    once, dataset, devices, directory, checkpoints, report, baseline
+                    once, dataset, devices, directory, checkpoints, report, baseline, start
                 )
             assert isinstance(result, Result)
             if not drawn:
@@ -274,11 +309,12 @@ def _train_several(
         predicted.append(test)
     accuracies = [result.test_accuracy for result in results]
     same = (
-        *("arch", "dataset", "note", "device", "devices", "epochs", "padding", "precision"),
+        *("arch", "dataset", "note", "device", "devices", "padding", "precision"),
         "baseline_accuracy",
     )
     summary = Summary(
         **{name: getattr(results[0], name) for name in same},
+        epochs=config.training.epochs,
         runs=config.runs,
         seeds=[result.seed for result in results],
         test_accuracy=statistics.mean(accuracies),
@@ -288,6 +324,7 @@ def _train_several(
         train_seconds=[result.train_seconds for result in results],
         step_ms_median=statistics.median(result.step_ms_median for result in results),
         versions=results[0].versions,
+        epochs_by_run=[result.epochs for result in results],
     )
     workdir.write("summary.json", summary.dump())
     return summary, predicted
@@ -330,6 +367,12 @@ def _settle(
     """
     if resume and overwrite:
         raise InputError("`resume` keeps the run and `overwrite` deletes it: give one of them")
+    config = absolute(config)
+    if config.init_from is not None and is_inside(config.init_from, workdir):
+        raise InputError(
+            f"`init_from` {config.init_from} is in `workdir`, {workdir.path}: give the new run a "
+            "directory of its own"
+        )
     if overwrite:
         workdir.check_own()
     elif not resume:
@@ -338,6 +381,8 @@ def _settle(
         return _continued(config, started)
     else:
         report.say(f"no run in {workdir.path} yet: starting one, with the settings that are given")
+    if config.init_from is not None and config.data.dataset == DataConfig.dataset:
+        raise InputError("`init_from` needs `dataset`: the texts to go on with")
     return config
 
 
@@ -353,6 +398,7 @@ def _continued(config: ExperimentConfig, saved: ExperimentConfig) -> ExperimentC
             f"`epochs` {config.training.epochs} is more than the run has, and its `schedule` "
             f"{saved.training.schedule} ends with epoch {saved.training.epochs}: start a new run"
         )
+    config = _with_start(config, saved)
     # What was not given was found when the run began, and is the same now.
     defaults = DataConfig()
     found = {
@@ -370,6 +416,40 @@ def _continued(config: ExperimentConfig, saved: ExperimentConfig) -> ExperimentC
                 f"may only change {may_change}, `device` and how checkpoints are kept"
             )
     return config
+
+
+def _with_start(config: ExperimentConfig, saved: ExperimentConfig) -> ExperimentConfig:
+    """The experiment with what `saved` started from, which may have moved."""
+    if config.init_from is None:
+        names = ("init_from", "init_fingerprint", "new_head")
+        return dataclasses.replace(config, **{name: getattr(saved, name) for name in names})
+    moved = any(distributed.all_gather(config.init_from != saved.init_from))
+    if moved and read_start(config).fingerprint != saved.init_fingerprint:
+        raise InputError(
+            f"`init_from` {config.init_from} is not what the run was started with "
+            f"({saved.init_from})"
+        )
+    return dataclasses.replace(config, init_fingerprint=saved.init_fingerprint)
+
+
+def _begun(
+    config: ExperimentConfig,
+    workdir: Workdir,
+    start: Callable[[], Start],
+    *,
+    resume: bool,
+) -> tuple[ExperimentConfig, DatasetInfo | None]:
+    """The experiment with what it starts from, and what its model knows of the texts."""
+    if config.init_from is None:
+        return config, None
+    each = [directory for _, directory in _seeds(config, workdir)] if config.runs > 1 else [workdir]
+    for directory in each if resume else []:
+        if (info := directory.dataset_info()) is not None:
+            return config, info
+    known, fingerprint, _ = start()
+    if config.new_head:
+        known = dataclasses.replace(known, classes=())
+    return dataclasses.replace(config, init_fingerprint=fingerprint), known
 
 
 def _check(config: ExperimentConfig, devices: list[jax.Device]) -> None:
@@ -430,7 +510,10 @@ def _write_history(workdir: Workdir, history: History) -> None:
 def _finished(workdir: Workdir, config: ExperimentConfig) -> Result | Summary | None:
     """The result of a run; None if it has not finished, or its files are damaged."""
     result = workdir.result() if config.runs == 1 else workdir.summary()
-    if result is None or result.epochs != config.training.epochs:
+    if result is None:
+        return None
+    stopped_early = isinstance(result, Result) and result.stopped_early
+    if result.epochs != config.training.epochs and not stopped_early:
         return None
     if isinstance(result, Summary):
         intact = all(_finished(directory, once) for once, directory in _seeds(config, workdir))
@@ -462,7 +545,8 @@ def _result(
         devices=len(devices),
         processes=jax.process_count(),
         cpus=os.cpu_count(),
-        epochs=config.training.epochs,
+        epochs=len(epochs),
+        stopped_early=len(epochs) < config.training.epochs,
         reported_epoch=best.epoch,
         reported_step=best.step,
         skipped_steps=sum(record.skipped_steps for record in epochs),

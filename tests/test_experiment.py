@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 from small_runs import STEPS, assert_same_run, dying_after, experiment, quiet_train
 
-from flax_imdb.config import load_config
+from flax_imdb.config import ExperimentConfig, load_config
 from flax_imdb.errors import InputError
 from flax_imdb.predict import load
 from flax_imdb.training import Evaluation, Trainer
@@ -239,6 +239,95 @@ class TestValidation:
         assert (result["train_examples"], result["validation_examples"]) == (60, 24)
         loss, accuracy = load(tmp_path).evaluate()
         assert (loss, accuracy) == (result["test_loss"], result["test_accuracy"])
+
+
+class TestStoppingEarly:
+    def stopping(self, reviews: Path, **settings: Any) -> ExperimentConfig:
+        """An experiment that learns little, so that an epoch is soon not better than another."""
+        config = experiment(reviews, validation_examples=24, train_examples=60)
+        given = {"epochs": 12, "patience": 2, "learning_rate": 0.005, "averaging": None, **settings}
+        return dataclasses.replace(config, training=dataclasses.replace(config.training, **given))
+
+    @pytest.mark.parametrize("monitor", ["accuracy", "macro_f1"])
+    def test_it_stops_when_no_epoch_is_better_and_reports_the_best(
+        self, reviews: Path, tmp_path: Path, monitor: str
+    ) -> None:
+        config = self.stopping(reviews, monitor=monitor)
+        result, console = quiet_train(config, tmp_path)
+        values = [
+            json.loads(line)[f"eval_{monitor}"] for line in (tmp_path / "metrics.jsonl").open()
+        ]
+        best = int(np.argmax(values)) + 1
+        assert len(values) == best + 2 < 12
+        assert (result["epochs"], result["reported_epoch"]) == (len(values), best)
+        assert result["stopped_early"]
+        assert (
+            f"stopped early, after epoch {best + 2}: none was better than epoch {best}" in console
+        )
+        assert load(tmp_path).evaluate() == (result["test_loss"], result["test_accuracy"])
+
+    def test_one_that_stopped_is_finished(self, reviews: Path, tmp_path: Path) -> None:
+        result, _ = quiet_train(self.stopping(reviews), tmp_path)
+        for epochs in (12, 20):
+            again, _ = quiet_train(self.stopping(reviews, epochs=epochs), tmp_path, resume=True)
+            assert again == result
+        with pytest.raises(InputError, match="`patience` 5 is not what the run was started with"):
+            quiet_train(self.stopping(reviews, patience=5), tmp_path, resume=True)
+
+    def test_a_resumed_run_stops_where_one_that_was_never_stopped_does(
+        self, reviews: Path, tmp_path: Path
+    ) -> None:
+        config = self.stopping(reviews, monitor="loss", learning_rate=0.05)
+        result, _ = quiet_train(config, tmp_path / "whole")
+        assert result["stopped_early"]
+        saving = CheckpointConfig(checkpoint_steps=3)
+        with dying_after(8 * (result["epochs"] - 1) + 5):
+            quiet_train(config, tmp_path / "again", checkpoints=saving)
+        resumed, _ = quiet_train(config, tmp_path / "again", resume=True)
+        assert_same_run(tmp_path / "again", tmp_path / "whole")
+        for name in ("epochs", "stopped_early", "reported_epoch", "test_loss"):
+            assert resumed[name] == result[name]
+
+    def test_patience_that_ends_with_the_last_epoch_stops_nothing(
+        self, reviews: Path, tmp_path: Path
+    ) -> None:
+        """With more epochs it does: as it had from the beginning."""
+        long, _ = quiet_train(self.stopping(reviews), tmp_path / "long")
+        short = self.stopping(reviews, epochs=long["epochs"])
+        result, _ = quiet_train(short, tmp_path / "short")
+        assert not result["stopped_early"]
+        resumed, _ = quiet_train(self.stopping(reviews), tmp_path / "short", resume=True)
+        assert_same_run(tmp_path / "short", tmp_path / "long")
+        assert resumed["stopped_early"]
+
+    def test_each_seed_stops_by_itself(self, reviews: Path, tmp_path: Path) -> None:
+        config = dataclasses.replace(self.stopping(reviews), runs=2)
+        summary, _ = quiet_train(config, tmp_path)
+        assert summary["epochs"] == 12
+        assert summary["epochs_by_run"] == [
+            len((tmp_path / f"seed-{seed}" / "metrics.jsonl").read_text().splitlines())
+            for seed in (7, 8)
+        ]
+        assert quiet_train(config, tmp_path, resume=True)[0] == summary
+
+    def test_it_needs_rows_to_watch(self, reviews: Path) -> None:
+        config = experiment(reviews)
+        for settings, message in (
+            ({"patience": 2}, "`patience` 2 needs `validation_examples`"),
+            ({"monitor": "loss"}, "`monitor` loss has no effect without `validation_examples`"),
+        ):
+            training = dataclasses.replace(config.training, **settings)
+            with pytest.raises(InputError, match=message):
+                dataclasses.replace(config, training=training)
+        for settings, message in (
+            ({"patience": 0}, "`patience` 0 is too small: 1 or more"),
+            (
+                {"monitor": "f1"},
+                "`monitor` f1 is unknown: one of accuracy, loss, macro_f1, roc_auc",
+            ),
+        ):
+            with pytest.raises(InputError, match=message):
+                dataclasses.replace(config.training, **settings)
 
 
 class TestRefusals:

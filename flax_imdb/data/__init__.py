@@ -1,7 +1,7 @@
 """From texts to batches of token ids."""
 
 from flax_imdb.data.batching import Batch, Batching, Planned
-from flax_imdb.data.config import MAX_CHARACTERS, MAX_VOCAB_SIZE, DataConfig, Padding
+from flax_imdb.data.config import MAX_CHARACTERS, MAX_VOCAB_SIZE, OF_ROWS, DataConfig, Padding
 from flax_imdb.data.dataset import Dataset, load_dataset, load_examples, make_dataset, read_again
 from flax_imdb.data.examples import Examples, OnRead, encode
 from flax_imdb.data.info import DatasetInfo, Task
@@ -11,6 +11,7 @@ from flax_imdb.data.words import split_words
 __all__ = [
     "MAX_CHARACTERS",
     "MAX_VOCAB_SIZE",
+    "OF_ROWS",
     "Batch",
     "Batching",
     "DataConfig",

@@ -18,6 +18,14 @@ MAX_CHARACTERS = 1_000_000
 MAX_VOCAB_SIZE = 10_000_000
 
 
+OF_ROWS = (
+    *("dataset", "data_dir", "test_dataset", "test_fraction", "text_columns", "label_column"),
+    *("columns", "delimiter", "encoding", "skip_bad_rows"),
+    *("train_examples", "test_examples", "validation_examples"),
+)
+"""The settings of `DataConfig` that say which rows there are. The others say what a model reads."""
+
+
 @dataclasses.dataclass(frozen=True)
 class DataConfig:
     """The texts and their labels, and how they become tokens.

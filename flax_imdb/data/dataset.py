@@ -9,7 +9,7 @@ from flax_imdb.data.cache import load_corpus
 from flax_imdb.data.config import DataConfig
 from flax_imdb.data.examples import Corpus, Examples, OnRead
 from flax_imdb.data.info import DatasetInfo
-from flax_imdb.data.sources import Source, find_source, read_labelled
+from flax_imdb.data.sources import Source, find_source, listed, read_labelled, shown
 from flax_imdb.data.words import split_words
 from flax_imdb.errors import InputError
 
@@ -55,18 +55,53 @@ class Dataset:
         return ("test" if len(self.test) else None), self.test
 
 
-def load_dataset(config: DataConfig, on_read: OnRead = lambda what, done, total: None) -> Dataset:
+def load_dataset(
+    config: DataConfig,
+    on_read: OnRead = lambda what, done, total: None,
+    known: DatasetInfo | None = None,
+) -> Dataset:
     """Find, read and encode the texts that `config` asks for.
 
     Args:
       config: which texts.
       on_read: called while they are read, unless the cache has them (see `encode`).
+      known: the vocabulary and the classes of a model, which the texts are encoded for; if it has
+        no classes, those are the texts' own.
 
     Raises:
-      InputError: there are no such texts, or fewer than asked for.
+      InputError: there are no such texts, or fewer than asked for; or they are nothing that the
+        model reads, or have a label that is none of its classes.
     """
     source = find_source(config)
-    return make_dataset(source, load_corpus(source, config.text, on_read), config)
+    if known is None:
+        return make_dataset(source, load_corpus(source, config.text, on_read), config)
+    corpus = load_corpus(source, config.text, on_read, known.vocabulary)
+    ours, theirs = (dataclasses.replace(info.task, classes=2) for info in (corpus.info, known))
+    if ours != theirs:
+        raise InputError(f"{source.name} is for {ours}, and the model for {theirs}")
+    if known.classes:
+        corpus = _of_classes(corpus, known.classes, source.location or source.name)
+    return make_dataset(source, corpus, config)
+
+
+def _of_classes(corpus: Corpus, classes: tuple[str, ...], place: str) -> Corpus:
+    """A corpus whose labels are indices into `classes`, which may be more than it has."""
+    if unknown := [shown(name) for name in corpus.info.classes if name not in classes]:
+        raise InputError(
+            f"{place} has labels that the model does not know: {listed(unknown, 3)}; it knows "
+            f"{listed([*map(shown, classes)], 5)}, and `new_head` begins with other classes"
+        )
+    warnings = corpus.warnings
+    if lacking := [shown(name) for name in classes if name not in corpus.info.classes]:
+        warnings += (f"{place}: classes of the model without a text: {listed(lacking, 3)}",)
+    numbers = np.array([classes.index(name) for name in corpus.info.classes], np.int32)
+    return dataclasses.replace(
+        corpus,
+        info=dataclasses.replace(corpus.info, classes=classes),
+        warnings=warnings,
+        train=corpus.train.relabelled(numbers),
+        test=corpus.test.relabelled(numbers),
+    )
 
 
 def make_dataset(source: Source, corpus: Corpus, config: DataConfig) -> Dataset:

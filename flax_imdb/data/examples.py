@@ -7,7 +7,7 @@ import numpy as np
 
 from flax_imdb.data.info import DatasetInfo
 from flax_imdb.data.sources import Source, Split
-from flax_imdb.data.tokenizer import UNKNOWN, Vocabulary
+from flax_imdb.data.tokenizer import START, UNKNOWN, Vocabulary
 from flax_imdb.data.words import TextRules, split_words
 
 
@@ -69,6 +69,12 @@ class Examples:
         steps = np.arange(len(owners)) - before[owners]
         return owners, steps, self.inputs[self.starts[owners] + steps]
 
+    def known_share(self) -> float:
+        """The share of the words that the vocabulary has."""
+        _, _, tokens = self.spread()
+        words = tokens[tokens != START]
+        return float(np.mean(words != UNKNOWN)) if len(words) else 1.0
+
     def balanced(self) -> "Examples":
         """The examples, weighted by ``examples / (classes * examples of the class)``."""
         from sklearn.utils.class_weight import compute_sample_weight
@@ -81,6 +87,10 @@ class Examples:
         weights = weights / weights.max()
         weights = weights / weights[weights > 0].mean()
         return dataclasses.replace(self, weights=weights.astype(np.float32))
+
+    def relabelled(self, numbers: np.ndarray) -> "Examples":
+        """The examples with label ``numbers[i]`` instead of ``i``; `numbers` is int32 [classes]."""
+        return dataclasses.replace(self, labels=numbers[self.labels])
 
     def limited(self, vocab_size: int, max_length: int) -> "Examples":
         """Limit ids and lengths.
@@ -123,7 +133,10 @@ _TEXTS_AT_ONCE = 256
 
 
 def encode(
-    source: Source, rules: TextRules, on_read: OnRead = lambda what, done, total: None
+    source: Source,
+    rules: TextRules,
+    on_read: OnRead = lambda what, done, total: None,
+    vocabulary: Vocabulary | None = None,
 ) -> Corpus:
     """Read both splits and encode them with the vocabulary of the training split.
 
@@ -131,6 +144,7 @@ def encode(
       source: the texts.
       rules: which words a text has.
       on_read: called every few texts.
+      vocabulary: encode with this one, by the same rules, instead.
     """
 
     def read(split: Split) -> tuple[Iterator[str], np.ndarray]:
@@ -142,7 +156,7 @@ def encode(
 
     texts, labels = read("train")
     words_of_texts = [split_words(text, rules) for text in texts]
-    words = Vocabulary.build(words_of_texts, rules)
+    words = vocabulary or Vocabulary.build(words_of_texts, rules)
     train = Examples.build([words.encode(text) for text in words_of_texts], labels)
     del words_of_texts
     texts, labels = read("test")

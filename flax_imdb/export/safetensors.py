@@ -69,7 +69,9 @@ def _elsewhere(config: ExperimentConfig) -> ExperimentConfig:
         data = dataclasses.replace(data, dataset=Path(data.dataset).name)
     if data.test_dataset is not None and os.path.isabs(data.test_dataset):
         data = dataclasses.replace(data, test_dataset=Path(data.test_dataset).name)
-    return dataclasses.replace(config, data=dataclasses.replace(data, data_dir=None))
+    data = dataclasses.replace(data, data_dir=None)
+    start = None if config.init_from is None else Path(config.init_from).name
+    return dataclasses.replace(config, data=data, init_from=start)
 
 
 def _card(model: TrainedModel) -> str:

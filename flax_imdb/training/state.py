@@ -86,7 +86,9 @@ def restarted(state: TrainState, evaluated: TrainState) -> TrainState:
     """
     opt_state = state.opt_state
     if optax.tree.get(opt_state, "average") is not None:
-        opt_state = optax.tree.set(opt_state, average=evaluated.params)
+        # A copy: a step donates the buffers of both.
+        average = jax.tree.map(np.array, evaluated.params)
+        opt_state = optax.tree.set(opt_state, average=average)
     return evaluated.replace(opt_state=opt_state)
 
 

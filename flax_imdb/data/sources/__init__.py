@@ -6,7 +6,7 @@ from flax_imdb.data.sources.find import IMPORTED, REVIEWS, find_reviews, find_so
 from flax_imdb.data.sources.labels import order_labels, problem_of_label
 from flax_imdb.data.sources.own import open_unlabelled, read_labelled
 from flax_imdb.data.sources.source import SPLITS, Reviews, Source, Split
-from flax_imdb.data.sources.table import Added, Bad, FileTable
+from flax_imdb.data.sources.table import Added, Bad, FileTable, listed, shown
 
 __all__ = [
     "IMPORTED",
@@ -23,8 +23,10 @@ __all__ = [
     "find_reviews",
     "find_source",
     "is_text_name",
+    "listed",
     "open_unlabelled",
     "order_labels",
     "problem_of_label",
     "read_labelled",
+    "shown",
 ]
