@@ -241,22 +241,28 @@ class TestValidation:
         assert (loss, accuracy) == (result["test_loss"], result["test_accuracy"])
 
 
-class TestStoppingEarly:
-    def stopping(self, reviews: Path, **settings: Any) -> ExperimentConfig:
-        """An experiment that learns little, so that an epoch is soon not better than another."""
-        config = experiment(reviews, validation_examples=24, train_examples=60)
-        given = {"epochs": 12, "patience": 2, "learning_rate": 0.005, "averaging": None, **settings}
-        return dataclasses.replace(config, training=dataclasses.replace(config.training, **given))
+def stopping(reviews: Path, **settings: Any) -> ExperimentConfig:
+    """An experiment with a high learning rate, so that an epoch is soon no better than another."""
+    config = experiment(reviews, validation_examples=24, train_examples=60)
+    given = {"epochs": 12, "patience": 2, "learning_rate": 0.05, "monitor": "macro_f1", **settings}
+    return dataclasses.replace(config, training=dataclasses.replace(config.training, **given))
 
-    @pytest.mark.parametrize("monitor", ["accuracy", "macro_f1"])
+
+class TestStoppingEarly:
+    @pytest.fixture(scope="class")
+    @classmethod
+    def stopped(
+        cls, reviews: Path, tmp_path_factory: pytest.TempPathFactory
+    ) -> tuple[Path, dict, str]:
+        workdir = tmp_path_factory.mktemp("stopped")
+        return workdir, *quiet_train(stopping(reviews), workdir, baseline=False)
+
     def test_it_stops_when_no_epoch_is_better_and_reports_the_best(
-        self, reviews: Path, tmp_path: Path, monitor: str
+        self, stopped: tuple[Path, dict, str]
     ) -> None:
-        config = self.stopping(reviews, monitor=monitor)
-        result, console = quiet_train(config, tmp_path)
-        values = [
-            json.loads(line)[f"eval_{monitor}"] for line in (tmp_path / "metrics.jsonl").open()
-        ]
+        workdir, result, console = stopped
+        records = [json.loads(line) for line in (workdir / "metrics.jsonl").open()]
+        values = [record["eval_macro_f1"] for record in records]
         best = int(np.argmax(values)) + 1
         assert len(values) == best + 2 < 12
         assert (result["epochs"], result["reported_epoch"]) == (len(values), best)
@@ -264,45 +270,42 @@ class TestStoppingEarly:
         assert (
             f"stopped early, after epoch {best + 2}: none was better than epoch {best}" in console
         )
-        assert load(tmp_path).evaluate() == (result["test_loss"], result["test_accuracy"])
+        assert load(workdir).evaluate() == (result["test_loss"], result["test_accuracy"])
 
-    def test_one_that_stopped_is_finished(self, reviews: Path, tmp_path: Path) -> None:
-        result, _ = quiet_train(self.stopping(reviews), tmp_path)
+    def test_one_that_stopped_is_finished(
+        self, reviews: Path, stopped: tuple[Path, dict, str]
+    ) -> None:
+        workdir, result, _ = stopped
         for epochs in (12, 20):
-            again, _ = quiet_train(self.stopping(reviews, epochs=epochs), tmp_path, resume=True)
-            assert again == result
+            assert quiet_train(stopping(reviews, epochs=epochs), workdir, resume=True)[0] == result
         with pytest.raises(InputError, match="`patience` 5 is not what the run was started with"):
-            quiet_train(self.stopping(reviews, patience=5), tmp_path, resume=True)
+            quiet_train(stopping(reviews, patience=5), workdir, resume=True)
 
     def test_a_resumed_run_stops_where_one_that_was_never_stopped_does(
-        self, reviews: Path, tmp_path: Path
+        self, reviews: Path, stopped: tuple[Path, dict, str], tmp_path: Path
     ) -> None:
-        config = self.stopping(reviews, monitor="loss", learning_rate=0.05)
-        result, _ = quiet_train(config, tmp_path / "whole")
-        assert result["stopped_early"]
-        saving = CheckpointConfig(checkpoint_steps=3)
+        workdir, result, _ = stopped
         with dying_after(8 * (result["epochs"] - 1) + 5):
-            quiet_train(config, tmp_path / "again", checkpoints=saving)
-        resumed, _ = quiet_train(config, tmp_path / "again", resume=True)
-        assert_same_run(tmp_path / "again", tmp_path / "whole")
+            quiet_train(stopping(reviews), tmp_path)
+        resumed, _ = quiet_train(stopping(reviews), tmp_path, resume=True, baseline=False)
+        assert_same_run(tmp_path, workdir)
         for name in ("epochs", "stopped_early", "reported_epoch", "test_loss"):
             assert resumed[name] == result[name]
 
     def test_patience_that_ends_with_the_last_epoch_stops_nothing(
-        self, reviews: Path, tmp_path: Path
+        self, reviews: Path, stopped: tuple[Path, dict, str], tmp_path: Path
     ) -> None:
         """With more epochs it does: as it had from the beginning."""
-        long, _ = quiet_train(self.stopping(reviews), tmp_path / "long")
-        short = self.stopping(reviews, epochs=long["epochs"])
-        result, _ = quiet_train(short, tmp_path / "short")
-        assert not result["stopped_early"]
-        resumed, _ = quiet_train(self.stopping(reviews), tmp_path / "short", resume=True)
-        assert_same_run(tmp_path / "short", tmp_path / "long")
+        workdir, result, _ = stopped
+        short = stopping(reviews, epochs=result["epochs"])
+        assert not quiet_train(short, tmp_path, baseline=False)[0]["stopped_early"]
+        resumed, _ = quiet_train(stopping(reviews), tmp_path, resume=True, baseline=False)
+        assert_same_run(tmp_path, workdir)
         assert resumed["stopped_early"]
 
     def test_each_seed_stops_by_itself(self, reviews: Path, tmp_path: Path) -> None:
-        config = dataclasses.replace(self.stopping(reviews), runs=2)
-        summary, _ = quiet_train(config, tmp_path)
+        config = dataclasses.replace(stopping(reviews), runs=2)
+        summary, _ = quiet_train(config, tmp_path, baseline=False)
         assert summary["epochs"] == 12
         assert summary["epochs_by_run"] == [
             len((tmp_path / f"seed-{seed}" / "metrics.jsonl").read_text().splitlines())

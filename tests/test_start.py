@@ -89,7 +89,7 @@ class TestGoingOn:
         self, old: Path, new: Path, tmp_path: Path
     ) -> None:
         config = going_on(old, new, learning_rate=NO_STEP, averaging=None, epochs=1)
-        result, console = quiet_train(config, tmp_path)
+        result, console = quiet_train(config, tmp_path, baseline=False)
         before, after = load(old), load(tmp_path)
         jax.tree.map(np.testing.assert_array_equal, before.state.params, after.state.params)
         jax.tree.map(np.testing.assert_array_equal, before.state.constants, after.state.constants)
@@ -121,7 +121,7 @@ class TestGoingOn:
     ) -> None:
         file = rows(tmp_path / "new.csv", ["10", "11"])
         config = going_on(old, file, learning_rate=NO_STEP, averaging=None, epochs=1, new_head=True)
-        result, _ = quiet_train(config, tmp_path / "run")
+        result, _ = quiet_train(config, tmp_path / "run", baseline=False)
         before, after = load(old).state, load(tmp_path / "run").state
         assert result["classes"] == ["10", "11"]
         assert after.params["head"]["kernel"].shape == (4, 1)
@@ -129,8 +129,6 @@ class TestGoingOn:
         assert np.any(after.constants["wide"]["log_ratios"] != 0)
         for name in ("embedding", "encoder_0"):
             jax.tree.map(np.testing.assert_array_equal, before.params[name], after.params[name])
-        learned = dataclasses.replace(config, training=start_from(old).training)
-        assert quiet_train(learned, tmp_path / "more")[0]["test_accuracy"] == 1
 
     def test_each_seed_starts_from_the_same_parameters(
         self, old: Path, new: Path, tmp_path: Path
@@ -212,7 +210,7 @@ class TestResume:
     ) -> None:
         config = going_on(old, new, init_fingerprint="0" * 64)
         with pytest.raises(InputError, match="is not what the run started from: other parameters"):
-            quiet_train(config, tmp_path)
+            quiet_train(config, tmp_path, baseline=False)
         assert files(tmp_path) == []
 
 
