@@ -14,6 +14,7 @@ _LAZY = {
     "TrainConfig": "flax_imdb.training",
     "load": "flax_imdb.predict",
     "recipe": "flax_imdb.config",
+    "start_from": "flax_imdb.start",
     "train": "flax_imdb.experiment",
 }
 
@@ -26,6 +27,7 @@ __all__ = [
     "__version__",
     "load",
     "recipe",
+    "start_from",
     "train",
 ]
 

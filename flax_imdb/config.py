@@ -38,10 +38,11 @@ from flax_imdb.training import (
 T = TypeVar("T", ModelConfig, DataConfig, TrainConfig)
 
 # Settings that `--resume` may change. `skip_nonfinite` is one of them because it has made no
-# difference to a run without non-finite steps. Texts and word vectors may move; a fingerprint tells
-# whether they are the same.
+# difference to a run without non-finite steps. Texts, word vectors and the run that another one
+# started from may move; a fingerprint tells whether they are the same.
 MAY_CHANGE = (
-    *("epochs", "dataset", "test_dataset", "data_dir", "embeddings", "skip_nonfinite"),
+    *("epochs", "dataset", "test_dataset", "data_dir", "embeddings", "init_from"),
+    "skip_nonfinite",
     "implementation",
 )
 
@@ -91,6 +92,12 @@ class ExperimentConfig:
       training: How to train.
       runs: Train this many times, with seeds seed, seed + 1, ..., and report mean and standard
         deviation.
+      init_from: Start from the parameters, the vocabulary and the classes of the finished run in
+        this directory, or of an exported model; its other settings are the defaults.
+      init_fingerprint: SHA-256 of what init-from holds; the run finds it, and another one that is
+        given is refused.
+      new_head: With init-from, the classes are those of the texts, and the layers that tell them
+        apart are initialized anew.
       recipe: The recipe that these settings started from: tutorial or strong. In Python it is a
         name alone: the function `recipe` returns the settings.
     """
@@ -99,12 +106,43 @@ class ExperimentConfig:
     data: DataConfig = dataclasses.field(default_factory=DataConfig)
     training: TrainConfig = dataclasses.field(default_factory=TrainConfig)
     runs: int = 1
+    init_from: str | None = None
+    init_fingerprint: str | None = None
+    new_head: bool = False
     recipe: str | None = None
 
     def __post_init__(self) -> None:
         if self.recipe is not None and self.recipe not in RECIPES:
             raise InputError(f"`recipe` {self.recipe} is unknown: one of {', '.join(RECIPES)}")
         check_between("runs", self.runs, 1)
+        if isinstance(self.init_from, os.PathLike):
+            object.__setattr__(self, "init_from", os.fspath(self.init_from))
+        for setting, value in (
+            ("new_head", self.new_head),
+            ("init_fingerprint", self.init_fingerprint),
+        ):
+            if value and self.init_from is None:
+                raise InputError(f"`{setting}` {value} has no effect without `init_from`")
+        embeddings = self.training.embeddings
+        if embeddings is not None and self.init_from is not None:
+            raise InputError(
+                f"`embeddings` {embeddings} has no effect: `init_from` gives the embedding"
+            )
+        if self.training.freeze_embeddings and embeddings is None and self.init_from is None:
+            raise InputError(
+                "`freeze_embeddings` has no effect: `embeddings` must name a file of word vectors, "
+                "or `init_from` a run"
+            )
+        if self.data.validation_examples == 0:
+            if self.training.patience is not None:
+                raise InputError(
+                    f"`patience` {self.training.patience} needs `validation_examples`: the number "
+                    "of training texts to hold out"
+                )
+            if self.training.monitor != TrainConfig.monitor:
+                raise InputError(
+                    f"`monitor` {self.training.monitor} has no effect without `validation_examples`"
+                )
         if self.training.seed + self.runs > 2**32:
             raise InputError(
                 f"`runs` {self.runs} with `seed` {self.training.seed} needs seeds that are too "

@@ -21,14 +21,22 @@ from flax_imdb.data import (
     DataConfig,
     Dataset,
     DatasetInfo,
+    Standardizer,
     Task,
+    Vocabulary,
     are_sequences,
     as_sequences,
     encode,
     make_dataset,
     make_sequences,
 )
-from flax_imdb.data.sources import ArraySequences, ArraySource, order_labels, problem_of_label
+from flax_imdb.data.sources import (
+    ArraySequences,
+    ArraySource,
+    listed,
+    order_labels,
+    problem_of_label,
+)
 from flax_imdb.devices import DeviceName, select_devices
 from flax_imdb.environment import describe, fixed_settings
 from flax_imdb.errors import InputError, check_between, is_number, one_line, warn
@@ -36,12 +44,14 @@ from flax_imdb.experiment import show_word_vectors
 from flax_imdb.models import ModelConfig
 from flax_imdb.predict import TrainedModel, as_texts, check_texts, load, save
 from flax_imdb.report import Report
+from flax_imdb.start import check_settings, started
 from flax_imdb.training import (
     EpochRecord,
     History,
     TrainConfig,
     Trainer,
     TrainState,
+    check_monitor,
     restarted,
     saved_arrays,
     to_evaluate,
@@ -71,6 +81,11 @@ class _Fitted:
         """The state to save, with the optimizer as it was before the first step."""
         state = self.config.create_state(self.info.task)
         return restarted(state, state.replace(**self.arrays))
+
+    @property
+    def variables(self) -> dict[str, Any]:
+        """Parameters and constants."""
+        return {"params": self.arrays["params"], "constants": self.arrays.get("constants", {})}
 
     def until_reported(self) -> list[EpochRecord]:
         """The epochs up to the reported one."""
@@ -133,8 +148,15 @@ class LSTMClassifier(ClassifierMixin, BaseEstimator):
       embeddings: a file of word vectors to begin the embedding with, whose width it then has.
       freeze_embeddings: keep the embedding as it begins.
       class_weight: None, ``"balanced"``, or the weight of each class.
-      validation_fraction: the part of the texts to hold out; the epoch with the best accuracy on
-        them is kept. 0: none, and the last epoch is kept.
+      validation_fraction: the part of the texts to hold out, to keep the epoch that is best on
+        them. 0: none, and the last epoch is kept.
+      monitor: what decides which epoch that is: accuracy, loss, macro_f1 or, for two classes,
+        roc_auc.
+      early_stopping: whether to stop when no epoch has been better for `n_iter_no_change` epochs;
+        it needs `validation_fraction`.
+      n_iter_no_change: that number of epochs; without `early_stopping` it does not matter.
+      warm_start: whether another `fit` starts from the parameters, the vocabulary and the classes
+        of the one before, with a new optimizer.
       random_state: the seed, or where it comes from. None: another one for each fit.
       device: train and predict on all devices of this kind.
       verbose: above 0: show the progress.
@@ -144,6 +166,8 @@ class LSTMClassifier(ClassifierMixin, BaseEstimator):
       n_iter_: number of epochs.
       history_: the metrics of each epoch, as in ``metrics.jsonl``.
     """
+
+    classes_: np.ndarray
 
     def __init__(
         self,
@@ -184,6 +208,10 @@ class LSTMClassifier(ClassifierMixin, BaseEstimator):
         freeze_embeddings: bool = False,
         class_weight: str | Mapping[Any, float] | None = None,
         validation_fraction: float = 0.0,
+        monitor: str = "accuracy",
+        early_stopping: bool = False,
+        n_iter_no_change: int = 10,
+        warm_start: bool = False,
         random_state: int | np.random.RandomState | None = 7,
         device: DeviceName = "auto",
         verbose: int = 0,
@@ -224,6 +252,10 @@ class LSTMClassifier(ClassifierMixin, BaseEstimator):
         self.freeze_embeddings = freeze_embeddings
         self.class_weight = class_weight
         self.validation_fraction = validation_fraction
+        self.monitor = monitor
+        self.early_stopping = early_stopping
+        self.n_iter_no_change = n_iter_no_change
+        self.warm_start = warm_start
         self.random_state = random_state
         self.device = device
         self.verbose = verbose
@@ -251,30 +283,64 @@ class LSTMClassifier(ClassifierMixin, BaseEstimator):
         inputs = X if are_sequences(X) else _listed(X)
         classes, labels = _labels(y)
         check_consistent_length(inputs, labels)
-        names = order_labels(map(str, classes))  # As the command orders them.
-        codes = np.array([names.index(str(label)) for label in classes], np.int32)[labels]
         config = self._config(len(inputs))
-        dataset = _dataset(inputs, codes, names, config.data)
+        before = self._before(config, classes)
+        if before is None:
+            names = order_labels(map(str, classes))  # As the command orders them.
+        else:
+            names = before.info.classes
+            known = self.classes_.tolist()
+            labels = np.array([known.index(label) for label in classes.tolist()])[labels]
+            classes = self.classes_
+        codes = np.array([names.index(str(label)) for label in classes], np.int32)[labels]
+        dataset = _dataset(
+            inputs, codes, names, config.data, before.info.inputs if before else None
+        )
         for warning in dataset.warnings:
             warn(warning)
+        check_monitor(config.training.monitor, dataset.validation.labels, len(names))
         rows = dataset.train.ids
         weights = _weights(self.class_weight, sample_weight, classes[labels], rows)
-        self._train(config, dataclasses.replace(dataset, train=dataset.train.weighted(weights)))
+        dataset = dataclasses.replace(dataset, train=dataset.train.weighted(weights))
+        self._train(config, dataset, before)
         self.classes_ = classes
         self._loaded()
         return self
 
-    def _train(self, config: ExperimentConfig, dataset: Dataset) -> None:
+    def _before(self, config: ExperimentConfig, classes: np.ndarray) -> _Fitted | None:
+        """What an earlier fit left, if this one is to start from it.
+
+        Raises:
+          InputError: this experiment, or one of these classes, does not go with it.
+        """
+        fitted: _Fitted | None = getattr(self, "_fitted", None)
+        if not self.warm_start or fitted is None:
+            return None
+        check_settings(config, fitted.config, "the classifier that `warm_start` starts from")
+        known = self.classes_.tolist()
+        if unknown := [repr(label) for label in classes.tolist() if label not in known]:
+            raise InputError(
+                f"the classifier that `warm_start` starts from does not know the labels "
+                f"{listed(unknown, 3)}: it knows {listed([*map(repr, known)], 5)}"
+            )
+        return fitted
+
+    def _train(self, config: ExperimentConfig, dataset: Dataset, before: _Fitted | None) -> None:
         report = Report(Console(quiet=not self.verbose))
         vectors = None
-        if config.training.embeddings is not None:
+        if config.training.embeddings is not None and before is None:
             vectors = show_word_vectors(config, dataset, report)
             config = config.with_vectors(vectors)
         trainer, create = self._compiled(config, dataset.info, len(dataset.train))
         history = History()
+        state = create(config.training.seed)
+        if before is None:
+            state = config.begin(state, dataset.train, vectors)
+        else:
+            state = started(state, before.variables)
         with report.epochs(config.training.epochs):
             epochs = trainer.train_epochs(
-                trainer.place(config.begin(create(config.training.seed), dataset.train, vectors)),
+                trainer.place(state),
                 dataset,
                 history,
                 config.training,
@@ -310,7 +376,9 @@ class LSTMClassifier(ClassifierMixin, BaseEstimator):
         """The trainer, and what creates its states; those of an earlier `fit` if they fit."""
         # The number of steps matters to a schedule alone.
         steps = 1 if config.training.schedule == "constant" else config.training.steps(examples)
-        training = dataclasses.replace(config.training, seed=0, epochs=1)
+        training = dataclasses.replace(
+            config.training, seed=0, epochs=1, patience=None, monitor=TrainConfig.monitor
+        )
         data = dataclasses.replace(config.data, validation_examples=0)
         config = dataclasses.replace(config, training=training, data=data)
         return _compiled(config, info.task, steps, self.device)
@@ -327,6 +395,12 @@ class LSTMClassifier(ClassifierMixin, BaseEstimator):
             raise InputError(
                 f"`validation_fraction` {fraction} makes no sense: of {texts} texts it holds out "
                 f"{held_out}"
+            )
+        if fraction == 0 and (self.early_stopping or self.monitor != TrainConfig.monitor):
+            setting = "early_stopping" if self.early_stopping else "monitor"
+            raise InputError(
+                f"`{setting}` {getattr(self, setting)} needs `validation_fraction`: the part of "
+                "the texts to hold out, such as 0.1"
             )
         seed = self.random_state
         if not isinstance(seed, int | np.integer):
@@ -345,6 +419,7 @@ class LSTMClassifier(ClassifierMixin, BaseEstimator):
             }
             for part in (ModelConfig, DataConfig, TrainConfig)
         }
+        patience = own["n_iter_no_change"] if self.early_stopping else None
         return ExperimentConfig(
             model=ModelConfig(**parts[ModelConfig]),
             data=DataConfig(
@@ -352,7 +427,7 @@ class LSTMClassifier(ClassifierMixin, BaseEstimator):
                 dataset="python",
                 validation_examples=held_out,
             ),
-            training=TrainConfig(**parts[TrainConfig], seed=int(seed)),
+            training=TrainConfig(**parts[TrainConfig], seed=int(seed), patience=patience),
         )
 
     def predict(self, X: Any) -> np.ndarray:  # noqa: N803
@@ -411,6 +486,8 @@ class LSTMClassifier(ClassifierMixin, BaseEstimator):
             "classes": self.classes_.tolist(),
             "class_weight": weights,
             "validation_fraction": self.validation_fraction,
+            "n_iter_no_change": self.n_iter_no_change,
+            "warm_start": self.warm_start,
             "verbose": self.verbose,
         }
         as_number = operator.methodcaller("item")  # Of NumPy's.
@@ -437,6 +514,8 @@ class LSTMClassifier(ClassifierMixin, BaseEstimator):
         if isinstance(saved["class_weight"], list):
             saved["class_weight"] = dict(saved["class_weight"])
         by_name = settings(config) | {"random_state": config.training.seed, "device": device}
+        if (patience := config.training.patience) is not None:
+            by_name |= {"early_stopping": True, "n_iter_no_change": patience}
         own = {name: by_name[name] for name in cls().get_params() if name in by_name}
         estimator = cls(**own | saved)
         estimator.classes_ = classes
@@ -445,15 +524,25 @@ class LSTMClassifier(ClassifierMixin, BaseEstimator):
         return estimator
 
 
-def _dataset(inputs: Any, codes: np.ndarray, names: tuple[str, ...], config: DataConfig) -> Dataset:
-    """The dataset of texts, or of numeric sequences."""
+def _dataset(
+    inputs: Any,
+    codes: np.ndarray,
+    names: tuple[str, ...],
+    config: DataConfig,
+    known: Vocabulary | Standardizer | None,
+) -> Dataset:
+    """The dataset of texts, or of numeric sequences; for what is `known` of an earlier fit's."""
     if are_sequences(inputs):
+        if isinstance(known, Vocabulary):
+            raise InputError("the classifier that `warm_start` starts from reads texts")
         sequences = as_sequences(inputs, config.layout)
-        return make_sequences(ArraySequences(sequences, codes, names, config.layout), config)
+        return make_sequences(ArraySequences(sequences, codes, names, config.layout), config, known)
+    if isinstance(known, Standardizer):
+        raise InputError("the classifier that `warm_start` starts from reads numeric sequences")
     config.check_effect(sequences=False)
     check_texts(inputs)
     source = ArraySource(inputs, codes, names)
-    return make_dataset(source, encode(source, config.text), config)
+    return make_dataset(source, encode(source, config.text, vocabulary=known), config)
 
 
 # Compilation takes longer than training on a few thousand texts, and a grid search fits often.
@@ -467,7 +556,8 @@ def _parse(text: str, workdir: Workdir) -> dict[str, Any]:
     try:
         content: dict[str, Any] = json.loads(text)
         names = {"classes", "class_weight", "validation_fraction", "verbose"}
-        if content.keys() != names or not isinstance(content["classes"], list):
+        newer = {"n_iter_no_change", "warm_start"}
+        if not names <= content.keys() <= names | newer or not isinstance(content["classes"], list):
             raise ValueError("it has other names")
     except (ValueError, AttributeError, RecursionError) as error:
         raise InputError(f"{workdir.path / 'estimator.json'} is damaged: {error}") from error

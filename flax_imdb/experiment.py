@@ -19,7 +19,14 @@ from flax_imdb.config import (
     identity_of_old,
     settings,
 )
-from flax_imdb.data import DataConfig, Dataset, WordVectors, load_dataset, sha256_of
+from flax_imdb.data import (
+    DataConfig,
+    Dataset,
+    DatasetInfo,
+    WordVectors,
+    load_dataset,
+    sha256_of,
+)
 from flax_imdb.devices import DeviceName, kind, select_devices
 from flax_imdb.errors import InputError, warn
 from flax_imdb.paths import absolute_path, local_path, names_in
@@ -34,13 +41,16 @@ from flax_imdb.report import (
 )
 from flax_imdb.results import Result, Summary
 from flax_imdb.scores import MAX_BASELINE_EXAMPLES, Scores, baseline_accuracy, score
+from flax_imdb.start import Start, absolute, is_inside, read_start, started
 from flax_imdb.training import (
     Evaluation,
     History,
     Preemption,
     TrainState,
+    UnfinishedEpoch,
     catch_signals,
     check_finite,
+    check_monitor,
 )
 from flax_imdb.training.checkpoint_store import are_intact
 from flax_imdb.training.checkpoints import CheckpointConfig, Checkpoints, Identity
@@ -99,14 +109,19 @@ def train(
                 _draw(files, finished, _NOT_KNOWN)
         return finished
     distributed.everywhere(_check, config, devices)  # Before anything is written.
+
+    start = functools.cache(lambda: read_start(config))
+    config, known = _begun(config, files, start, resume=resume)
     with report.reading() as progress:
-        dataset = distributed.everywhere(load_dataset, config.data, progress)
+        dataset = distributed.everywhere(load_dataset, config.data, progress, known)
     distributed.check_agreement(
         {"`dataset`": dataset.info.name, "the fingerprint of the texts": dataset.info.fingerprint}
     )
     report.dataset(dataset)
+    check_monitor(config.training.monitor, dataset.validation.labels, len(dataset.info.classes))
     vectors = None
-    if config.training.embeddings is not None and not (resume and _have_checkpoints(files, config)):
+    begins = config.training.embeddings is not None and config.init_from is None
+    if begins and not (resume and _have_checkpoints(files, config)):
         vectors = show_word_vectors(config, dataset, report)
         config = config.with_vectors(vectors)
     if config.training.class_weights == "balanced":
@@ -120,6 +135,9 @@ def train(
         of_texts = dataset.info.task.features is None
         baseline = of_texts and len(dataset.train) <= MAX_BASELINE_EXAMPLES
 
+    def begin(config: ExperimentConfig, state: TrainState) -> TrainState:
+        return _first_state(config, state, dataset, start, vectors, report)
+
     @functools.cache  # The same for all seeds.
     def compare() -> float | None:
         return _baseline(config, dataset) if baseline else None
@@ -131,13 +149,13 @@ def train(
             files.check_free()  # Again: another run may have come and gone meanwhile.
         if config.runs > 1:
             summary, predicted = _train_several(
-                config, dataset, devices, files, checkpoints, report, compare, vectors
+                config, dataset, devices, files, checkpoints, report, compare, begin
             )
             report.result(summary)
             _write_report(files, predicted)
             return summary
         result, test = _train_once(
-            config, dataset, devices, files, checkpoints, report, compare, vectors
+            config, dataset, devices, files, checkpoints, report, compare, begin
         )
         report.result(result)
         _draw(files, result, test)
@@ -152,7 +170,7 @@ def _train_once(
     checkpoint_config: CheckpointConfig,
     report: Report,
     baseline: Callable[[], float | None],
-    vectors: WordVectors | None,
+    begin: Callable[[ExperimentConfig, TrainState], TrainState],
 ) -> tuple[Result, Predicted]:
     training = config.training
     trainer = config.trainer(devices)
@@ -173,16 +191,18 @@ def _train_once(
         report.epochs(training.epochs),
     ):
         state, history, *_ = restored = checkpoints.resume(state, workdir.finished_epochs())
-        if history == History():  # Otherwise it is in the checkpoint.
-            # They are not known yet if the run had a checkpoint, but no intact one.
-            if vectors is None and training.embeddings is not None:
-                vectors = distributed.on_main(config.read_word_vectors)(dataset)
-            state = config.begin(state, dataset.train, vectors)
+        new = history == History()
+        if new:  # Otherwise it is in the checkpoint.
+            state = begin(config, state)
         state = trainer.place(state)
         report.resumed(restored)
         _go_on(workdir, config, dataset, history)
         report.before(workdir, history)
         saving = _Saving(checkpoints, workdir, preemption)
+        if new and config.init_from is not None:  # From now on it needs that directory no more.
+            history.unfinished = UnfinishedEpoch()
+            saving.save(state, history)
+            checkpoints.wait()
 
         def evaluated(state: TrainState, history: History, done: int, batches: int) -> None:
             report.evaluated(done, batches)
@@ -223,6 +243,34 @@ def _train_once(
     result = _result(config, dataset, devices, state, history, scores, baseline())
     workdir.write("result.json", result.dump())
     return result, Predicted(dataset.test, test)
+
+
+def _first_state(
+    config: ExperimentConfig,
+    state: TrainState,
+    dataset: Dataset,
+    start: Callable[[], Start],
+    vectors: WordVectors | None,
+    report: Report,
+) -> TrainState:
+    """The state before the first step, from one whose parameters are drawn at random."""
+    if config.init_from is not None:
+        report.say(_start_of(config, dataset))
+        state = started(state, start().variables, config.new_head)
+        return config.count_ngrams(state, dataset.train) if config.new_head else state
+    if vectors is None and config.training.embeddings is not None:
+        # A run that had a checkpoint, but no intact one.
+        vectors = distributed.on_main(config.read_word_vectors)(dataset)
+    return config.begin(state, dataset.train, vectors)
+
+
+def _start_of(config: ExperimentConfig, dataset: Dataset) -> str:
+    """What is said of a run that starts from another one."""
+    line = f"starting from the parameters in {config.init_from}, with a new optimizer"
+    if dataset.info.task.features is None:
+        known = dataset.train.known_share()
+        line += f"; its vocabulary has {known:.1%} of the words to train on"
+    return line
 
 
 class _Saving:
@@ -266,7 +314,7 @@ def _train_several(
     checkpoints: CheckpointConfig,
     report: Report,
     baseline: Callable[[], float | None],
-    vectors: WordVectors | None,
+    begin: Callable[[ExperimentConfig, TrainState], TrainState],
 ) -> tuple[Summary, list[Predicted | InputError]]:
     for _, directory in _seeds(config, workdir):
         _check_same(directory, dataset)
@@ -280,7 +328,7 @@ def _train_several(
             if result is None:
                 report.seed(once.training.seed)
                 result, test = _train_once(
-                    once, dataset, devices, directory, checkpoints, report, baseline, vectors
+                    once, dataset, devices, directory, checkpoints, report, baseline, begin
                 )
             assert isinstance(result, Result)
             if not drawn:
@@ -289,11 +337,12 @@ def _train_several(
         predicted.append(test)
     accuracies = [result.test_accuracy for result in results]
     same = (
-        *("arch", "dataset", "note", "device", "devices", "epochs", "padding", "precision"),
+        *("arch", "dataset", "note", "device", "devices", "padding", "precision"),
         "baseline_accuracy",
     )
     summary = Summary(
         **{name: getattr(results[0], name) for name in same},
+        epochs=config.training.epochs,
         runs=config.runs,
         seeds=[result.seed for result in results],
         test_accuracy=statistics.mean(accuracies),
@@ -303,6 +352,7 @@ def _train_several(
         train_seconds=[result.train_seconds for result in results],
         step_ms_median=statistics.median(result.step_ms_median for result in results),
         versions=results[0].versions,
+        epochs_by_run=[result.epochs for result in results],
     )
     workdir.write("summary.json", summary.dump())
     return summary, predicted
@@ -345,6 +395,12 @@ def _settle(
     """
     if resume and overwrite:
         raise InputError("`resume` keeps the run and `overwrite` deletes it: give one of them")
+    config = absolute(config)
+    if config.init_from is not None and is_inside(config.init_from, workdir):
+        raise InputError(
+            f"`init_from` {config.init_from} is in `workdir`, {workdir.path}: give the new run a "
+            "directory of its own"
+        )
     if overwrite:
         workdir.check_own()
     elif not resume:
@@ -353,6 +409,8 @@ def _settle(
         return _continued(config, started)
     else:
         report.say(f"no run in {workdir.path} yet: starting one, with the settings that are given")
+    if config.init_from is not None and config.data.dataset == DataConfig.dataset:
+        raise InputError("`init_from` needs `dataset`: the texts to go on with")
     return config
 
 
@@ -368,6 +426,7 @@ def _continued(config: ExperimentConfig, saved: ExperimentConfig) -> ExperimentC
             f"`epochs` {config.training.epochs} is more than the run has, and its `schedule` "
             f"{saved.training.schedule} ends with epoch {saved.training.epochs}: start a new run"
         )
+    config = _with_start(config, saved)
     # What was not given was found when the run began, and is the same now.
     defaults = DataConfig()
     found = {
@@ -437,6 +496,40 @@ def _have_checkpoints(workdir: Workdir, config: ExperimentConfig) -> bool:
     return all(any(map(str.isdecimal, names_in(run.checkpoints))) for run in runs)
 
 
+def _with_start(config: ExperimentConfig, saved: ExperimentConfig) -> ExperimentConfig:
+    """The experiment with what `saved` started from, which may have moved."""
+    if config.init_from is None:
+        names = ("init_from", "init_fingerprint", "new_head")
+        return dataclasses.replace(config, **{name: getattr(saved, name) for name in names})
+    moved = any(distributed.all_gather(config.init_from != saved.init_from))
+    if moved and read_start(config).fingerprint != saved.init_fingerprint:
+        raise InputError(
+            f"`init_from` {config.init_from} is not what the run was started with "
+            f"({saved.init_from})"
+        )
+    return dataclasses.replace(config, init_fingerprint=saved.init_fingerprint)
+
+
+def _begun(
+    config: ExperimentConfig,
+    workdir: Workdir,
+    start: Callable[[], Start],
+    *,
+    resume: bool,
+) -> tuple[ExperimentConfig, DatasetInfo | None]:
+    """The experiment with what it starts from, and what its model knows of the texts."""
+    if config.init_from is None:
+        return config, None
+    each = [directory for _, directory in _seeds(config, workdir)] if config.runs > 1 else [workdir]
+    for directory in each if resume else []:
+        if (info := directory.dataset_info()) is not None:
+            return config, info
+    known, fingerprint, _ = start()
+    if config.new_head:
+        known = dataclasses.replace(known, classes=())
+    return dataclasses.replace(config, init_fingerprint=fingerprint), known
+
+
 def _check(config: ExperimentConfig, devices: list[jax.Device]) -> None:
     """Raise InputError unless the experiment can be computed on these devices."""
     if len(devices) > config.training.batch_size:
@@ -495,7 +588,10 @@ def _write_history(workdir: Workdir, history: History) -> None:
 def _finished(workdir: Workdir, config: ExperimentConfig) -> Result | Summary | None:
     """The result of a run; None if it has not finished, or its files are damaged."""
     result = workdir.result() if config.runs == 1 else workdir.summary()
-    if result is None or result.epochs != config.training.epochs:
+    if result is None:
+        return None
+    stopped_early = isinstance(result, Result) and result.stopped_early
+    if result.epochs != config.training.epochs and not stopped_early:
         return None
     if isinstance(result, Summary):
         intact = all(_finished(directory, once) for once, directory in _seeds(config, workdir))
@@ -527,7 +623,8 @@ def _result(
         devices=len(devices),
         processes=jax.process_count(),
         cpus=os.cpu_count(),
-        epochs=config.training.epochs,
+        epochs=len(epochs),
+        stopped_early=len(epochs) < config.training.epochs,
         reported_epoch=best.epoch,
         reported_step=best.step,
         skipped_steps=sum(record.skipped_steps for record in epochs),

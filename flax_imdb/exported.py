@@ -48,6 +48,17 @@ def is_exported(directory: Path) -> bool:
     return all(map(exists, files)) and not exists(directory / "checkpoints")
 
 
+def read_exported_config(directory: Path) -> ExperimentConfig:
+    """The experiment of an exported model.
+
+    Raises:
+      InputError: the file cannot be read, or is something else.
+    """
+    with _reading(directory / CONFIG, "the configuration of an exported model"):
+        content = json.loads((directory / CONFIG).read_text("utf-8"))
+        return parse_config({**content[SETTINGS], "runs": 1})
+
+
 def read_exported(directory: Path) -> Exported:
     """Read the directory of an exported model.
 
@@ -56,7 +67,8 @@ def read_exported(directory: Path) -> Exported:
         others.
     """
     info = DatasetInfo.load(directory / VOCABULARY)
-    config = _read_config(directory / CONFIG, info)
+    config = read_exported_config(directory)
+    _check_config(directory / CONFIG, info)
     weights = _read_weights(directory / WEIGHTS, config, info.task)
     result = None
     if exists(path := directory / RESULT):
@@ -65,15 +77,14 @@ def read_exported(directory: Path) -> Exported:
     return Exported(config, info, weights, result)
 
 
-def _read_config(path: Path, info: DatasetInfo) -> ExperimentConfig:
+def _check_config(path: Path, info: DatasetInfo) -> None:
+    """Raise InputError if the configuration is not that of this vocabulary and these classes."""
     with _reading(path, "the configuration of an exported model"):
         content = json.loads(path.read_text("utf-8"))
-        config = parse_config({**content[SETTINGS], "runs": 1})
         if content["vocabulary"] != info.inputs.fingerprint:
             raise ValueError(f"its vocabulary is not that of {VOCABULARY}")
         if content["id2label"] != {str(n): name for n, name in enumerate(info.classes)}:
             raise ValueError(f"its id2label differs from the classes of {VOCABULARY}")
-        return config
 
 
 def _read_weights(path: Path, config: ExperimentConfig, task: Task) -> dict[str, Any]:

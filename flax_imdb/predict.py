@@ -11,7 +11,7 @@ import jax
 import numpy as np
 import optax
 
-from flax_imdb.config import ExperimentConfig, dump_config, identity, identity_of_old
+from flax_imdb.config import ExperimentConfig, dump_config, identity
 from flax_imdb.data import (
     MAX_CHARACTERS,
     DatasetInfo,
@@ -38,10 +38,9 @@ from flax_imdb.explain import (
     exact,
     is_word,
 )
-from flax_imdb.exported import is_exported, read_exported
-from flax_imdb.paths import exists
 from flax_imdb.results import Result
 from flax_imdb.scores import Scores, score
+from flax_imdb.stored import Stored, read_config, read_stored, with_variables
 from flax_imdb.training import (
     EpochRecord,
     Evaluation,
@@ -49,8 +48,6 @@ from flax_imdb.training import (
     Predictor,
     Trainer,
     TrainState,
-    averaged,
-    empty_state,
 )
 from flax_imdb.training.checkpoints import Checkpoints, Identity
 from flax_imdb.training.metrics import of_each_class
@@ -372,7 +369,9 @@ class TrainedModel:
         data = self.config.data
         if data_dir is not None:
             data = dataclasses.replace(data, data_dir=data_dir)
-        dataset = load_dataset(data)
+        # Otherwise the texts themselves make the same vocabulary, which may be in the cache.
+        known = None if self.config.init_from is None else self.info
+        dataset = load_dataset(data, known=known)
         self.info.check_same(dataset.info, dataset.location)
         return dataset.test
 
@@ -473,35 +472,8 @@ def load(workdir: str | os.PathLike[str], device: DeviceName = "auto") -> Traine
       InputError: there is no run, it has no finished epoch, or its files do not match.
     """
     files = Workdir(workdir)
-    if is_exported(files.path):
-        select_devices(device)  # JAX starts here.
-        return assemble(*read_exported(files.path), device)
-    config, info = files.config(), files.dataset_info()
-    if config is None:
-        raise InputError(
-            f"`workdir` {files.path} holds no run: name a directory that train.py made"
-        )
-    config = _for_any_device(config)
-    if config.runs > 1:
-        raise InputError(
-            f"`workdir` {files.path} holds {config.runs} runs: name one of them, "
-            f"such as {files.path / f'seed-{config.training.seed}'}"
-        )
-    devices = select_devices(device, config.training.batch_size)  # JAX starts here.
-    state = None
-    if info is not None and exists(files.checkpoints):
-        of_run = Identity(identity(config), info.fingerprint, info.settled)
-        with Checkpoints(
-            files.checkpoints, of_run, defaults=identity_of_old(), read_only=True
-        ) as checkpoints:
-            create = config.state_creator(info.task)
-            state = checkpoints.load(
-                empty_state(create, config.training.seed), files.finished_epochs()
-            )
-    if info is None or state is None:
-        raise InputError(f"`workdir` {files.path} has no finished epoch yet: `resume` the run")
-    trainer = config.trainer(devices)
-    return TrainedModel(config, info, trainer.place(averaged(state)), trainer, files.result())
+    devices = select_devices(device, read_config(files).training.batch_size)  # JAX starts here.
+    return _on_devices(read_stored(files), devices)
 
 
 @fixed_settings()
@@ -521,18 +493,14 @@ def assemble(
       result: the result of the run, if it is known.
       device: kind of device to use.
     """
-    config = _for_any_device(config)
     devices = select_devices(device, config.training.batch_size)
-    empty = empty_state(config.state_creator(info.task), config.training.seed)
+    return _on_devices(with_variables(config, info, variables, result), devices)
+
+
+def _on_devices(stored: Stored, devices: list[jax.Device]) -> TrainedModel:
+    config, info, state, result = stored
     trainer = config.trainer(devices)
-    state = trainer.place(empty.replace(opt_state=(), **variables))
-    return TrainedModel(config, info, state, trainer, result)
-
-
-def _for_any_device(config: ExperimentConfig) -> ExperimentConfig:
-    # The implementation used in training may not be available here.
-    model = dataclasses.replace(config.model, implementation="auto")
-    return dataclasses.replace(config, model=model)
+    return TrainedModel(config, info, trainer.place(state), trainer, result)
 
 
 def save(

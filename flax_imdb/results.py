@@ -23,17 +23,18 @@ class _Written:
         try:
             content: dict[str, Any] = json.loads(text)
             fields = dataclasses.fields(cls)  # type: ignore[arg-type]
-            values = {field.name: content[field.name] for field in fields}
+            # What an older version did not write has a default.
+            parsed = cls(**{f.name: content[f.name] for f in fields if f.name in content})
         except (LookupError, ValueError, TypeError, RecursionError):
             return None
         for field in fields:
-            value = values[field.name]
+            value = getattr(parsed, field.name)
             kind = get_origin(field.type) if isinstance(field.type, GenericAlias) else field.type
             if not isinstance(value, kind):  # type: ignore[arg-type]
                 return None
             if isinstance(value, float) and not math.isfinite(value):
                 return None
-        return cls(**values)
+        return parsed
 
 
 @dataclasses.dataclass(frozen=True)
@@ -67,6 +68,7 @@ class Result(Scores, _Written):
       compile_seconds: the part of it spent on compilation.
       step_ms_median: median over epochs of the median step time, in milliseconds.
       versions: versions of the software that determines the numbers.
+      stopped_early: whether it stopped before the epochs that it was asked for.
     """
 
     arch: str
@@ -95,6 +97,7 @@ class Result(Scores, _Written):
     compile_seconds: float
     step_ms_median: float
     versions: dict[str, str]
+    stopped_early: bool = False
 
 
 @dataclasses.dataclass(frozen=True)
@@ -107,7 +110,7 @@ class Summary(_Written):
       note: a warning to show with the accuracy; empty for real texts.
       device: kind of the devices: cpu, gpu or tpu.
       devices: number of devices.
-      epochs: epochs of each run.
+      epochs: epochs of each run, unless it stopped early.
       padding: masked or keras.
       precision: precision of the encoder.
       runs: number of runs.
@@ -120,6 +123,7 @@ class Summary(_Written):
       train_seconds: training time of each run.
       step_ms_median: median step time over the runs, in milliseconds.
       versions: versions of the software that determines the numbers.
+      epochs_by_run: epochs that each run was trained for; empty if an older version wrote the file.
     """
 
     arch: str
@@ -140,3 +144,4 @@ class Summary(_Written):
     train_seconds: list[float]
     step_ms_median: float
     versions: dict[str, str]
+    epochs_by_run: list[int] = dataclasses.field(default_factory=list)

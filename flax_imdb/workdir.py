@@ -46,18 +46,23 @@ class Workdir:
 
     Args:
       path: the directory, which may not exist yet; ``~`` is the home directory.
+      setting: the setting that names it, in backticks.
       new: create a new directory; if `path` exists, `hold` creates ``PATH-2``, ``PATH-3``, ...
 
     Attributes:
       path: the directory.
+      setting: the setting that names it, in backticks.
 
     Raises:
       InputError: `path` can never be a workdir.
     """
 
-    def __init__(self, path: str | os.PathLike[str], *, new: bool = False):
-        self.path = local_path("`workdir`", path)
-        _check_name(self.path)
+    def __init__(
+        self, path: str | os.PathLike[str], *, setting: str = "`workdir`", new: bool = False
+    ):
+        self.path = local_path(setting, path)
+        self.setting = setting
+        _check_name(setting, self.path)
         self._new = new
         self._lock: IO[str] | None = None
 
@@ -293,12 +298,12 @@ def _make_new(path: Path) -> Path:
     return new
 
 
-def _check_name(path: Path) -> None:
+def _check_name(setting: str, path: Path) -> None:
     """Raise InputError if the libraries that write checkpoints would misread `path`."""
-    check_utf8("`workdir`", path)
+    check_utf8(setting, path)
     absolute = os.path.abspath(path)
     if glob.escape(absolute) != absolute:  # Orbax looks for files below it by a pattern.
         raise InputError(
-            f"`workdir` {absolute} has one of the characters * ? [, with which no checkpoint can "
+            f"{setting} {absolute} has one of the characters * ? [, with which no checkpoint can "
             "be found again: another name is needed"
         )

@@ -12,6 +12,7 @@ def epochs(*steps: int, accuracies: tuple[float, ...] = ()) -> list[EpochRecord]
         EpochRecord(
             **{
                 **zeros,
+                "monitor": "accuracy",
                 "epoch": number + 1,
                 "step": step,
                 "eval_split": "validation" if accuracies else "test",

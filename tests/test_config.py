@@ -68,7 +68,8 @@ class TestConfig:
         ({"training": {"embeddings": 3}}, "`embeddings` 3 is not a path"),
         (
             {"training": {"freeze_embeddings": True}},
-            "`freeze_embeddings` has no effect: `embeddings` must name a file of word vectors",
+            "`freeze_embeddings` has no effect: `embeddings` must name a file of word vectors, or "
+            "`init_from` a run",
         ),
         ({"training": {"embeddings_digest": "0" * 64}}, "`embeddings_digest` has no effect"),
         (

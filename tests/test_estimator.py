@@ -1,5 +1,6 @@
 """The estimator: scikit-learn's manners, and the numbers of the command."""
 
+import json
 import pickle
 from pathlib import Path
 from typing import Any
@@ -23,6 +24,10 @@ from flax_imdb.errors import InputError
 
 TEXTS = ["a good film", "a bad film", "good story it was", "the bad story"] * 12
 LABELS = ["yes", "no"] * 24
+
+# Texts and labels to begin with, and to go on with.
+OLD = (["a good film", "a bad film", "so it was"] * 16, [2, 10, 1] * 16)
+NEW = (["good film now", "bad film now"] * 12, [2, 10] * 12)
 
 
 def small(**parameters: Any) -> LSTMClassifier:
@@ -428,6 +433,86 @@ class TestScikitLearn:
         pickle.loads(pickle.dumps(fitted)).save(tmp_path)
         loaded = LSTMClassifier.load(tmp_path)
         np.testing.assert_array_equal(loaded.predict_proba(TEXTS), fitted.predict_proba(TEXTS))
+
+
+@pytest.fixture(scope="module")
+def gone_on(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Two runs of the command, the second of which goes on from the first on fewer classes."""
+    directory = tmp_path_factory.mktemp("runs")
+    size = ["--features", "8", "--embedding-features", "8", "--max-length", "10"]
+    how = [*size, "--wide-ngrams", "2", "--wide-buckets", "500"]
+    how += ["--epochs", "4", "--batch-size", "8", "--learning-rate", "0.05"]
+    from_old = ["--init-from", str(directory / "old"), "--epochs", "2"]
+    for name, texts, labels, flags in (
+        ("old", OLD[0], OLD[1], how),
+        ("new", NEW[0], NEW[1], from_old),
+    ):
+        for file, rows in (("train", zip(texts, labels, strict=True)), ("test", [("good", 2)])):
+            lines = "\n".join(f"{text},{label}" for text, label in rows)
+            (directory / f"{name}_{file}.csv").write_text(f"text,label\n{lines}\n")
+        data = ["--dataset", f"{directory}/{name}_train.csv", "--no-baseline"]
+        data += ["--test-dataset", f"{directory}/{name}_test.csv"]
+        assert main(["train", *data, *flags, "--workdir", str(directory / name)]) == 0
+    return directory
+
+
+class TestWarmStart:
+    def test_it_has_the_numbers_of_the_command_that_goes_on(self, gone_on: Path) -> None:
+        ours = small(wide_ngrams=2, wide_buckets=500, warm_start=True).fit(*OLD)
+        ours.set_params(epochs=2).fit(*NEW)
+        theirs = flax_imdb.load(gone_on / "new")
+        assert ours.classes_.tolist() == [1, 2, 10]
+        np.testing.assert_array_equal(
+            ours.predict_proba(OLD[0]), theirs.predict_probabilities(OLD[0])
+        )
+        loaded = LSTMClassifier.load(gone_on / "old").set_params(warm_start=True, epochs=2)
+        loaded.fit(NEW[0], [*map(str, NEW[1])])
+        np.testing.assert_array_equal(loaded.predict_proba(OLD[0]), ours.predict_proba(OLD[0]))
+        assert ours.n_iter_ == 2
+
+    def test_without_it_each_fit_begins_anew(self, fitted: LSTMClassifier) -> None:
+        again = small().fit(*NEW)
+        again.fit(TEXTS, LABELS)
+        np.testing.assert_array_equal(again.predict_proba(TEXTS), fitted.predict_proba(TEXTS))
+
+    def test_what_does_not_go_with_it_is_named_and_changes_nothing(self) -> None:
+        classifier = small(warm_start=True).fit(TEXTS, LABELS)
+        before = classifier.predict_proba(TEXTS)
+        with pytest.raises(InputError, match=r"not know the labels 'maybe': it knows 'no', 'yes'"):
+            classifier.fit(TEXTS, ["maybe", "no"] * 24)
+        with pytest.raises(InputError, match=r"does not know the labels 1, 2: it knows 'no', 'yes"):
+            classifier.fit(TEXTS, [1, 2] * 24)
+        with pytest.raises(InputError, match=r"`features` 9 is not what the classifier .* has .8."):
+            classifier.set_params(features=9).fit(TEXTS, LABELS)
+        np.testing.assert_array_equal(classifier.predict_proba(TEXTS), before)
+
+
+class TestEarlyStopping:
+    def test_it_stops_and_keeps_the_best_epoch(self) -> None:
+        rng = np.random.default_rng(0)
+        labels = rng.permutation(LABELS)  # There is nothing to learn.
+        classifier = small(epochs=20, validation_fraction=0.25, random_state=0, monitor="roc_auc")
+        classifier.set_params(early_stopping=True, n_iter_no_change=2).fit(TEXTS, labels)
+        values = [record["eval_roc_auc"] for record in classifier.history_]
+        assert classifier.n_iter_ == len(values) == int(np.argmax(values)) + 3 < 20
+        whole = small(epochs=len(values), validation_fraction=0.25, random_state=0)
+        whole.set_params(monitor="roc_auc").fit(TEXTS, labels)
+        np.testing.assert_array_equal(classifier.predict_proba(TEXTS), whole.predict_proba(TEXTS))
+
+    @pytest.mark.parametrize("setting", [{"early_stopping": True}, {"monitor": "loss"}])
+    def test_it_needs_texts_to_watch(self, setting: dict[str, Any]) -> None:
+        with pytest.raises(InputError, match=r"needs `validation_fraction`: .* such as 0\.1"):
+            small(**setting).fit(TEXTS, LABELS)
+
+    def test_it_is_saved(self, tmp_path: Path) -> None:
+        given = {"early_stopping": True, "n_iter_no_change": 1, "validation_fraction": 0.25}
+        small(monitor="loss", warm_start=True, **given).fit(TEXTS, LABELS).save(tmp_path)
+        assert LSTMClassifier.load(tmp_path).get_params().items() >= given.items()
+        assert LSTMClassifier.load(tmp_path).warm_start
+        old = json.loads((tmp_path / "estimator.json").read_text())
+        del old["warm_start"], old["n_iter_no_change"]
+        (tmp_path / "estimator.json").write_text(json.dumps(old))
+        assert not LSTMClassifier.load(tmp_path).warm_start
 
 
 class TestSave:

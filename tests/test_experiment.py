@@ -250,6 +250,98 @@ class TestValidation:
         assert (loss, accuracy) == (result["test_loss"], result["test_accuracy"])
 
 
+def stopping(reviews: Path, **settings: Any) -> ExperimentConfig:
+    """An experiment with a high learning rate, so that an epoch is soon no better than another."""
+    config = experiment(reviews, validation_examples=24, train_examples=60)
+    given = {"epochs": 12, "patience": 2, "learning_rate": 0.05, "monitor": "macro_f1", **settings}
+    return dataclasses.replace(config, training=dataclasses.replace(config.training, **given))
+
+
+class TestStoppingEarly:
+    @pytest.fixture(scope="class")
+    @classmethod
+    def stopped(
+        cls, reviews: Path, tmp_path_factory: pytest.TempPathFactory
+    ) -> tuple[Path, dict, str]:
+        workdir = tmp_path_factory.mktemp("stopped")
+        return workdir, *quiet_train(stopping(reviews), workdir, baseline=False)
+
+    def test_it_stops_when_no_epoch_is_better_and_reports_the_best(
+        self, stopped: tuple[Path, dict, str]
+    ) -> None:
+        workdir, result, console = stopped
+        records = [json.loads(line) for line in (workdir / "metrics.jsonl").open()]
+        values = [record["eval_macro_f1"] for record in records]
+        best = int(np.argmax(values)) + 1
+        assert len(values) == best + 2 < 12
+        assert (result["epochs"], result["reported_epoch"]) == (len(values), best)
+        assert result["stopped_early"]
+        assert (
+            f"stopped early, after epoch {best + 2}: none was better than epoch {best}" in console
+        )
+        assert load(workdir).evaluate() == (result["test_loss"], result["test_accuracy"])
+
+    def test_one_that_stopped_is_finished(
+        self, reviews: Path, stopped: tuple[Path, dict, str]
+    ) -> None:
+        workdir, result, _ = stopped
+        for epochs in (12, 20):
+            assert quiet_train(stopping(reviews, epochs=epochs), workdir, resume=True)[0] == result
+        with pytest.raises(InputError, match="`patience` 5 is not what the run was started with"):
+            quiet_train(stopping(reviews, patience=5), workdir, resume=True)
+
+    def test_a_resumed_run_stops_where_one_that_was_never_stopped_does(
+        self, reviews: Path, stopped: tuple[Path, dict, str], tmp_path: Path
+    ) -> None:
+        workdir, result, _ = stopped
+        with dying_after(8 * (result["epochs"] - 1) + 5):
+            quiet_train(stopping(reviews), tmp_path)
+        resumed, _ = quiet_train(stopping(reviews), tmp_path, resume=True, baseline=False)
+        assert_same_run(tmp_path, workdir)
+        for name in ("epochs", "stopped_early", "reported_epoch", "test_loss"):
+            assert resumed[name] == result[name]
+
+    def test_patience_that_ends_with_the_last_epoch_stops_nothing(
+        self, reviews: Path, stopped: tuple[Path, dict, str], tmp_path: Path
+    ) -> None:
+        """With more epochs it does: as it had from the beginning."""
+        workdir, result, _ = stopped
+        short = stopping(reviews, epochs=result["epochs"])
+        assert not quiet_train(short, tmp_path, baseline=False)[0]["stopped_early"]
+        resumed, _ = quiet_train(stopping(reviews), tmp_path, resume=True, baseline=False)
+        assert_same_run(tmp_path, workdir)
+        assert resumed["stopped_early"]
+
+    def test_each_seed_stops_by_itself(self, reviews: Path, tmp_path: Path) -> None:
+        config = dataclasses.replace(stopping(reviews), runs=2)
+        summary, _ = quiet_train(config, tmp_path, baseline=False)
+        assert summary["epochs"] == 12
+        assert summary["epochs_by_run"] == [
+            len((tmp_path / f"seed-{seed}" / "metrics.jsonl").read_text().splitlines())
+            for seed in (7, 8)
+        ]
+        assert quiet_train(config, tmp_path, resume=True)[0] == summary
+
+    def test_it_needs_rows_to_watch(self, reviews: Path) -> None:
+        config = experiment(reviews)
+        for settings, message in (
+            ({"patience": 2}, "`patience` 2 needs `validation_examples`"),
+            ({"monitor": "loss"}, "`monitor` loss has no effect without `validation_examples`"),
+        ):
+            training = dataclasses.replace(config.training, **settings)
+            with pytest.raises(InputError, match=message):
+                dataclasses.replace(config, training=training)
+        for settings, message in (
+            ({"patience": 0}, "`patience` 0 is too small: 1 or more"),
+            (
+                {"monitor": "f1"},
+                "`monitor` f1 is unknown: one of accuracy, loss, macro_f1, roc_auc",
+            ),
+        ):
+            with pytest.raises(InputError, match=message):
+                dataclasses.replace(config.training, **settings)
+
+
 class TestRefusals:
     """Nothing is written over when something is refused."""
 

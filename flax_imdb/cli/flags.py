@@ -61,6 +61,7 @@ def first_of(args: list[str]) -> argparse.Namespace:
     parser.add_argument("--import", action="append", default=[], dest="modules")
     parser.add_argument("--workdir")
     parser.add_argument("--recipe")
+    parser.add_argument("--init-from")
     parser.add_argument("--resume", action="store_true")
     try:
         return parser.parse_known_args(args)[0]

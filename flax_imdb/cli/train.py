@@ -10,6 +10,7 @@ from flax_imdb.config import ExperimentConfig, recipe
 from flax_imdb.devices import DeviceName
 from flax_imdb.distributed import Processes, join
 from flax_imdb.errors import InputError, Preempted
+from flax_imdb.start import start_from
 from flax_imdb.training.checkpoints import CheckpointConfig
 from flax_imdb.workdir import Workdir
 
@@ -51,6 +52,8 @@ def command(args: list[str], prog: str) -> int:
     # A flag that is not given has the value of the recipe, or of the run that goes on.
     first = first_of(args)
     experiment = ExperimentConfig() if first.recipe in (None, "None") else recipe(first.recipe)
+    if first.init_from not in (None, "None"):
+        experiment = start_from(first.init_from)
     if first.resume and first.workdir is not None:
         experiment = Workdir(first.workdir).config() or experiment
     default = TrainOptions(experiment=experiment)

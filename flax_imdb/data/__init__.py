@@ -1,7 +1,7 @@
 """From texts to batches of token ids, and from numeric sequences to batches of steps."""
 
 from flax_imdb.data.batching import Batch, Batching, Plan, Planned, inputs_of
-from flax_imdb.data.config import MAX_CHARACTERS, MAX_VOCAB_SIZE, DataConfig, Padding
+from flax_imdb.data.config import MAX_CHARACTERS, MAX_VOCAB_SIZE, OF_ROWS, DataConfig, Padding
 from flax_imdb.data.dataset import (
     Dataset,
     load_dataset,
@@ -22,6 +22,7 @@ from flax_imdb.data.words import split_words
 __all__ = [
     "MAX_CHARACTERS",
     "MAX_VOCAB_SIZE",
+    "OF_ROWS",
     "Batch",
     "Batching",
     "DataConfig",

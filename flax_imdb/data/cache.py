@@ -21,6 +21,7 @@ from flax_imdb.data.encoding import OnRead, encode
 from flax_imdb.data.examples import Corpus, Examples
 from flax_imdb.data.info import DatasetInfo
 from flax_imdb.data.sources import SPLITS, Source
+from flax_imdb.data.tokenizer import Vocabulary
 from flax_imdb.data.words import TextRules
 from flax_imdb.errors import warn
 from flax_imdb.paths import cache_dir
@@ -35,7 +36,10 @@ _PACKAGE = Path(__file__).parent
 
 
 def load_corpus(
-    source: Source, rules: TextRules, on_read: OnRead = lambda what, done, total: None
+    source: Source,
+    rules: TextRules,
+    on_read: OnRead = lambda what, done, total: None,
+    vocabulary: Vocabulary | None = None,
 ) -> Corpus:
     """Encode the texts of `source`, or load them from the cache if an earlier call did.
 
@@ -47,10 +51,13 @@ def load_corpus(
       source: the texts.
       rules: which words a text has.
       on_read: see `encode`; not called if the cache has them.
+      vocabulary: see `encode`.
     """
     # The key covers everything that determines the ids, the texts and the code of this package, and
     # the place, which remarks and warnings name.
     texts = f"{source.name} {source.location} {source.fingerprint} {rules}"
+    if vocabulary is not None:
+        texts += f" {vocabulary.fingerprint}"
     key = hashlib.sha256(texts.encode(errors="surrogateescape"))
     for module in sorted(_PACKAGE.rglob("*.py")):
         key.update(module.read_bytes())
@@ -62,12 +69,13 @@ def load_corpus(
     except OSError as error:
         # The entry may be intact and belong to another user: leave it alone.
         _warn_of_cache(f"{path} cannot be read", error.strerror or str(error))
-        return encode(source, rules, on_read)
+        return encode(source, rules, on_read, vocabulary=vocabulary)
+    encoding = functools.partial(encode, source, rules, on_read, vocabulary=vocabulary)
     try:
-        return _write(path, key.hexdigest(), functools.partial(encode, source, rules, on_read))
+        return _write(path, key.hexdigest(), encoding)
     except OSError as error:
         _warn_of_cache(f"{path.parent} cannot be written", error.strerror or str(error))
-    return encode(source, rules, on_read)
+    return encoding()
 
 
 @functools.cache  # Once: the comparison with word counts reads it again.

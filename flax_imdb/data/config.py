@@ -31,6 +31,14 @@ MAX_WINDOWS = 8
 """Of a text: 4.5 times as much as one window. The time and memory of a batch are bounded."""
 
 
+OF_ROWS = (
+    *("dataset", "data_dir", "test_dataset", "test_fraction", "text_columns", "label_column"),
+    *("columns", "delimiter", "encoding", "skip_bad_rows", "layout"),
+    *("train_examples", "test_examples", "validation_examples"),
+)
+"""The settings of `DataConfig` that say which rows there are. The others say what a model reads."""
+
+
 @dataclasses.dataclass(frozen=True)
 class DataConfig:
     """The texts or numeric sequences and their labels, and how they become a model's inputs.

@@ -10,16 +10,20 @@ from flax_imdb.data.config import DataConfig
 from flax_imdb.data.encoding import Encoder, OnRead
 from flax_imdb.data.examples import Corpus, Examples
 from flax_imdb.data.info import DatasetInfo
+from flax_imdb.data.numeric import check_features
 from flax_imdb.data.sources import (
     SPLITS,
     SequenceFile,
     SequenceSource,
     Source,
     find_source,
+    listed,
     read_labelled,
     read_labelled_sequences,
+    shown,
 )
 from flax_imdb.data.standardizer import Standardizer
+from flax_imdb.data.tokenizer import Vocabulary
 from flax_imdb.errors import InputError
 
 # Subsets and the validation split must not change with the seed of a run, or runs could not be
@@ -64,20 +68,73 @@ class Dataset:
         return ("test" if len(self.test) else None), self.test
 
 
-def load_dataset(config: DataConfig, on_read: OnRead = lambda what, done, total: None) -> Dataset:
+def load_dataset(
+    config: DataConfig,
+    on_read: OnRead = lambda what, done, total: None,
+    known: DatasetInfo | None = None,
+) -> Dataset:
     """Find, read and encode the texts that `config` asks for.
 
     Args:
       config: which texts.
       on_read: called while they are read, unless the cache has them (see `encode`).
+      known: the vocabulary and the classes of a model, which the texts are encoded for; if it has
+        no classes, those are the texts' own.
 
     Raises:
-      InputError: there are no such texts, or fewer than asked for.
+      InputError: there are no such texts, or fewer than asked for; or they are nothing that the
+        model reads, or have a label that is none of its classes.
     """
     source = find_source(config)
+    vocabulary = None
+    if known is not None:
+        _check_kind(source, config, known)
+        vocabulary = known.inputs
     if isinstance(source, SequenceSource):
-        return make_sequences(source, config)
-    return make_dataset(source, load_corpus(source, config.text, on_read), config)
+        assert not isinstance(vocabulary, Vocabulary)
+        dataset = make_sequences(source, config, vocabulary)
+    else:
+        assert not isinstance(vocabulary, Standardizer)
+        corpus = load_corpus(source, config.text, on_read, vocabulary)
+        dataset = make_dataset(source, corpus, config)
+    return _of_classes(dataset, known.classes) if known and known.classes else dataset
+
+
+def _check_kind(source: Source, config: DataConfig, known: DatasetInfo) -> None:
+    """Raise InputError if a model reads or answers something else than there is."""
+    ours = "numeric sequences" if isinstance(source, SequenceSource) else "texts"
+    theirs = "texts" if known.task.features is None else "numeric sequences"
+    if ours != theirs:
+        raise InputError(f"{source.name} holds {ours}, and the model to start from reads {theirs}")
+    if source.multi_label != known.multi_label:
+        several, one = "any number of labels", "one label"
+        has, answers = (several, one) if source.multi_label else (one, several)
+        raise InputError(
+            f"an example of {source.name} has {has}, and the model to start from gives {answers}"
+        )
+
+
+def _of_classes(dataset: Dataset, classes: tuple[str, ...]) -> Dataset:
+    """A dataset whose labels are indices into `classes`, which may be more than it has."""
+    place, own = dataset.location or dataset.info.name, dataset.info.classes
+    if unknown := [shown(name) for name in own if name not in classes]:
+        raise InputError(
+            f"{place} has labels that the model does not know: {listed(unknown, 3)}; it knows "
+            f"{listed([*map(shown, classes)], 5)}, and `new_head` begins with other classes"
+        )
+    warnings = dataset.warnings
+    if lacking := [shown(name) for name in classes if name not in own]:
+        units = dataset.info.units
+        warnings += (f"{place}: classes of the model without {units}: {listed(lacking, 3)}",)
+    numbers = np.array([classes.index(name) for name in own], np.int32)
+    return dataclasses.replace(
+        dataset,
+        info=dataclasses.replace(dataset.info, classes=classes),
+        warnings=warnings,
+        train=dataset.train.relabelled(numbers, len(classes)),
+        validation=dataset.validation.relabelled(numbers, len(classes)),
+        test=dataset.test.relabelled(numbers, len(classes)),
+    )
 
 
 def make_dataset(source: Source, corpus: Corpus, config: DataConfig) -> Dataset:
@@ -107,11 +164,19 @@ def make_dataset(source: Source, corpus: Corpus, config: DataConfig) -> Dataset:
     )
 
 
-def make_sequences(source: SequenceSource, config: DataConfig) -> Dataset:
+def make_sequences(
+    source: SequenceSource, config: DataConfig, standardizer: Standardizer | None = None
+) -> Dataset:
     """The examples of numeric sequences that `config` asks for, standardized.
 
+    Args:
+      source: the sequences.
+      config: which of them, and how much of each.
+      standardizer: a model's. None: it is fitted to the training examples.
+
     Raises:
-      InputError: there are fewer than asked for, or a setting is for texts.
+      InputError: there are fewer than asked for, a setting is for texts, or they have other
+        features than a model reads.
     """
     config.check_effect(sequences=True)
     given, test = (
@@ -119,8 +184,15 @@ def make_sequences(source: SequenceSource, config: DataConfig) -> Dataset:
         for split in SPLITS
     )
     validation, train = _split(given, config.validation_examples, config.train_examples)
-    # By what the model reads of the sequences that it is trained on.
-    standardizer = Standardizer.fit(train.spread()[2], source.feature_names)
+    if standardizer is None:
+        # By what the model reads of the sequences that it is trained on.
+        standardizer = Standardizer.fit(train.spread()[2], source.feature_names)
+    else:
+        sequences, _ = source.read("train")
+        names = source.feature_names
+        check_features(
+            sequences, names, standardizer.features, standardizer.names, f"{source.name}: "
+        )
     inputs = standardizer(given.inputs)
     if len(test):
         _, test = _split(test, 0, config.test_examples, setting="test_examples")

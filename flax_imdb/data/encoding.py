@@ -142,6 +142,7 @@ def encode(
     on_read: OnRead = lambda what, done, total: None,
     keep: Keep = in_memory,
     directory: str | None = None,
+    vocabulary: Vocabulary | None = None,
 ) -> Corpus:
     """Read both splits, once, and encode them with the vocabulary of the training split.
 
@@ -151,6 +152,7 @@ def encode(
       on_read: called every few texts.
       keep: keeps the arrays of the examples.
       directory: where token ids wait for the vocabulary, on disk; None: they wait in memory.
+      vocabulary: encode with this one, by the same rules, instead.
     """
     numbers: dict[str, int] = collections.defaultdict(lambda: len(SPECIAL_TOKENS) + len(numbers))
 
@@ -170,7 +172,11 @@ def encode(
             encoder.finish()
         words = [*numbers]
         numbers.clear()
-        vocabulary, ids = _ranked(words, spool.read(~in_test), rules)
+        if vocabulary is None:
+            vocabulary, ids = _ranked(words, spool.read(~in_test), rules)
+        else:
+            special = np.arange(len(SPECIAL_TOKENS), dtype=np.int32)
+            ids = np.concatenate([special, vocabulary.encode(words)[1:]])
         lengths = spool.lengths
         splits = {}
         for split, chosen in (("train", ~in_test), ("test", in_test)):

@@ -7,7 +7,7 @@ from typing import Literal
 import numpy as np
 
 from flax_imdb.data.info import DatasetInfo
-from flax_imdb.data.tokenizer import UNKNOWN
+from flax_imdb.data.tokenizer import START, UNKNOWN
 
 _COUNTED_AT_ONCE = 4096
 
@@ -98,6 +98,12 @@ class Examples:
             counts += np.bincount(self.take(rows).spread()[2], minlength=vocab_size)
         return counts
 
+    def known_share(self) -> float:
+        """The share of the words that the vocabulary has."""
+        _, _, tokens = self.spread()
+        words = tokens[tokens != START]
+        return float(np.mean(words != UNKNOWN)) if len(words) else 1.0
+
     def balanced(self) -> "Examples":
         """The examples, weighted by ``examples / (classes * examples of the class)``."""
         from sklearn.utils.class_weight import compute_sample_weight
@@ -110,6 +116,14 @@ class Examples:
         weights = weights / weights.max()
         weights = weights / weights[weights > 0].mean()
         return dataclasses.replace(self, weights=weights.astype(np.float32))
+
+    def relabelled(self, numbers: np.ndarray, classes: int) -> "Examples":
+        """The examples with label ``numbers[i]``, of so many classes, instead of ``i``."""
+        if self.labels.ndim == 1:
+            return dataclasses.replace(self, labels=numbers[self.labels])
+        labels = np.zeros((len(self), classes), np.float32)
+        labels[:, numbers] = self.labels
+        return dataclasses.replace(self, labels=labels)
 
     def limited(
         self, vocab_size: int, max_length: int, end: Literal["first", "last"] = "last"

@@ -78,6 +78,30 @@ def check_width(sequences: Sequence[np.ndarray], features: int, place: str = "")
         )
 
 
+def check_features(
+    sequences: Sequence[np.ndarray],
+    names: Sequence[str],
+    features: int,
+    known: Sequence[str],
+    place: str = "",
+) -> None:
+    """Raise InputError unless sequences have the features that a model reads.
+
+    Args:
+      sequences: of one width.
+      names: of their features; empty if they have none.
+      features: number of features that are needed.
+      known: their names; empty if they have none. They matter if both have some.
+      place: where the sequences are, for the message.
+    """
+    check_width(sequences, features, place)
+    if names and known and tuple(names) != tuple(known):
+        raise InputError(
+            f"{place}the features are {', '.join(names)}, and {', '.join(known)} are needed, in "
+            "this order"
+        )
+
+
 def doubts_of_axes(sequences: Sequence[np.ndarray], layout: Layout) -> Iterator[str]:
     """A warning if the axes of sequences [time, features] may be swapped.
 

@@ -77,7 +77,8 @@ def _elsewhere(config: ExperimentConfig) -> ExperimentConfig:
     if training.embeddings is not None:
         training = dataclasses.replace(training, embeddings=Path(training.embeddings).name)
     data = dataclasses.replace(data, data_dir=None)
-    return dataclasses.replace(config, data=data, training=training)
+    start = None if config.init_from is None else Path(config.init_from).name
+    return dataclasses.replace(config, data=data, training=training, init_from=start)
 
 
 def _card(model: TrainedModel) -> str:

@@ -225,7 +225,14 @@ class Report:
                 + ", ".join(f"{accuracy:.2%}" for accuracy in result.test_accuracies)
                 + f"; standard deviation {100 * result.test_accuracy_std:.2f} points; mean:"
             )
+            if min(result.epochs_by_run, default=result.epochs) < result.epochs:
+                self.say(f"epochs until they stopped: {', '.join(map(str, result.epochs_by_run))}")
         else:
+            if result.stopped_early:
+                self.say(
+                    f"stopped early, after epoch {result.epochs}: none was better than epoch "
+                    f"{result.reported_epoch}"
+                )
             self.scores(result)
             if is_main() and result.test_accuracy <= result.majority_accuracy:
                 warn(
@@ -338,6 +345,11 @@ class TrainingReport:
                 f"  {record.eval_split} loss {record.eval_loss:.4f} "
                 f"accuracy {record.eval_accuracy:.2%}"
                 if record.eval_split
+                else ""
+            )
+            + (
+                f" {record.monitor.replace('_', ' ')} {record.monitored:.4f}"
+                if record.monitor in ("macro_f1", "roc_auc")
                 else ""
             )
             + (f"  {skipped} steps skipped, not finite" if skipped else ""),

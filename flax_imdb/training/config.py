@@ -10,6 +10,7 @@ import numpy as np
 import optax
 
 from flax_imdb.errors import InputError, check_between, is_number
+from flax_imdb.training.metrics import Monitor
 from flax_imdb.training.objectives import Objective
 
 ClassWeights = Literal["balanced"]
@@ -46,6 +47,10 @@ class TrainConfig:
       label_smoothing: Train towards targets with this much of a uniform distribution in them.
       adversarial_norm: Also train on the worst perturbation of the embedded texts, of this norm, to
         first order; twice the time. 0: off.
+      patience: Stop when the monitored value on the validation texts has not improved for this many
+        epochs. None: train all epochs.
+      monitor: What decides on the best epoch by the validation texts: accuracy, loss, macro_f1 or,
+        for two classes, roc_auc.
       seed: Seed of the initial parameters, the order of the data and dropout.
       embeddings: A file of word vectors to begin the embedding with, in the text form of GloVe,
         word2vec or fastText; its width sets embedding-features.
@@ -67,6 +72,8 @@ class TrainConfig:
     class_weights: ClassWeights | None = None
     label_smoothing: float = 0.0
     adversarial_norm: float = 0.0
+    patience: int | None = None
+    monitor: Monitor = "accuracy"
     seed: int = 7
     embeddings: str | None = None
     embeddings_digest: str | None = None
@@ -88,6 +95,12 @@ class TrainConfig:
                 f"`schedule` {self.schedule} is unknown: one of {', '.join(get_args(Schedule))}"
             )
         check_between("warmup_steps", self.warmup_steps, 0)
+        if self.patience is not None:
+            check_between("patience", self.patience, 1)
+        if self.monitor not in get_args(Monitor):
+            raise InputError(
+                f"`monitor` {self.monitor} is unknown: one of {', '.join(get_args(Monitor))}"
+            )
         check_between("seed", self.seed, 0, 2**32 - 1)
         for setting, amount, below in (
             ("weight_decay", self.weight_decay, math.inf),
@@ -123,11 +136,11 @@ class TrainConfig:
         if isinstance(self.embeddings, os.PathLike):
             object.__setattr__(self, "embeddings", os.fspath(self.embeddings))
         if self.embeddings is None:
-            for setting in ("embeddings_digest", "freeze_embeddings"):
-                if getattr(self, setting):
-                    raise InputError(
-                        f"`{setting}` has no effect: `embeddings` must name a file of word vectors"
-                    )
+            if self.embeddings_digest:
+                raise InputError(
+                    "`embeddings_digest` has no effect: `embeddings` must name a file of word "
+                    "vectors"
+                )
         elif not isinstance(self.embeddings, str):
             raise InputError(f"`embeddings` {self.embeddings!r} is not a path")
         digest = self.embeddings_digest

@@ -6,7 +6,14 @@ import statistics
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
-from flax_imdb.training.metrics import Evaluation, Metrics, StepMetrics, compute, merge
+from flax_imdb.training.metrics import (
+    Evaluation,
+    Metrics,
+    Monitor,
+    StepMetrics,
+    compute,
+    merge,
+)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -27,6 +34,9 @@ class EpochRecord:
       compile_seconds: time spent on compilation.
       step_ms_median: median time of a training step in milliseconds, without compilation.
       examples_per_second: training examples per second, without compilation.
+      monitor: what decides on the best epoch by the validation split.
+      eval_macro_f1: mean of the classes' F1 on that split; None unless it is what decides.
+      eval_roc_auc: area under the ROC curve on that split; None unless it is what decides.
     """
 
     dataset: str
@@ -42,6 +52,15 @@ class EpochRecord:
     compile_seconds: float
     step_ms_median: float
     examples_per_second: float
+    monitor: Monitor = "accuracy"
+    eval_macro_f1: float | None = None
+    eval_roc_auc: float | None = None
+
+    @property
+    def monitored(self) -> float:
+        """The value that decides on the best epoch; nan if the epoch was not evaluated."""
+        value: float | None = getattr(self, f"eval_{self.monitor}")
+        return math.nan if value is None else value
 
 
 class StepRecord(NamedTuple):
@@ -157,6 +176,8 @@ class History:
         examples: int,
         split: str | None,
         evaluation: Evaluation | None,
+        monitor: Monitor = "accuracy",
+        monitored: float | None = None,
     ) -> None:
         """Make the unfinished epoch the last of the finished ones.
 
@@ -166,6 +187,8 @@ class History:
           examples: the number of training examples.
           split: what was evaluated; None for nothing.
           evaluation: of that split.
+          monitor: what decides on the best epoch.
+          monitored: its value on that split.
         """
         trained = self.unfinished
         assert trained is not None
@@ -184,6 +207,9 @@ class History:
             compile_seconds=trained.compile_seconds,
             step_ms_median=trained.recent_ms(),
             examples_per_second=examples / (trained.seconds - trained.compile_seconds),
+            monitor=monitor,
+            eval_macro_f1=monitored if monitor == "macro_f1" else None,
+            eval_roc_auc=monitored if monitor == "roc_auc" else None,
         )
         self.epochs.append(record)
         self.unfinished, self.last_steps = None, trained.records
@@ -191,8 +217,8 @@ class History:
     def best(self, step: int | None = None) -> EpochRecord | None:
         """The epoch to report; `evaluate` and `predict` load its parameters.
 
-        With validation rows it is the first with the best validation accuracy. Without, it is the
-        last epoch, since the test split is never used to choose.
+        With validation rows it is the first with the best value of what is monitored on them.
+        Without, it is the last epoch, since the test split is never used to choose.
 
         Args:
           step: consider only epochs that ended at this training step or before; None: all.
@@ -200,7 +226,15 @@ class History:
         epochs = [record for record in self.epochs if step is None or record.step <= step]
         if not epochs or epochs[-1].eval_split != "validation":
             return epochs[-1] if epochs else None
-        return max(epochs, key=lambda record: record.eval_accuracy or 0.0)
+        sign = -1 if epochs[-1].monitor == "loss" else 1
+        return max(epochs, key=lambda record: sign * record.monitored)
+
+    def is_stalled(self, patience: int | None) -> bool:
+        """Whether the last `patience` epochs are not better than the best one before them."""
+        best = self.best()
+        return (
+            patience is not None and best is not None and len(self.epochs) - best.epoch >= patience
+        )
 
 
 def _with_records(saved: Mapping[str, Any], epochs: Sequence[EpochRecord]) -> dict[str, Any]:

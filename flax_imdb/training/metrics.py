@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Mapping
-from typing import Any, NamedTuple, TypedDict
+from typing import Any, Literal, NamedTuple, TypedDict
 
 import jax
 import jax.numpy as jnp
@@ -10,6 +10,11 @@ import numpy as np
 import optax
 from jax.typing import ArrayLike
 from jaxtyping import Array, Float, Int
+
+from flax_imdb.errors import InputError
+
+Monitor = Literal["accuracy", "loss", "macro_f1", "roc_auc"]
+"""What may decide on the best epoch."""
 
 
 class Metrics(TypedDict):
@@ -73,6 +78,41 @@ class Evaluation(NamedTuple):
     accuracy: float
     predicted: np.ndarray
     probability: np.ndarray
+
+
+def monitored(evaluation: Evaluation, labels: np.ndarray, classes: int, monitor: Monitor) -> float:
+    """The value to monitor, as `flax_imdb.scores.score` has it.
+
+    Args:
+      evaluation: of examples with these labels.
+      labels: int32 [examples].
+      classes: their number.
+      monitor: which value.
+    """
+    from sklearn.metrics import f1_score, roc_auc_score
+
+    if monitor == "macro_f1":
+        numbers = range(classes)
+        return float(
+            f1_score(labels, evaluation.predicted, labels=numbers, average="macro", zero_division=0)
+        )
+    if monitor == "roc_auc":
+        return float(roc_auc_score(labels, evaluation.probability))
+    return evaluation.loss if monitor == "loss" else evaluation.accuracy
+
+
+def check_monitor(monitor: Monitor, labels: np.ndarray, classes: int) -> None:
+    """Raise InputError if a value is not defined for validation examples with these labels."""
+    if monitor == "roc_auc" and classes != 2:
+        raise InputError(
+            f"`monitor` roc_auc is for two classes, and there are {classes}: one of accuracy, loss "
+            "and macro_f1 is for any number"
+        )
+    if monitor == "roc_auc" and len(np.unique(labels)) < 2:
+        raise InputError(
+            f"`monitor` roc_auc needs both classes among the {len(labels)} validation texts: more "
+            "`validation_examples` may have both"
+        )
 
 
 def class_probabilities(logits: Float[Array, "batch classes"]) -> Float[Array, "batch classes"]:

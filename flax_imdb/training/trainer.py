@@ -16,7 +16,14 @@ from flax_imdb.distributed import all_gather
 from flax_imdb.errors import InputError
 from flax_imdb.training.config import TrainConfig
 from flax_imdb.training.history import History, StepRecord, UnfinishedEpoch
-from flax_imdb.training.metrics import Evaluation, Metrics, StepMetrics, compute, merge
+from flax_imdb.training.metrics import (
+    Evaluation,
+    Metrics,
+    StepMetrics,
+    compute,
+    merge,
+    monitored,
+)
 from flax_imdb.training.objectives import Objective
 from flax_imdb.training.parallel import (
     Compiled,
@@ -117,7 +124,8 @@ class Trainer:
         """Train until `history` has all epochs; yield the state and the evaluation after each.
 
         An epoch is evaluated on the validation split, or without one on the test split, or not at
-        all if both are empty.
+        all if both are empty. With `config.patience` fewer epochs may be all (see
+        `History.is_stalled`).
 
         Args:
           state: as in `train_epoch`.
@@ -132,22 +140,26 @@ class Trainer:
         Raises:
           InputError: a loss or gradient is not finite.
         """
-        while len(history.epochs) < config.epochs:
+        classes = dataset.info.task.classes
+        while len(history.epochs) < config.epochs and not history.is_stalled(config.patience):
             state = self.train_epoch(
                 state, dataset.train, history, config, hooks=hooks, on_step=on_step
             )
             split, examples = dataset.to_evaluate()
-            evaluation = None
+            evaluation = value = None
             if split is not None:
                 check = partial(on_evaluated, state, history)
                 evaluation = self.evaluate(state, examples, check)
                 check_finite(evaluation, split, len(history.epochs) + 1)
+                value = monitored(evaluation, examples.labels, classes, config.monitor)
             history.end_epoch(
                 dataset=dataset.info.name,
                 step=int(state.step),
                 examples=len(dataset.train),
                 split=split,
                 evaluation=evaluation,
+                monitor=config.monitor,
+                monitored=value,
             )
             yield state, evaluation
 

@@ -15,6 +15,36 @@ class TestHistory:
         assert history.best() == history.epochs[1]
         assert history.best(step=1) == history.epochs[0]
 
+    def test_the_best_epoch_is_that_of_what_is_monitored(self) -> None:
+        records = [
+            dataclasses.replace(record, eval_loss=loss, eval_roc_auc=area)
+            for record, loss, area in zip(
+                epochs(1, 2, 3, accuracies=(0.9, 0.8, 0.7)),
+                (0.5, 0.4, 0.4),
+                (0.1, 0.2, 0.3),
+                strict=True,
+            )
+        ]
+        for monitor, best in (("accuracy", 1), ("loss", 2), ("roc_auc", 3)):
+            history = History([dataclasses.replace(each, monitor=monitor) for each in records])
+            found = history.best()
+            assert found is not None
+            assert found.epoch == best
+
+    def test_it_is_stalled_after_as_many_epochs_without_a_better_one(self) -> None:
+        history = History(epochs(1, 2, 3, 4, accuracies=(0.5, 0.9, 0.9, 0.8)))
+        assert history.is_stalled(2)
+        assert not history.is_stalled(3)
+        assert not history.is_stalled(None)
+        assert not History(epochs(1, 2, 3)).is_stalled(1)  # Nothing was held out.
+        assert not History().is_stalled(1)
+
+    def test_a_record_of_an_older_version_is_monitored_by_accuracy(self) -> None:
+        content = dataclasses.asdict(History(epochs(3, accuracies=(0.5,))))
+        for name in ("monitor", "eval_macro_f1", "eval_roc_auc"):
+            del content["epochs"][0][name]
+        assert History.from_dict(content).epochs[0].monitored == 0.5
+
     def test_the_last_epoch_is_the_best_where_nothing_was_held_out(self) -> None:
         history = History(epochs(1, 2, 3))
         assert history.best() == history.epochs[2]

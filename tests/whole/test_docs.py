@@ -115,6 +115,19 @@ def test_the_example_of_the_estimator_runs(tmp_path: Path, monkeypatch: pytest.M
     assert namespace["search"].best_score_ == 1
 
 
+def test_the_examples_of_going_on_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    going_on, estimator = code("docs/going_on.md")
+    namespace: dict = {"__name__": "example"}
+    exec(estimator, namespace)
+    namespace["classifier"].save("runs/old")
+    texts = ["came late,bad", "it works,good"] * 20
+    (tmp_path / "new.csv").write_text("\n".join(["text,label", *texts]))
+    exec(going_on, namespace)
+    assert namespace["result"].epochs == 2
+    assert namespace["classifier"].n_iter_ == 2
+
+
 def test_the_examples_of_exports_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     model = untrained()

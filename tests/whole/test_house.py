@@ -25,6 +25,8 @@ ROOMS = (
         "experiment",
         "report",
         "pages",
+        "start",
+        "stored",
         "exported",
         "workdir",
         "results",

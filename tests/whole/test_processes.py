@@ -14,6 +14,8 @@ import pytest
 from jobs import Job, free_port
 from numerics import assert_close
 
+from flax_imdb import experiment
+from flax_imdb.config import load_config
 from flax_imdb.predict import load
 
 ROOT = Path(__file__).parents[2]
@@ -137,6 +139,21 @@ def _without(arguments: list[object], *flags: str) -> list[object]:
     """The arguments without these flags and their values."""
     dropped = {arguments.index(flag) + n for flag in flags for n in (0, 1)}
     return [each for number, each in enumerate(arguments) if number not in dropped]
+
+
+def test_two_processes_go_on_from_a_run_and_stop_early_as_one_does(
+    reviews: Path, alone: Path, tmp_path: Path
+) -> None:
+    flags = ("--init-from", alone, "--dataset", "imdb_reviews", "--validation-examples", 24)
+    flags += ("--epochs", 9, "--patience", 1, "--monitor", "roc_auc")
+    arguments = train(reviews, 2, *flags, "--workdir", tmp_path / "two")
+    with Job(with_devices(2, 2), arguments) as job:
+        assert [status for status, *_ in job.ends()] == [0, 0]
+    config = load_config(tmp_path / "two" / "config.json")
+    result = experiment.train(config, tmp_path / "one", baseline=False)
+    both = json.loads((tmp_path / "two" / "result.json").read_text())
+    assert (both["epochs"], both["stopped_early"]) == (result.epochs, True)
+    TestSameResults().same(tmp_path / "two", tmp_path / "one")
 
 
 def test_a_signal_to_one_process_stops_all_at_one_step(reviews: Path, tmp_path: Path) -> None:

@@ -14,7 +14,7 @@ from flax_imdb.data.sources.source import (
     Source,
     Split,
 )
-from flax_imdb.data.sources.table import Added, Bad, FileTable
+from flax_imdb.data.sources.table import Added, Bad, FileTable, listed, shown
 
 __all__ = [
     "IMPORTED",
@@ -36,9 +36,11 @@ __all__ = [
     "find_source",
     "is_npz",
     "is_text_name",
+    "listed",
     "open_unlabelled",
     "order_labels",
     "problem_of_label",
     "read_labelled",
     "read_labelled_sequences",
+    "shown",
 ]

@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 
 from flax_imdb.data.config import DataConfig, Layout
-from flax_imdb.data.numeric import as_sequences, check_width, doubts_of_axes
+from flax_imdb.data.numeric import as_sequences, check_features, check_width, doubts_of_axes
 from flax_imdb.data.sources.labels import (
     check_labels,
     indices_of,
@@ -21,7 +21,6 @@ from flax_imdb.data.sources.labels import (
     warnings_on,
 )
 from flax_imdb.data.sources.source import SequenceSource, Split
-from flax_imdb.data.sources.table import listed
 from flax_imdb.data.sources.text_files import check_file, damaged, format_of
 from flax_imdb.errors import InputError
 from flax_imdb.paths import absolute_path, local_path, unreadable
@@ -138,13 +137,8 @@ class SequenceFile:
     def check_features(
         self, sequences: Sequence[np.ndarray], features: int, names: Sequence[str]
     ) -> None:
-        """Raise InputError unless sequences have these features; names matter if both have any."""
-        check_width(sequences, features, f"{self.place}: ")
-        if names and self.feature_names and tuple(names) != self.feature_names:
-            raise InputError(
-                f"{self.place} has the features {listed(self.feature_names, 5)}, and "
-                f"{listed(names, 5)} are needed, in this order"
-            )
+        """Raise InputError unless sequences have these features. See `numeric.check_features`."""
+        check_features(sequences, self.feature_names, features, names, f"{self.place}: ")
 
     def _array(self, key: str) -> np.ndarray:
         if key not in self._arrays:
