@@ -42,8 +42,7 @@ T = TypeVar("T", ModelConfig, DataConfig, TrainConfig)
 # started from may move; a fingerprint tells whether they are the same.
 MAY_CHANGE = (
     *("epochs", "dataset", "test_dataset", "data_dir", "embeddings", "init_from"),
-    "skip_nonfinite",
-    "implementation",
+    *("skip_nonfinite", "implementation"),
 )
 
 # How versions without a setting behaved, if that differs from its default.

@@ -287,15 +287,14 @@ class LSTMClassifier(ClassifierMixin, BaseEstimator):
         before = self._before(config, classes)
         if before is None:
             names = order_labels(map(str, classes))  # As the command orders them.
+            encoding = None
         else:
-            names = before.info.classes
+            names, encoding = before.info.classes, before.info.inputs
             known = self.classes_.tolist()
             labels = np.array([known.index(label) for label in classes.tolist()])[labels]
             classes = self.classes_
         codes = np.array([names.index(str(label)) for label in classes], np.int32)[labels]
-        dataset = _dataset(
-            inputs, codes, names, config.data, before.info.inputs if before else None
-        )
+        dataset = _dataset(inputs, codes, names, config.data, encoding)
         for warning in dataset.warnings:
             warn(warning)
         check_monitor(config.training.monitor, dataset.validation.labels, len(names))

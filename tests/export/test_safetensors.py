@@ -103,7 +103,7 @@ class TestWhatIsWritten:
         assert f"Of a sequence of 3 features it reads the last {MAX_LENGTH} steps." in card
         assert "texts" not in card
 
-    def test_it_does_not_say_where_the_texts_are(self, reviews: Path, tmp_path: Path) -> None:
+    def test_it_does_not_say_where_its_files_were(self, reviews: Path, tmp_path: Path) -> None:
         model = untrained()
         data = dataclasses.replace(
             model.config.data,
@@ -111,13 +111,16 @@ class TestWhatIsWritten:
             test_dataset=str(tmp_path / "test.csv"),
             data_dir=str(reviews),
         )
-        config = dataclasses.replace(model.config, data=data)
+        training = dataclasses.replace(model.config.training, embeddings=str(tmp_path / "v.txt"))
+        config = dataclasses.replace(model.config, data=data, training=training)
         directory = written(dataclasses.replace(model, config=config), tmp_path / "model")
         for file in directory.iterdir():
             assert str(tmp_path).encode() not in file.read_bytes()
             assert str(reviews).encode() not in file.read_bytes()
-        data = flax_imdb.load(directory).config.data
+        config = flax_imdb.load(directory).config
+        data = config.data
         assert (data.dataset, data.test_dataset, data.data_dir) == ("train.csv", "test.csv", None)
+        assert config.training.embeddings == "v.txt"
 
 
 class TestTheModelCard:

@@ -124,7 +124,7 @@ def test_it_predicts_the_sequences_of_a_file(
         (["evaluate", "--dataset", "{bad}"], "step 1, feature 1 (speed) is nan: a finite number"),
         (
             ["evaluate", "--dataset", "{other}"],
-            "other.npz: the features are height, speed, and speed, height are needed, in this order",
+            "the features are height, speed, and speed, height are needed, in this order",
         ),
         (["evaluate", "--dataset", "{wide}"], "the sequences have 3 features, and the model reads"),
         (["predict", "--input", "{bad}"], "bad.npz: inputs: sequence 1, step 1, feature 1 (speed)"),
