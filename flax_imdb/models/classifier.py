@@ -199,7 +199,7 @@ class Classifier(nn.Module):
             deterministic=deterministic,
             example_ids=jnp.broadcast_to(ids[:, None], (batch, number)).reshape(batch * number),
         )
-        return mean_of_windows(vectors.reshape(batch, number, -1), windows.exists)
+        return mean_of_windows(vectors.reshape(batch, number, vectors.shape[-1]), windows.exists)
 
     def _embed(self, name: str, rows: int) -> nn.Embed:
         return nn.Embed(

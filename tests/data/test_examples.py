@@ -34,6 +34,10 @@ class TestExamples:
         assert [review(limited, i) for i in range(3)] == [[3, 4], [2, 4], [1, 3]]
         assert limited.inputs.dtype == limited.lengths.dtype == np.int32
 
+    def test_limited_keeps_the_start_if_that_is_asked_for(self) -> None:
+        limited = encode(FewReviews(), "keras").train.limited(5, 2, "first")
+        assert [review(limited, i) for i in range(3)] == [[1, 3], [1, 2], [1, 3]]
+
     def test_balanced_weighs_all_classes_alike(self) -> None:
         labels = np.array([0, 2, 2, 2, 0, 2])  # of class 1 there is none
         examples = Examples.build([np.array([1])] * 6, labels).balanced()
