@@ -3,6 +3,7 @@
 import json
 import math
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -15,6 +16,7 @@ from flax_imdb.config import (
     recipe,
     settings,
 )
+from flax_imdb.data import DataConfig
 from flax_imdb.errors import InputError
 from flax_imdb.training import TrainConfig
 from flax_imdb.workdir import Workdir
@@ -33,6 +35,24 @@ class TestConfig:
         (tmp_path / "config.json").write_text(json.dumps(content))
         assert load_config(tmp_path / "config.json").training.averaging is None
 
+    def test_a_run_of_a_version_that_read_the_tails_of_texts_goes_on_so(
+        self, tmp_path: Path
+    ) -> None:
+        content = json.loads(dump_config(ExperimentConfig()))
+        del content["data"]["long"]
+        (tmp_path / "config.json").write_text(json.dumps(content))
+        assert load_config(tmp_path / "config.json").data.long == "tail"
+
+    @pytest.mark.parametrize(
+        ("long", "longest", "end"),
+        [("tail", 101, "last"), ("head", 101, "first"), ("windows", 101 + 7 * 51, "last")],
+    )
+    def test_so_much_is_kept_of_a_long_text(self, long: Any, longest: int, end: str) -> None:
+        data = DataConfig(max_length=101, long=long)
+        assert (data.longest, data.end) == (longest, end)
+        window = ExperimentConfig(data=data).classifier().window
+        assert window == ((101, 51) if long == "windows" else None)
+
     @pytest.mark.parametrize(
         "content", [b"", b"[]", b"\xff", b"[" * 99_999, b'{"model": {"a": 1}}']
     )
@@ -48,6 +68,11 @@ class TestConfig:
         ({"training": {"epochs": 1.5}}, "`epochs` 1.5 is not an integer"),
         ({"training": {"epochs": True}}, "`epochs` True is not an integer"),
         ({"data": {"padding": "left"}}, "`padding` left is unknown: one of masked, keras"),
+        ({"data": {"long": "middle"}}, "`long` middle is unknown: one of tail, head, windows"),
+        (
+            {"data": {"long": "windows", "padding": "keras"}},
+            "`long` windows needs `padding` masked: with keras every text has one length",
+        ),
         ({"data": {"data_dir": 3}}, "`data_dir` 3 is not a path"),
         (
             {"training": {"schedule": "exponential"}},

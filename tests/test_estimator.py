@@ -63,23 +63,29 @@ class TestFit:
         )
 
     @pytest.mark.parametrize(
-        "more", [{}, {"wide_ngrams": 2, "wide_buckets": 500}, {"embeddings": "v.txt"}]
+        "settings",
+        [
+            {"max_length": 10},
+            {"max_length": 10, "wide_ngrams": 2, "wide_buckets": 500},
+            {"max_length": 2, "long": "windows"},
+            {"max_length": 3, "long": "head", "embeddings": "v.txt"},
+        ],
     )
     def test_it_has_the_numbers_of_the_command(
-        self, more: dict[str, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+        self, settings: dict[str, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         monkeypatch.chdir(tmp_path)
         few_vectors.write(tmp_path / "v.txt")
         for name, texts, labels in (("a", TEXTS, LABELS), ("b", ["good"], ["yes"])):
             lines = "\n".join(f"{text},{label}" for text, label in zip(texts, labels, strict=True))
             (tmp_path / f"{name}.csv").write_text(f"text,label\n{lines}\n")
-        size = ["--features", "8", "--embedding-features", "8", "--max-length", "10"]
+        size = ["--features", "8", "--embedding-features", "8"]
         how = ["--epochs", "4", "--batch-size", "8", "--learning-rate", "0.05", "--no-baseline"]
         data = ["--dataset", f"{tmp_path}/a.csv", "--test-dataset", f"{tmp_path}/b.csv"]
-        beside = [f"--{name.replace('_', '-')}={value}" for name, value in more.items()]
+        beside = [f"--{name.replace('_', '-')}={value}" for name, value in settings.items()]
         run = tmp_path / "run"
         assert main(["train", *data, *size, *how, *beside, "--workdir", str(run)]) == 0
-        ours = small(**more).fit(TEXTS, LABELS).predict_proba(TEXTS)
+        ours = small(**settings).fit(TEXTS, LABELS).predict_proba(TEXTS)
         theirs = flax_imdb.load(run).predict_probabilities(TEXTS)
         np.testing.assert_array_equal(ours, theirs)
         np.testing.assert_array_equal(LSTMClassifier.load(run).predict_proba(TEXTS), ours)

@@ -162,7 +162,7 @@ class TestSameBits:
         records = [json.loads(line) for line in (tmp_path / "metrics.jsonl").open()]
         assert [record["epoch"] for record in records] == [1, 2, 3]
 
-    def test_a_schedule_an_adversary_and_ngrams_go_on_where_they_were(
+    def test_a_schedule_an_adversary_ngrams_and_windows_go_on_where_they_were(
         self, reviews: Path, tmp_path: Path
     ) -> None:
         """The schedule is that of all epochs, wherever a run was stopped."""
@@ -178,6 +178,7 @@ class TestSameBits:
                 wide_ngrams=2,
                 wide_buckets=200,
             ),
+            data=dataclasses.replace(plain.data, long="windows", max_length=4),
             training=dataclasses.replace(
                 plain.training,
                 **{"schedule": "cosine", "warmup_steps": 5, "weight_decay": 0.1},
@@ -194,6 +195,15 @@ class TestSameBits:
         message = "`epochs` 3 is more than the run has, and its `schedule` cosine ends with epoch 2"
         with pytest.raises(InputError, match=message):
             quiet_train(more, tmp_path / "again", resume=True)
+
+    def test_texts_that_are_short_are_read_alike_with_windows(
+        self, reviews: Path, tmp_path: Path
+    ) -> None:
+        """With the same bits."""
+        for long in ("tail", "windows"):
+            config = experiment(reviews, epochs=1, max_length=11, long=long)
+            quiet_train(config, tmp_path / long)
+        assert_same_run(tmp_path / "tail", tmp_path / "windows")
 
     def test_another_implementation_goes_on_to_the_same_loss(
         self, reviews: Path, finished: tuple[Path, dict, str], tmp_path: Path

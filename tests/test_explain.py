@@ -18,7 +18,7 @@ from flax_imdb import cli, models
 from flax_imdb.data.tokenizer import START
 from flax_imdb.errors import InputError
 from flax_imdb.explain import TOLERANCE, Attribution, Explanation, Word, attribute, exact
-from flax_imdb.layers import hash_ngrams
+from flax_imdb.layers import Window, hash_ngrams
 from flax_imdb.models import Classifier, ModelConfig
 from flax_imdb.models.wide import NGRAM_HASHES
 from flax_imdb.predict import TrainedModel
@@ -174,6 +174,24 @@ class TestExplain:
         weights = [word.weights["positive"] for word in explanation.words]
         assert weights[:3] == [0, 0, 0]
         assert all(weight != 0 for weight in weights[3:])
+
+    def test_of_the_head_of_a_text_the_rest_has_no_weight(self, model: TrainedModel) -> None:
+        """It reads <start> and the first 9 words."""
+        data = dataclasses.replace(model.config.data, long="head")
+        head = dataclasses.replace(model, config=dataclasses.replace(model.config, data=data))
+        (explanation,) = head.explain(["bad " + "film " * 11 + "good"])
+        weights = [word.weights["positive"] for word in explanation.words]
+        assert all(weight != 0 for weight in weights[:9])
+        assert weights[9:] == [0, 0, 0, 0]
+
+    def test_a_word_in_two_windows_has_added_to_both(self) -> None:
+        """Without an encoder the vector of a window is the mean of its words."""
+        model = Classifier(20, 3, encoder=(), pooling="mean", window=Window(4, 2))
+        state = state_of(model)
+        terms = state.params["embedding"]["embedding"][TOKENS] @ state.params["head"]["kernel"]
+        shares = np.array([0, 1 / 4, 1 / 4 + 1 / 3, 1 / 4 + 1 / 3, 1 / 3, 0, 0]) / 2
+        expected = shares * terms[:, 0]
+        np.testing.assert_allclose(attributed(state).weights[0], expected, rtol=1e-9)
 
     @pytest.mark.parametrize(
         ("padding", "precision"), [("masked", "float32"), ("keras", "bfloat16")]

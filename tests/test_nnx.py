@@ -323,6 +323,15 @@ class TestClassifier:
         expected = linen.apply(variables, TOKENS, LENGTHS, rngs={"dropout": KEY}, **call)
         assert_equal(classifier(TOKENS, LENGTHS, example_ids=IDS, rngs=KEY), expected)
 
+    def test_reads_long_texts_in_windows(self) -> None:
+        window = layers.Window(3, 2)
+        classifier = Classifier(SMALL(), VOCABULARY, window=window, rngs=nnx.Rngs(0))
+        linen = models.build(SMALL(), VOCABULARY, window=window)
+        expected = linen.apply(classifier.variables(), TOKENS, LENGTHS)
+        assert_equal(classifier(TOKENS, LENGTHS), expected)
+        whole = Classifier(SMALL(), VOCABULARY, rngs=nnx.Rngs(0))
+        assert not np.allclose(whole(TOKENS, LENGTHS), expected, atol=1e-6)
+
     def test_takes_what_was_trained(self) -> None:
         linen = models.build(STRONG, VOCABULARY)
         trained = counted(linen.init(KEY, TOKENS))

@@ -19,7 +19,7 @@ _WINDOW = 16
 _PADDED_LENGTHS = 5
 
 # Of texts that are read in several windows, the numbers of windows that a batch has room for.
-_WINDOWS = (2, 3, 4, 6, MAX_WINDOWS)
+_WINDOW_COUNTS = (2, 3, 4, 6, MAX_WINDOWS)
 
 # Smaller batches for predictions of few texts. Each is compiled once for each padded length.
 _FEW = (1, 8)
@@ -91,7 +91,7 @@ class Batching:
             return (self.max_length,)
         longest, stride = self.max_length, self.stride
         multiple = -(-longest // _PADDED_LENGTHS)
-        windows = [] if stride is None else [longest + (n - 1) * stride for n in _WINDOWS]
+        windows = [] if stride is None else [longest + (n - 1) * stride for n in _WINDOW_COUNTS]
         return (*range(multiple, longest, multiple), longest, *windows)
 
     def sizes(self, most: int | None = None) -> "tuple[Batching, ...]":

@@ -177,6 +177,7 @@ def build(
         "wide_weight": config.wide_weight,
         "word_dropout": config.word_dropout,
         "head_dropout": config.head_dropout,
+        "window": window,
     }
     own = ARCHITECTURES[config.arch](config)
     if config.pooling != "last" and "pooling" in own:
@@ -185,7 +186,7 @@ def build(
             f"{own['pooling']} of its own"
         )
     attributes |= own
-    return Classifier(vocab_size=vocab_size, num_classes=num_classes, window=window, **attributes)
+    return Classifier(vocab_size=vocab_size, num_classes=num_classes, **attributes)
 
 
 # The models of the Keras tutorial. The rates of dropout are its own, unless the configuration has

@@ -203,7 +203,7 @@ class Classifier(nn.Module):
             deterministic=deterministic,
             example_ids=jnp.broadcast_to(ids[:, None], (batch, number)).reshape(batch * number),
         )
-        return mean_of_windows(vectors.reshape(batch, number, -1), windows.exists)
+        return mean_of_windows(vectors.reshape(batch, number, vectors.shape[-1]), windows.exists)
 
     def _embedded(
         self, tokens: Int[Array, "batch time"], vocab_size: int

@@ -62,6 +62,14 @@ class TestOrder:
             assert {planned.time for planned in plan} == {*Batching(2, max_length).padded_lengths}
         assert Batching(2, 500, "keras").padded_lengths == (500,)
 
+    def test_texts_of_several_windows_have_five_more(self) -> None:
+        batching = Batching(1, 500, stride=250)
+        longer = batching.padded_lengths[5:]
+        assert longer == (750, 1000, 1250, 1750, 2250)  # Of 2, 3, 4, 6 and 8 windows.
+        assert batching.padded_lengths[:5] == Batching(1, 500).padded_lengths
+        plan = batching.plan_evaluation(examples([3, 500, 501, 750, 751, 1251, 2250]))
+        assert [planned.time for planned in plan] == [100, 500, 750, 750, 1000, 1750, 2250]
+
     @pytest.mark.parametrize(
         ("batch_size", "most", "sizes"),
         [

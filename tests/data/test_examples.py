@@ -25,6 +25,10 @@ class TestExamples:
         assert examples.limited(5, 100).lengths is examples.lengths
         assert examples.limited(5, 2).limited(4, 9).vocab_size == 4
 
+    def test_limited_keeps_the_start_if_that_is_asked_for(self) -> None:
+        limited = encode(FewReviews(), "keras").train.limited(5, 2, "first")
+        assert [review(limited, i) for i in range(3)] == [[1, 3], [1, 2], [1, 3]]
+
     def test_balanced_weighs_all_classes_alike(self) -> None:
         labels = np.array([0, 2, 2, 2, 0, 2])  # of class 1 there is none
         examples = Examples.build([np.array([1])] * 6, labels).balanced()

@@ -34,6 +34,15 @@ def test_they_are_all_that_a_program_needs_to_make_its_inputs() -> None:
 
 
 @pytest.mark.parametrize(
+    ("long", "kept"),
+    [("tail", MAX_LENGTH), ("head", MAX_LENGTH), ("windows", MAX_LENGTH + 7 * 7)],
+)
+def test_they_say_what_is_kept_of_a_long_text(long: str, kept: int) -> None:
+    said = facts(untrained(long=long))
+    assert (said["long"], said["max_length"]) == (long, kept)
+
+
+@pytest.mark.parametrize(
     ("padding", "rule"),
     [
         ("masked", "the number of ids of each row; behind them it is padded"),

@@ -158,11 +158,13 @@ class TestAnswers:
         assert none.shape == (0, len(model.info.classes))
 
     @pytest.mark.parametrize("rules", RULES)
-    @pytest.mark.parametrize("padding", ["masked", "keras"])
+    @pytest.mark.parametrize(
+        "data", [{}, {"padding": "keras"}, {"long": "head"}, {"long": "windows"}], ids=str
+    )
     def test_a_text_is_answered_as_by_predict(
-        self, rules: TextRules, padding: str, tmp_path: Path
+        self, rules: TextRules, data: dict[str, str], tmp_path: Path
     ) -> None:
-        model = by(rules, untrained("conv_lstm", classes=3, padding=padding))
+        model = by(rules, untrained("conv_lstm", classes=3, **data))
         page = engine(model, tmp_path)
         for predicted, found in zip(model.predict(TEXTS), page.call("answers", TEXTS), strict=True):
             assert found["label"] == predicted.label

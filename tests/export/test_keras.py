@@ -80,6 +80,7 @@ def test_what_is_exported_has_been_read_by_keras_in_another_process(tmp_path: Pa
     [
         ({"ngrams": 2, "ngram_buckets": 8}, "`format` keras cannot hold `ngrams` 2: "),
         ({"wide_ngrams": 3, "wide_buckets": 8}, "`format` keras cannot hold `wide_ngrams` 3: "),
+        ({"long": "windows"}, "`format` keras cannot hold `long` windows: stablehlo, onnx, safe"),
     ],
 )
 def test_ngrams_are_refused(settings: dict[str, Any], message: str, tmp_path: Path) -> None:

@@ -162,6 +162,13 @@ class TestLengths:
         """What goes first is the <start>."""
         assert made(["good", "bad", "film"], max_length=most).encode("good bad film").ids == ids
 
+    def test_or_its_start_or_as_much_as_all_windows_cover(self) -> None:
+        text = " ".join(["good"] * 9 + ["bad"])
+        head = made(["good", "bad"], max_length=3, long="head").encode(text)
+        assert head.ids == [1, 3, 3]
+        windows = made(["good", "bad"], max_length=2, long="windows").encode(text)
+        assert windows.ids == [*[3] * 8, 4]
+
     def test_a_batch_is_padded_as_the_model_reads_it(self) -> None:
         texts = ["good", "good bad film good", ""]
         masked = made(["good", "bad", "film"]).encode_batch(texts)

@@ -118,6 +118,12 @@ def test_the_documentation_shows_the_function_that_loads_a_file() -> None:
     assert inspect.getsource(torch_format.load) in of_torch()
 
 
+def test_windows_are_refused(tmp_path: Path) -> None:
+    message = "`format` torch cannot hold `long` windows: stablehlo, onnx, safetensors and html can"
+    with pytest.raises(InputError, match=message):
+        torch_format.write(untrained(long="windows"), tmp_path / "model.safetensors")
+
+
 def test_ngrams_are_refused(tmp_path: Path) -> None:
     model = untrained(ngrams=2, ngram_buckets=8)
     with pytest.raises(InputError, match="`format` torch cannot hold `ngrams` 2: "):

@@ -1,5 +1,6 @@
 """The classifier as research code uses it."""
 
+from functools import partial
 from typing import Any
 
 import jax
@@ -9,9 +10,10 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from numerics import assert_close
 
 from flax_imdb.errors import InputError
-from flax_imdb.layers import LSTM, hash_ngrams
+from flax_imdb.layers import LSTM, Window, hash_ngrams
 from flax_imdb.models import ARCHITECTURES, Classifier, ModelConfig, build
 
 
@@ -193,3 +195,109 @@ class TestSequences:
         ((name, value),) = setting.items()
         with pytest.raises(InputError, match=f"`{name}` {value} is for texts, and these are num"):
             build(ModelConfig(**setting), None)
+
+
+WINDOW = Window(6, 3)
+
+
+class TestWindows:
+    """Long texts are read in windows; everything else is as without."""
+
+    rng = np.random.default_rng(0)
+    tokens = jnp.asarray(rng.integers(1, 20, (7, 17)), jnp.int32)
+    lengths = jnp.array([17, 16, 12, 9, 7, 6, 0])
+
+    @staticmethod
+    def models(arch: str, **settings: Any) -> tuple[Classifier, Classifier, Any]:
+        """With windows, without, and parameters of both that are far from 0."""
+        config = ModelConfig(arch, embedding_features=4, features=5, **settings)
+        windows, whole = build(config, 20, 3, WINDOW), build(config, 20, 3)
+        variables = jax.jit(whole.init)(jax.random.key(0), jnp.ones((1, 8), jnp.int32))
+        return windows, whole, jax.tree.map(lambda leaf: 3 * leaf, variables)
+
+    @pytest.mark.parametrize(
+        ("arch", "settings"),
+        [
+            ("lstm", {}),
+            ("reversed_lstm", {"layers": 2}),
+            ("bilstm", {"pooling": "max_mean", "remat_steps": 2}),
+            ("conv_lstm", {"pooling": "mean"}),
+        ],
+    )
+    def test_logits_are_the_mean_of_those_of_each_window(
+        self, arch: str, settings: dict[str, Any]
+    ) -> None:
+        windows, whole, variables = self.models(arch, **settings)
+        found = jax.jit(windows.apply)(variables, self.tokens, self.lengths)
+        ask = jax.jit(whole.apply)
+        for row, length, logits in zip(self.tokens, self.lengths.tolist(), found, strict=True):
+            starts = [start for start in (0, 3, 6, 9, 12) if start == 0 or start + 3 < length]
+            pieces = [row[start : min(start + 6, length)] for start in starts]
+            padded = jnp.stack([jnp.pad(piece, (0, 6 - len(piece))) for piece in pieces])
+            each = ask(variables, padded, jnp.array([len(piece) for piece in pieces]))
+            np.testing.assert_allclose(logits, each.mean(axis=0), atol=1e-5)
+        assert np.ptp(found[:, 0]) > 0.01  # They depend on the text.
+
+    def test_what_fits_in_one_window_has_the_same_bits(self) -> None:
+        windows, whole, variables = self.models("lstm_recurrent_dropout", word_dropout=0.2)
+        tokens, lengths = self.tokens[:, :6], jnp.minimum(self.lengths, 6)
+        call: Any = {"deterministic": False, "rngs": {"dropout": jax.random.key(1)}}
+        of_windows, of_whole = (
+            jax.value_and_grad(lambda v, m=m: m.apply(v, tokens, lengths, **call).sum())(variables)
+            for m in (windows, whole)
+        )
+        jax.tree.map(np.testing.assert_array_equal, of_windows, of_whole)
+
+    @pytest.mark.parametrize("arch", ["lstm_recurrent_dropout", "conv_lstm_dropout"])
+    def test_neither_padding_nor_the_batch_changes_anything(self, arch: str) -> None:
+        """Nor the masks of dropout, which are those of the example's number."""
+        windows, _, variables = self.models(arch, word_dropout=0.2, wide_ngrams=2, wide_buckets=30)
+        order = np.array([2, 6, 0, 4, 1, 5, 3])
+        garbage = jnp.pad(self.tokens, ((0, 0), (0, 9)), constant_values=7)[order]
+
+        @jax.jit
+        def measured(variables: Any, tokens: Any, lengths: Any, ids: Any) -> Any:
+            def loss(params: Any) -> Any:
+                logits = windows.apply(
+                    variables | {"params": params},
+                    tokens,
+                    lengths,
+                    example_ids=ids,
+                    deterministic=False,
+                    rngs={"dropout": jax.random.key(1)},
+                )
+                return jnp.sum(logits**2), logits
+
+            return jax.grad(loss, has_aux=True)(variables["params"])
+
+        ids = jnp.arange(20, 27)
+        grads, logits = measured(variables, self.tokens, self.lengths, ids)
+        padded = measured(variables, garbage, self.lengths[order], ids[order])
+        assert_close(padded, (grads, logits[order]), 1e-5)
+
+    def test_the_head_of_ngrams_reads_the_whole_text(self) -> None:
+        windows, whole, variables = self.models("lstm", wide_ngrams=2, wide_buckets=30)
+        hashes = np.asarray(hash_ngrams(self.tokens, 1, 2**31)).ravel()
+        owners = np.full(30, -1, np.int32)
+        owners[hashes % 30] = hashes
+        counted = {"owners": owners, "log_ratios": jnp.ones((30, 3))}
+        params = variables["params"]
+        params["wide"]["weights"] += 1
+        variables = {"params": params, "constants": {"wide": counted}}
+        of_windows, of_whole = (
+            jax.jit(partial(model.apply, method="heads"))(variables, self.tokens, self.lengths).each
+            for model in (windows, whole)
+        )
+        np.testing.assert_array_equal(of_windows[1], of_whole[1])
+        assert np.ptp(of_whole[1][:, 0]) > 0.1
+        assert not np.allclose(of_windows[0], of_whole[0])
+
+    def test_bfloat16_computes_near_float32(self) -> None:
+        in_float32, _, variables = self.models("bilstm")
+        in_bfloat16, *_ = self.models("bilstm", precision="bfloat16")
+        rough, exact = (
+            jax.jit(model.apply)(variables, self.tokens, self.lengths)
+            for model in (in_bfloat16, in_float32)
+        )
+        assert rough.dtype == jnp.float32
+        np.testing.assert_allclose(rough, exact, atol=0.05)

@@ -13,7 +13,7 @@ from step_problems import VOCAB_SIZE, batches
 
 from flax_imdb import models
 from flax_imdb.data import Batch
-from flax_imdb.layers import hash_ngrams
+from flax_imdb.layers import Window, hash_ngrams
 from flax_imdb.models import Heads, ModelConfig, Wide
 from flax_imdb.models.architectures import Pooling
 from flax_imdb.models.wide import NGRAM_HASHES
@@ -165,8 +165,9 @@ class TestAdversarial:
             other = perturbation(jax.random.normal(jax.random.key(seed), none.shape), 1e-2)
             assert bool((losses(other) - losses(none) < worst).all())
 
-    def test_filling_and_padding_change_nothing(self) -> None:
-        state, batch = new_state(), batches(1, real=5)[0]
+    @pytest.mark.parametrize("window", [None, Window(5, 3)])
+    def test_filling_and_padding_change_nothing(self, window: Window | None) -> None:
+        state, batch = new_state(window=window), batches(1, real=5)[0]
         small: Any = {name: array[:5] for name, array in batch.items()}  # type: ignore[attr-defined]
         small["tokens"] = np.pad(small["tokens"], ((0, 0), (0, 6)), constant_values=9)
         results = [
@@ -187,6 +188,9 @@ class TestAdversarial:
         assert_close((parts[0].params, parts[1]), (whole[0].params, whole[1]), 1e-4)
 
 
-def new_state(pooling: Pooling = "max_mean", **settings: Any) -> TrainState:
+def new_state(
+    pooling: Pooling = "max_mean", window: Window | None = None, **settings: Any
+) -> TrainState:
     config = ModelConfig(embedding_features=4, features=6, pooling=pooling, ngrams=2, **settings)
-    return create_state(models.build(config, VOCAB_SIZE), learning_rate=1e-2, seed=0)
+    model = models.build(config, VOCAB_SIZE, window=window)
+    return create_state(model, learning_rate=1e-2, seed=0)

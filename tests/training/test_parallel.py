@@ -18,6 +18,7 @@ from numerics import assert_close
 from flax_imdb import models
 from flax_imdb.data import Batch, Batching, Examples
 from flax_imdb.devices import by_row, make_mesh, replicated
+from flax_imdb.layers import Window
 from flax_imdb.training import Objective, TrainState, create_state, eval_step, train_step
 from flax_imdb.training.parallel import ShardedTrainStep, SplitTrainStep, place
 
@@ -28,9 +29,10 @@ STEPS = 50
 Run = Callable[[TrainState, list[Batch]], tuple[Any, list[Any]]]
 
 
-def new_state(arch: str, **settings: Any) -> TrainState:
+def new_state(arch: str, window: Window | None = None, **settings: Any) -> TrainState:
     config = models.ModelConfig(arch=arch, embedding_features=4, features=6, **settings)
-    return create_state(models.build(config, VOCAB_SIZE), learning_rate=1e-3, seed=0)
+    model = models.build(config, VOCAB_SIZE, window=window)
+    return create_state(model, learning_rate=1e-3, seed=0)
 
 
 @functools.cache
@@ -133,9 +135,10 @@ def test_fifty_steps_are_those_of_one_device(arch: str, way: Run) -> None:
 
 @pytest.mark.parametrize("way", [ShardedTrainStep, SplitTrainStep])
 def test_every_setting_gives_the_steps_of_one_device(way: Any) -> None:
-    """N-grams, embedded and counted, pooling, three kinds of dropout and an adversary."""
+    """N-grams, embedded and counted, windows, pooling, dropout of three kinds, an adversary."""
     objective = Objective(label_smoothing=0.1, adversarial_norm=0.3)
-    settings = {
+    settings: dict[str, Any] = {
+        **{"window": Window(7, 4)},
         **{"pooling": "max_mean", "ngrams": 3, "ngram_buckets": 100, "dropout": 0.3},
         **{"wide_ngrams": 2, "wide_buckets": 100, "word_dropout": 0.2, "head_dropout": 0.4},
     }
