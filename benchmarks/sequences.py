@@ -8,8 +8,8 @@ feature of the first one. The real tasks are those that the wheel of sktime hold
 not installed. Of a few settings the one is taken that is best in a cross-validation within the
 training split. The model is then trained on all of it with each of several seeds, and tested. The
 baselines are one nearest neighbour, by Euclidean distance and by dynamic time warping, and ridge
-regression on statistics of each feature. docs/sequences.md shows the results. Takes about a quarter
-of an hour on two cores.
+regression on statistics of each feature. docs/sequences.md shows the results. Takes about eight
+minutes on two cores.
 """
 
 import dataclasses

@@ -153,7 +153,7 @@ import numpy as np
 
 call = jax.jit(jax.export.deserialize(bytearray(open(sys.argv[1], "rb").read())).call)
 with np.load(sys.argv[2]) as given:
-    np.save(sys.argv[3], call(given["tokens"], given["lengths"]))
+    np.save(sys.argv[3], call(given["inputs"], given["lengths"]))
 """
 
 
