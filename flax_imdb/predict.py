@@ -208,6 +208,7 @@ class TrainedModel:
         """
         self._predictor.compile(rows, self.info.task.blank)
         if explanations:
+            self.info.check_texts("explain")
             for time in self.trainer.batching.padded_lengths:
                 tokens = np.full(time, PAD, np.int32)
                 tokens[0] = START

@@ -198,6 +198,7 @@ class TestSequences:
         ):
             np.testing.assert_array_equal(predict(given), expected)
         assert model.predict(given)[0].label == trained.predict(given)[0]
+        model.compile(rows=1)
         with pytest.raises(InputError, match="reads numeric sequences, and explain is for texts"):
             model.explain(given)
 

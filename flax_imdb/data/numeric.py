@@ -8,15 +8,15 @@ import numpy as np
 from flax_imdb.data.config import Layout
 from flax_imdb.errors import InputError
 
-_LARGEST = float(np.finfo(np.float32).max)
+_LARGEST = np.float64(np.finfo(np.float32).max)
 
 
 def are_sequences(values: Any) -> bool:
     """Whether values are meant as numeric sequences, rather than as texts; they may be bad ones."""
+    if _is_one_array(values):
+        return np.asarray(values).dtype.kind not in "OSU"
     if not isinstance(values, np.ndarray | Sequence) or isinstance(values, str | bytes):
         return False
-    if isinstance(values, np.ndarray) and values.ndim > 1:
-        return values.dtype.kind not in "OSU"
     if len(values) == 0 or isinstance(values[0], str | bytes | Mapping | Set):
         return False
     try:
@@ -54,6 +54,7 @@ def as_sequences(
             f"{place}a list of arrays [time, features] is needed, or one array [cases, time, "
             f"features], and this is {_described(values)}"
         )
+    values = np.asarray(values) if _is_one_array(values) else values
     sequences = []
     for number, value in enumerate(values, start=1):
         sequence = _as_sequence(value, f"{place}sequence {number}", layout)
@@ -114,6 +115,11 @@ def doubts_of_axes(sequences: Sequence[np.ndarray], layout: Layout) -> Iterator[
             f"each sequence has {time} steps of {features} features: if it has {features} steps of "
             f"{time} features, layout {_other(layout)} is right"
         )
+
+
+def _is_one_array(values: Any) -> bool:
+    """Whether all sequences are one array, of NumPy or JAX; a table of pandas is none."""
+    return hasattr(values, "__array__") and hasattr(values, "dtype") and values.ndim > 1
 
 
 def _as_sequence(value: Any, name: str, layout: Layout) -> np.ndarray:

@@ -18,7 +18,8 @@ class Standardizer:
 
     Attributes:
       mean: over all steps of the sequences that are trained on.
-      scale: the standard deviation there; 1 of a feature that is constant.
+      scale: the standard deviation there; 1 of a feature that is constant, or that changes by less
+        than float32 can divide by.
       names: of the features; empty if they have none.
     """
 

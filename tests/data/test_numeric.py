@@ -3,6 +3,7 @@
 import itertools
 from typing import Any
 
+import jax.numpy as jnp
 import numpy as np
 import pytest
 
@@ -21,6 +22,7 @@ CASES = np.arange(24.0).reshape(2, 4, 3)
         [*CASES],
         CASES.tolist(),
         tuple(CASES.astype(int)),
+        jnp.array(CASES),
         np.array([CASES[0], CASES[1], [[1.0, 2, 3]]], object)[:2],
     ],
 )
@@ -35,6 +37,12 @@ def test_arrays_of_steps_alone_have_one_feature() -> None:
     assert [each.tolist() for each in as_sequences(ragged)] == [[[1], [2]], [[3]], [[4], [5], [6]]]
     assert [each.shape for each in as_sequences(CASES[0])] == [(3, 1)] * 4
     assert [each.shape for each in as_sequences(CASES[0], "channels-first")] == [(3, 1)] * 4
+
+
+@pytest.mark.parametrize("kind", [bool, np.uint8, np.float16, np.longdouble])
+def test_numbers_of_any_real_type(kind: type) -> None:
+    (sequence,) = as_sequences([np.ones((3, 2), kind)])
+    assert sequence.dtype == kind
 
 
 def test_channels_first_is_the_other_way_round() -> None:

@@ -16,7 +16,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from untrained import untrained
+from untrained import padded, untrained
 
 from flax_imdb import (
     DataConfig,
@@ -29,7 +29,8 @@ from flax_imdb import (
 )
 from flax_imdb.data import Examples, Vocabulary, split_words
 from flax_imdb.data.batching import Batching
-from flax_imdb.export import safetensors, write
+from flax_imdb.data.sources import SPLITS, find_source
+from flax_imdb.export import onnx, safetensors, write
 from flax_imdb.training import create_state
 
 ROOT = Path(__file__).parents[2]
@@ -126,6 +127,28 @@ def test_the_examples_of_going_on_run(tmp_path: Path, monkeypatch: pytest.Monkey
     exec(going_on, namespace)
     assert namespace["result"].epochs == 2
     assert namespace["classifier"].n_iter_ == 2
+
+
+def test_the_examples_of_numeric_sequences_run(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    of_arrays, of_a_file, of_an_export = code("docs/sequences.md")
+    namespace: dict = {"__name__": "example"}
+    exec(of_arrays, namespace)
+    walks, labels = namespace["walks"], namespace["labels"]
+    assert namespace["classifier"].score(walks, labels) > 0.8
+    exec(of_a_file, namespace)
+    source = find_source(DataConfig(dataset="walks.npz"))
+    assert sum(len(source.read(split)[1]) for split in SPLITS) == len(walks)
+    model = predict.load("runs/walks")
+    onnx.write(model, tmp_path / "walks.onnx")
+    inputs, lengths = padded(walks)
+    example = {"inputs": inputs, "lengths": lengths}
+    exec(of_an_export, example)
+    expected = model.predict_probabilities(walks)
+    np.testing.assert_allclose(example["probabilities"], expected, atol=1e-5)
+
 
 
 def test_the_examples_of_exports_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
