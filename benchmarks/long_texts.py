@@ -6,8 +6,8 @@ Trains the default classifier on 20,000 reviews with each setting of `--long`, a
 other 5,000 after each epoch. The best epoch is evaluated on both the validation and the test
 reviews, over all of them and over those of more than `--max-length` tokens. The settings take turns
 seed by seed, since their times are compared. Before that, steps on texts of one window and of eight
-are measured, each in a process of its own. docs/long_texts.md shows the results. Takes half an
-hour on two cores.
+are measured, each in a process of its own. docs/long_texts.md shows the results. Takes about twenty
+minutes on two cores.
 """
 
 import dataclasses
