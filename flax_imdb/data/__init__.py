@@ -10,7 +10,7 @@ from flax_imdb.data.dataset import (
     make_sequences,
     read_again,
 )
-from flax_imdb.data.encoding import OnRead, encode
+from flax_imdb.data.encoder import OnRead, encode
 from flax_imdb.data.examples import Examples
 from flax_imdb.data.info import DatasetInfo, Task
 from flax_imdb.data.numeric import are_sequences, as_sequences

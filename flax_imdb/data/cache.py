@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import DTypeLike
 
-from flax_imdb.data.encoding import OnRead, encode
+from flax_imdb.data.encoder import OnRead, encode
 from flax_imdb.data.examples import Corpus, Examples
 from flax_imdb.data.info import DatasetInfo
 from flax_imdb.data.sources import SPLITS, Source

@@ -7,7 +7,7 @@ import numpy as np
 
 from flax_imdb.data.cache import load_corpus
 from flax_imdb.data.config import DataConfig
-from flax_imdb.data.encoding import Encoder, OnRead
+from flax_imdb.data.encoder import Encoder, OnRead
 from flax_imdb.data.examples import Corpus, Examples
 from flax_imdb.data.info import DatasetInfo
 from flax_imdb.data.numeric import check_features

@@ -16,7 +16,7 @@ from typing import Any, NamedTuple, NoReturn
 
 import numpy as np
 
-from flax_imdb.data.encoding import OnRead
+from flax_imdb.data.encoder import OnRead
 from flax_imdb.data.examples import Examples
 from flax_imdb.data.sources.text_files import check_file, decompressed, format_of, reading
 from flax_imdb.data.tokenizer import PAD, SPECIAL_TOKENS, START, Vocabulary

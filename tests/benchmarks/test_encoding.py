@@ -18,10 +18,10 @@ def test_texts_have_about_ten_words_and_a_label() -> None:
 
 @pytest.mark.long
 def test_ten_times_the_texts_take_little_more_memory() -> None:
-    """Most of it is what the libraries take; of the texts it would be 300 MB more."""
+    """Of a million texts Python's objects alone would take 130 MB, and of their words 700 MB."""
     few, many = (encoding.measure(number) for number in (100_000, 1_000_000))
     for first, second in zip(few, many, strict=True):
-        assert second["peak_mb"] < first["peak_mb"] + 150
+        assert second["peak_mb"] < first["peak_mb"] + 200
 
 
 def test_a_file_is_written_and_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -130,10 +130,10 @@ class _Spool:
         self._file.seek(0)
         first = 0
         for lengths in self._lengths:
-            content = self._file.read(4 * int(lengths.sum()))
+            tokens = np.frombuffer(self._file.read(4 * int(lengths.sum())), np.int32)
             of_part = chosen[first : first + len(lengths)]
             first += len(lengths)
-            yield np.frombuffer(content, np.int32)[np.repeat(of_part, lengths)]
+            yield tokens if of_part.all() else tokens[np.repeat(of_part, lengths)]
 
 
 def encode(
@@ -208,13 +208,13 @@ def _ranked(
     counts = np.zeros(special + len(words), np.int64)
     for tokens in of_train:
         counts += np.bincount(tokens, minlength=len(counts))
-    of_words = counts[special:].tolist()
-    known = np.flatnonzero(counts[special:]).tolist()
-    known.sort(key=lambda number: (-of_words[number], words[number]))
+    known = np.flatnonzero(counts[special:])
+    known = np.array(sorted(known.tolist(), key=words.__getitem__), int)
+    known = known[np.argsort(-counts[special + known], kind="stable")]
     ids = np.full(len(counts), UNKNOWN, np.int32)
     ids[:special] = range(special)
-    ids[special + np.array(known, int)] = range(special, special + len(known))
-    return Vocabulary((words[number] for number in known), rules), ids
+    ids[special + known] = range(special, special + len(known))
+    return Vocabulary([words[number] for number in known.tolist()], rules), ids
 
 
 def _watched(

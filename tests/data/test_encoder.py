@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from pieces import PIECES
 
 from flax_imdb.data import Examples, Vocabulary, encode, split_words
-from flax_imdb.data import encoding as module
+from flax_imdb.data import encoder as module
 from flax_imdb.data.sources import ArraySource, Scanned
 from flax_imdb.data.words import TextRules
 
