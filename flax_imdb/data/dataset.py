@@ -76,11 +76,11 @@ def load_dataset(
     if known is None:
         return make_dataset(source, load_corpus(source, config.text, on_read), config)
     corpus = load_corpus(source, config.text, on_read, known.vocabulary)
-    ours, theirs = (dataclasses.replace(info.task, classes=2) for info in (corpus.info, known))
-    if ours != theirs:
-        raise InputError(f"{source.name} is for {ours}, and the model for {theirs}")
+    place = source.location or source.name
+    if (ours := corpus.info.task.kind) != known.task.kind:
+        raise InputError(f"{place} has {ours}, and the model is for {known.task.kind}")
     if known.classes:
-        corpus = _of_classes(corpus, known.classes, source.location or source.name)
+        corpus = _of_classes(corpus, known.classes, place)
     return make_dataset(source, corpus, config)
 
 
