@@ -177,9 +177,9 @@ class TestResume:
         saving = CheckpointConfig(checkpoint_steps=2)
         with dying_after(steps):
             quiet_train(going_on(start, new), tmp_path / "run", checkpoints=saving)
-        config = going_on(start, new)
         shutil.rmtree(start)
-        quiet_train(config, tmp_path / "run", resume=True, baseline=False)
+        flags = ["--resume", "--init-from", start, "--dataset", new, "--workdir", tmp_path / "run"]
+        assert cli.main(["train", *map(str, flags), "--no-baseline"]) == 0
         assert_same_run(tmp_path / "run", whole)
         assert load(tmp_path / "run").evaluate() == load(whole).evaluate()
 

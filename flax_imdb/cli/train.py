@@ -49,13 +49,18 @@ class TrainOptions:
 
 def command(args: list[str], prog: str) -> int:
     """Train a classifier on the IMDB reviews, or on texts of your own."""
-    # A flag that is not given has the value of the recipe, or of the run that goes on.
+    # A flag that is not given has the value of the run that is resumed or started from, or of the
+    # recipe.
     first = first_of(args)
-    experiment = ExperimentConfig() if first.recipe in (None, "None") else recipe(first.recipe)
-    if first.init_from not in (None, "None"):
-        experiment = start_from(first.init_from)
+    saved = None
     if first.resume and first.workdir is not None:
-        experiment = Workdir(first.workdir).config() or experiment
+        saved = Workdir(first.workdir).config()
+    if saved is not None:  # What it started from may be gone.
+        experiment = saved
+    elif first.init_from not in (None, "None"):
+        experiment = start_from(first.init_from)
+    else:
+        experiment = ExperimentConfig() if first.recipe in (None, "None") else recipe(first.recipe)
     default = TrainOptions(experiment=experiment)
     options = parse(TrainOptions, args, prog, default=default)
     if options.workdir is None:

@@ -9,7 +9,7 @@ from flax_imdb.data.cache import load_corpus
 from flax_imdb.data.config import DataConfig
 from flax_imdb.data.encoder import Encoder, OnRead
 from flax_imdb.data.examples import Corpus, Examples
-from flax_imdb.data.info import DatasetInfo
+from flax_imdb.data.info import DatasetInfo, Task
 from flax_imdb.data.numeric import check_features
 from flax_imdb.data.sources import (
     SPLITS,
@@ -88,7 +88,7 @@ def load_dataset(
     source = find_source(config)
     vocabulary = None
     if known is not None:
-        _check_kind(source, config, known)
+        _check_kind(source, known)
         vocabulary = known.inputs
     if isinstance(source, SequenceSource):
         assert not isinstance(vocabulary, Vocabulary)
@@ -100,18 +100,17 @@ def load_dataset(
     return _of_classes(dataset, known.classes) if known and known.classes else dataset
 
 
-def _check_kind(source: Source, config: DataConfig, known: DatasetInfo) -> None:
+def _check_kind(source: Source, known: DatasetInfo) -> None:
     """Raise InputError if a model reads or answers something else than there is."""
-    ours = "numeric sequences" if isinstance(source, SequenceSource) else "texts"
-    theirs = "texts" if known.task.features is None else "numeric sequences"
-    if ours != theirs:
-        raise InputError(f"{source.name} holds {ours}, and the model to start from reads {theirs}")
-    if source.multi_label != known.multi_label:
-        several, one = "any number of labels", "one label"
-        has, answers = (several, one) if source.multi_label else (one, several)
-        raise InputError(
-            f"an example of {source.name} has {has}, and the model to start from gives {answers}"
-        )
+    # How many features there are is checked with their names.
+    features = known.task.features or 1
+    ours = Task(
+        multi_label=source.multi_label,
+        features=features if isinstance(source, SequenceSource) else None,
+    )
+    if ours.kind != known.task.kind:
+        place = source.location or source.name
+        raise InputError(f"{place} has {ours.kind}, and the model is for {known.task.kind}")
 
 
 def _of_classes(dataset: Dataset, classes: tuple[str, ...]) -> Dataset:

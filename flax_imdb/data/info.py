@@ -43,6 +43,12 @@ class Task:
         """One for each class; of two that exclude each other there is that of the second alone."""
         return 1 if self.classes == 2 and not self.multi_label else self.classes
 
+    @property
+    def kind(self) -> str:
+        """What it reads and how it answers, whatever the classes, for messages."""
+        what = "texts" if self.features is None else "numeric sequences"
+        return f"{what} with {'any number of labels' if self.multi_label else 'one label each'}"
+
 
 @dataclasses.dataclass(frozen=True)
 class DatasetInfo:

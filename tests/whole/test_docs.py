@@ -150,7 +150,6 @@ def test_the_examples_of_numeric_sequences_run(
     np.testing.assert_allclose(example["probabilities"], expected, atol=1e-5)
 
 
-
 def test_the_examples_of_exports_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     model = untrained()
