@@ -91,6 +91,11 @@ class ExperimentConfig:
         if self.recipe is not None and self.recipe not in RECIPES:
             raise InputError(f"`recipe` {self.recipe} is unknown: one of {', '.join(RECIPES)}")
         check_between("runs", self.runs, 1)
+        if self.data.multi_label and self.training.class_weights is not None:
+            raise InputError(
+                f"`class_weights` {self.training.class_weights} has no sense with `multi_label`: a "
+                "text is not of one class; `validation_examples` choose each label's threshold"
+            )
         if self.training.seed + self.runs > 2**32:
             raise InputError(
                 f"`runs` {self.runs} with `seed` {self.training.seed} needs seeds that are too "

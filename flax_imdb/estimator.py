@@ -5,11 +5,12 @@ import functools
 import json
 import operator
 import os
-from collections.abc import Callable, Iterator, Mapping, Set
+from collections.abc import Callable, Iterator, Mapping, Sequence, Set
 from typing import Any, Self
 
 import numpy as np
 from rich.console import Console
+from scipy.sparse import issparse
 from sklearn.base import BaseEstimator, ClassifierMixin
 from sklearn.utils import Tags, check_consistent_length, check_random_state, column_or_1d
 from sklearn.utils.class_weight import compute_sample_weight
@@ -31,6 +32,8 @@ from flax_imdb.training import (
     TrainConfig,
     Trainer,
     TrainState,
+    above,
+    choose_thresholds,
     restarted,
     saved_arrays,
     to_evaluate,
@@ -81,6 +84,11 @@ class LSTMClassifier(ClassifierMixin, BaseEstimator):
       >>> classifier.predict(["good", "a bad one"]).tolist()
       ['yes', 'no']
 
+    Where a text may have several labels, `y` is a matrix of 0 and 1 with a column for each label,
+    and so is what `predict` gives; `predict_proba` has the probability of each. The threshold of
+    each label is chosen on the validation part, or is 0.5 without one. A single column is, as
+    everywhere in scikit-learn, one label of each text.
+
     Args:
       arch: the architecture, as in `flax_imdb.ModelConfig`, like the next twelve.
       embedding_features: width of the embedding.
@@ -114,15 +122,16 @@ class LSTMClassifier(ClassifierMixin, BaseEstimator):
       averaging: exponent of the weights in the average of the parameters; None: no average.
       label_smoothing: part of a uniform distribution in the targets.
       adversarial_norm: norm of the adversarial perturbation of the embedded texts; 0: none.
-      class_weight: None, ``"balanced"``, or the weight of each class.
+      class_weight: None, ``"balanced"``, or the weight of each class; None where a text may have
+        several.
       validation_fraction: the part of the texts to hold out; the epoch with the best accuracy on
-        them is kept. 0: none, and the last epoch is kept.
+        them is kept, or of several labels the lowest loss. 0: none, and the last epoch is kept.
       random_state: the seed, or where it comes from. None: another one for each fit.
       device: train and predict on all devices of this kind.
       verbose: above 0: show the progress.
 
     Attributes:
-      classes_: the labels, sorted.
+      classes_: the labels, sorted; of a matrix of several, the names or the numbers of its columns.
       n_iter_: number of epochs.
       history_: the metrics of each epoch, as in ``metrics.jsonl``.
     """
@@ -207,6 +216,8 @@ class LSTMClassifier(ClassifierMixin, BaseEstimator):
         tags.input_tags.string = True
         tags.input_tags.one_d_array = True
         tags.input_tags.two_d_array = False
+        assert tags.classifier_tags is not None
+        tags.classifier_tags.multi_label = True
         return tags
 
     @fixed_settings()
@@ -215,27 +226,44 @@ class LSTMClassifier(ClassifierMixin, BaseEstimator):
 
         Args:
           X: the texts.
-          y: a label for each: strings, integers or booleans.
+          y: a label for each: strings, integers or booleans; or, where a text may have several, 1
+            for each that it has and 0 for others, [texts, labels].
           sample_weight: the weight of each text in the training loss (default: 1).
 
         Raises:
           InputError: texts, labels or parameters make no sense.
         """
         texts = _listed(X)
-        classes, labels = _labels(y)
-        check_consistent_length(texts, labels)
-        names = order_labels(map(str, classes))  # As the command orders them.
-        codes = np.array([names.index(str(label)) for label in classes], np.int32)[labels]
-        config = self._config(len(texts))
+        if (several := _several(y)) is not None:
+            classes, codes = several
+            names, of_texts = tuple(map(str, classes)), np.zeros(len(codes), int)
+            self._check_several(names)
+        else:
+            classes, labels = _labels(y)
+            names = order_labels(map(str, classes))  # As the command orders them.
+            codes = np.array([names.index(str(label)) for label in classes], np.int32)[labels]
+            of_texts = classes[labels]
+        check_consistent_length(texts, codes)
+        config = self._config(len(texts), several is not None)
         read_texts(texts, config.data.text, wordless=True)  # Names the text that cannot be read.
         source = ArraySource(texts, codes, names)
         dataset = make_dataset(source, encode(source, config.data.text), config.data)
         rows = dataset.train.ids
-        weights = _weights(self.class_weight, sample_weight, classes[labels], rows)
+        weights = _weights(self.class_weight, sample_weight, of_texts, rows)
         self._train(config, dataclasses.replace(dataset, train=dataset.train.weighted(weights)))
         self.classes_ = classes
         self._loaded()
         return self
+
+    def _check_several(self, names: Sequence[str]) -> None:
+        """Raise InputError if several labels cannot be trained on as the parameters say."""
+        if self.class_weight is not None:
+            raise InputError(
+                f"class_weight {self.class_weight!r} has no sense where a text may have several "
+                "labels: it is not of one class; validation_fraction chooses each label's threshold"
+            )
+        if len(set(names)) < len(names):
+            raise InputError(f"the columns of y have names that are alike: {', '.join(names)}")
 
     def _train(self, config: ExperimentConfig, dataset: Dataset) -> None:
         report = Report(Console(quiet=not self.verbose))
@@ -250,11 +278,15 @@ class LSTMClassifier(ClassifierMixin, BaseEstimator):
                 on_step=report.step,
                 on_evaluated=lambda state, history, *done: report.evaluated(*done),
             )
-            for state, _ in epochs:
+            for state, evaluation in epochs:
                 report.epoch(history.epochs[-1])
                 if history.best() is history.epochs[-1]:
-                    arrays = saved_arrays(to_evaluate(state))
-        self._keep(_Fitted(config, dataset.info, history.epochs, arrays))
+                    arrays, best = saved_arrays(to_evaluate(state)), evaluation
+        info = dataset.info
+        if info.multi_label and best is not None:
+            thresholds = choose_thresholds(best.probability, dataset.validation.labels)
+            info = dataclasses.replace(info, thresholds=thresholds)
+        self._keep(_Fitted(config, info, history.epochs, arrays))
 
     def _keep(self, fitted: _Fitted) -> None:
         self._fitted = fitted
@@ -284,7 +316,7 @@ class LSTMClassifier(ClassifierMixin, BaseEstimator):
         config = dataclasses.replace(config, training=training, data=data)
         return _compiled(config, info.task, steps, self.device)
 
-    def _config(self, texts: int) -> ExperimentConfig:
+    def _config(self, texts: int, multi_label: bool) -> ExperimentConfig:
         fraction = self.validation_fraction
         if not is_number(fraction) or not 0 <= fraction < 1:
             raise InputError(
@@ -319,23 +351,29 @@ class LSTMClassifier(ClassifierMixin, BaseEstimator):
             data=DataConfig(
                 **parts[DataConfig],
                 dataset="python",
+                multi_label=multi_label,
                 validation_examples=held_out,
             ),
             training=TrainConfig(**parts[TrainConfig], seed=int(seed)),
         )
 
     def predict(self, X: Any) -> np.ndarray:  # noqa: N803
-        """The likeliest label of each text.
+        """The likeliest label of each text; of several, 1 for those above their thresholds.
 
         Raises:
           InputError: `X` is no list of texts.
         """
         probabilities = self.predict_proba(X)
+        if thresholds := self._fitted.info.threshold_of:
+            of_classes = [thresholds[str(label)] for label in self.classes_]
+            return above(probabilities, of_classes).astype(int)
         return self.classes_[np.argmax(probabilities, axis=1)]
 
     @fixed_settings()
     def predict_proba(self, X: Any) -> np.ndarray:  # noqa: N803
         """The probability of each class, in the order of `classes_`: float32 [texts, classes].
+
+        They add up to 1, but not where a text may have several labels.
 
         Raises:
           InputError: `X` is no list of texts.
@@ -437,6 +475,33 @@ def _listed(texts: Any) -> list[str]:
             "a list of texts is needed, and this can be read only once: list(...) makes one of it"
         )
     return as_texts(texts)
+
+
+_NO_MATRIX = (
+    "several labels of a text are given as a matrix of 0 and 1, with a column for each label: "
+    "scikit-learn's MultiLabelBinarizer makes one of lists of labels"
+)
+
+
+def _several(y: Any) -> tuple[np.ndarray, np.ndarray] | None:
+    """The labels of a matrix of 0 and 1, and the matrix, float32; None if `y` is no matrix."""
+    names = getattr(y, "columns", None)  # Of pandas.
+    if issparse(y):
+        y = y.toarray()
+    rows: list[Any] = []
+    if isinstance(y, list | tuple):
+        rows = [row for row in y if isinstance(row, list | tuple | Set | np.ndarray)]
+    if rows and (len({len(row) for row in rows}) > 1 or isinstance(rows[0], Set)):
+        raise InputError(_NO_MATRIX)
+    matrix: np.ndarray = np.asarray(y) if rows or hasattr(y, "__array__") else np.empty(0)
+    if matrix.ndim != 2 or matrix.shape[1] < 2:
+        return None
+    if matrix.dtype.kind not in "biufO" or not np.all((matrix == 0) | (matrix == 1)):
+        raise InputError(_NO_MATRIX)
+    if len(np.unique(matrix.astype(np.float32), axis=0)) < 2:
+        raise InputError("all texts have the same labels: there is nothing to tell apart")
+    classes = np.arange(matrix.shape[1]) if names is None else np.array([*names])
+    return classes, matrix.astype(np.float32)
 
 
 def _labels(y: Any) -> tuple[np.ndarray, np.ndarray]:

@@ -19,7 +19,7 @@ from flax_imdb.config import (
     identity_of_old,
     settings,
 )
-from flax_imdb.data import DataConfig, Dataset, load_dataset
+from flax_imdb.data import DataConfig, Dataset, DatasetInfo, load_dataset
 from flax_imdb.devices import DeviceName, kind, select_devices
 from flax_imdb.errors import InputError, warn
 from flax_imdb.report import (
@@ -40,6 +40,8 @@ from flax_imdb.training import (
     TrainState,
     catch_signals,
     check_finite,
+    choose_thresholds,
+    decide,
 )
 from flax_imdb.training.checkpoint_store import are_intact
 from flax_imdb.training.checkpoints import CheckpointConfig, Checkpoints, Identity
@@ -204,11 +206,25 @@ def _train_once(
         if test is None:
             test = trainer.evaluate(state, dataset.test, tested)
             check_finite(test, "test", best.epoch)
+        info = _with_thresholds(
+            dataset, lambda: trainer.evaluate(state, dataset.validation, tested)
+        )
     preemption.check()  # A signal since the last check must stop the other seeds, too.
-    scores = score(test, dataset.test.labels, dataset.info.classes)
+    if info.multi_label:
+        test = decide(test, dataset.test.labels, info.threshold_of.values())
+        workdir.write("vocabulary.json", info.dump())
+    scores = score(test, dataset.test.labels, info.classes, info.threshold_of)
     result = _result(config, dataset, devices, state, history, scores, baseline())
     workdir.write("result.json", result.dump())
     return result, Predicted(dataset.test, test)
+
+
+def _with_thresholds(dataset: Dataset, evaluate: Callable[[], Evaluation]) -> DatasetInfo:
+    """What the run keeps of its dataset, with thresholds by an evaluation of validation rows."""
+    if not dataset.info.multi_label or not len(dataset.validation):
+        return dataset.info
+    thresholds = choose_thresholds(evaluate().probability, dataset.validation.labels)
+    return dataclasses.replace(dataset.info, thresholds=thresholds)
 
 
 class _Saving:
@@ -357,7 +373,10 @@ def _continued(config: ExperimentConfig, saved: ExperimentConfig) -> ExperimentC
     defaults = DataConfig()
     found = {
         name: getattr(saved.data, name)
-        for name in ("dataset", "test_dataset", "data_dir", "text_columns", "label_column")
+        for name in (
+            *("dataset", "test_dataset", "data_dir", "text_columns", "label_column"),
+            "label_separator",
+        )
         if getattr(config.data, name) == getattr(defaults, name)
     }
     config = dataclasses.replace(config, data=dataclasses.replace(config.data, **found))

@@ -22,7 +22,12 @@ class _Written:
         """Parse the output of `dump`; None if it is damaged."""
         try:
             content: dict[str, Any] = json.loads(text)
-            fields = dataclasses.fields(cls)  # type: ignore[arg-type]
+            # Those with a default are missing in what earlier versions wrote.
+            fields = [
+                field
+                for field in dataclasses.fields(cls)  # type: ignore[arg-type]
+                if field.name in content or field.default is field.default_factory
+            ]
             values = {field.name: content[field.name] for field in fields}
         except (LookupError, ValueError, TypeError, RecursionError):
             return None

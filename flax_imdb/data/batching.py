@@ -26,7 +26,8 @@ class Batch(TypedDict):
     Keys:
       tokens: int32 [batch, time], ``<pad>`` at padding.
       lengths: number of valid tokens, int32 [batch]; 0 for filler rows.
-      labels: int32 [batch].
+      labels: int32 [batch]; or, where an example may have several, 0 or 1 for each class, float32
+        [batch, classes].
       weights: float32 [batch]; 0 for filler rows.
       example_ids: index of each example in the whole split, int32 [batch]; -1 for filler rows.
     """

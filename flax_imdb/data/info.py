@@ -8,7 +8,7 @@ from typing import get_args
 
 from flax_imdb.data.tokenizer import SPECIAL_TOKENS, Vocabulary
 from flax_imdb.data.words import TextRules
-from flax_imdb.errors import InputError
+from flax_imdb.errors import InputError, is_number
 from flax_imdb.paths import unreadable
 
 # Of version 0.1.0, which knew film reviews alone.
@@ -45,6 +45,7 @@ class DatasetInfo:
       classes: the names of labels 0, 1, ...
       vocabulary: words to ids.
       multi_label: whether a text has any number of these labels, instead of one.
+      thresholds: of several labels, the probability above which a text has each; empty: 0.5.
     """
 
     name: str
@@ -52,6 +53,14 @@ class DatasetInfo:
     classes: tuple[str, ...]
     vocabulary: Vocabulary
     multi_label: bool = False
+    thresholds: tuple[float, ...] = ()
+
+    @property
+    def threshold_of(self) -> dict[str, float]:
+        """The probability above which a text has each of several labels; empty of other classes."""
+        if not self.multi_label:
+            return {}
+        return dict(zip(self.classes, self.thresholds or [0.5] * len(self.classes), strict=True))
 
     @property
     def task(self) -> Task:
@@ -73,7 +82,7 @@ class DatasetInfo:
             "fingerprint": self.fingerprint,
             "text": self.vocabulary.rules,
             "classes": self.classes,
-            **({"multi_label": True} if self.multi_label else {}),
+            **({"multi_label": True, "thresholds": self.thresholds} if self.multi_label else {}),
             "words": [*SPECIAL_TOKENS, *self.vocabulary.words],
         }
         return json.dumps(content, allow_nan=False)
@@ -103,15 +112,20 @@ class DatasetInfo:
         name, fingerprint, rules = content["dataset"], content["fingerprint"], content["text"]
         classes, words = content["classes"], content["words"]
         multi_label = content.get("multi_label", False)
+        thresholds = content.get("thresholds", [])
         if rules not in get_args(TextRules):
             raise ValueError(f"its rules for texts are {rules!r}, which this version does not know")
         if tuple(words[:3]) != SPECIAL_TOKENS or len(set(words)) != len(words):
             raise ValueError("its words are not a vocabulary")
         if not isinstance(multi_label, bool):
             raise ValueError(f"its multi_label is {multi_label!r}")
+        if not all(is_number(value) and 0 <= value <= 1 for value in thresholds) or (
+            len(thresholds) not in ((0, len(classes)) if multi_label else (0,))
+        ):
+            raise ValueError("its thresholds are not a probability for each label")
         if len(set(classes)) != len(classes) or len(classes) < (1 if multi_label else 2):
             raise ValueError(f"its classes are not {'one' if multi_label else 'two'} or more")
         if not all(isinstance(value, str) for value in (name, fingerprint, *classes, *words)):
             raise ValueError("it has values that are not text")
         vocabulary = Vocabulary(words[3:], rules)
-        return cls(name, fingerprint, tuple(classes), vocabulary, multi_label)
+        return cls(name, fingerprint, tuple(classes), vocabulary, multi_label, tuple(thresholds))

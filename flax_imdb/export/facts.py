@@ -11,18 +11,22 @@ from flax_imdb.predict import TrainedModel
 def facts(model: TrainedModel) -> dict[str, Any]:
     """What whoever runs an exported model needs to know, for JSON; see docs/exports.md.
 
-    Its keys: ``arch``; ``classes``, in the order of the probabilities; ``dataset``, that it was
-    trained on; ``text``, the name of the rules by which texts are split into words;
-    ``vocabulary``, the SHA-256 of the rules and the words; ``pad``, ``start`` and ``unknown``, ids;
-    ``words``, in the order of their ids; ``max_length``, of which longer texts keep the last ids;
-    ``min_time``, to which arrays of fewer steps are padded; ``padding``; ``lengths``, what they
-    count; ``created``, a date; ``versions``. A format adds to these.
+    Its keys: ``arch``; ``classes``, in the order of the probabilities; ``multi_label``, whether a
+    text has any number of them, and ``thresholds``, the probabilities above which it has each,
+    otherwise empty; ``dataset``, that it was trained on; ``text``, the name of the rules by which
+    texts are split into words; ``vocabulary``, the SHA-256 of the rules and the words; ``pad``,
+    ``start`` and ``unknown``, ids; ``words``, in the order of their ids; ``max_length``, of which
+    longer texts keep the last ids; ``min_time``, to which arrays of fewer steps are padded;
+    ``padding``; ``lengths``, what they count; ``created``, a date; ``versions``. A format adds to
+    these.
     """
     info, data = model.info, model.config.data
     words = [*SPECIAL_TOKENS, *info.vocabulary.words]
     return {
         "arch": model.config.model.arch,
         "classes": list(info.classes),
+        "multi_label": info.multi_label,
+        "thresholds": list(info.threshold_of.values()),
         "dataset": info.name,
         "text": info.vocabulary.rules,
         "vocabulary": info.vocabulary.fingerprint,

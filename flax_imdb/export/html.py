@@ -137,7 +137,8 @@ def _description(model: TrainedModel, about: dict[str, Any]) -> dict[str, Any]:
         "folded": folded,
         "words": about["words"],
         "classes": about["classes"],
-        "ranks": Choice().ranks(len(about["classes"])),
+        "thresholds": about["thresholds"],
+        "ranks": Choice().ranks(len(about["classes"]), about["multi_label"]),
         "max_length": about["max_length"],
         "padding": about["padding"],
     }

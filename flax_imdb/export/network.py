@@ -123,6 +123,8 @@ class Network:
       bias: of the head. With one logit, it is that of the second of two classes; otherwise each
         class has one. Their sigmoid or softmax are the probabilities.
       wide: the head of n-grams, if there is one.
+      multi_label: whether a text may have several labels: each has a logit, also if there are one
+        or two, and the sigmoids are the probabilities.
     """
 
     embedding: Float[np.ndarray, "tokens embedding_features"]
@@ -132,6 +134,7 @@ class Network:
     kernel: Float[np.ndarray, "features logits"]
     bias: Float[np.ndarray, " logits"]
     wide: WideHead | None
+    multi_label: bool
 
 
 def function(model: TrainedModel) -> tuple[Callable[..., Float[Array, "batch classes"]], Any]:
@@ -142,12 +145,13 @@ def function(model: TrainedModel) -> tuple[Callable[..., Float[Array, "batch cla
       variables.
     """
     module, variables = _module(model), _variables(model)
+    multi_label = model.info.multi_label
 
     def apply(
         variables: Any, tokens: Int[Array, "batch time"], lengths: Int[Array, " batch"]
     ) -> Float[Array, "batch classes"]:
         logits: Any = module.apply(variables, tokens, lengths)
-        return of_each_class(class_probabilities(logits))
+        return of_each_class(class_probabilities(logits, multi_label), multi_label)
 
     return apply, jax.tree.map(jnp.asarray, variables)
 
@@ -194,6 +198,7 @@ def network(model: TrainedModel) -> Network:
         kernel=params["head"]["kernel"],
         bias=params["head"]["bias"],
         wide=wide,
+        multi_label=model.info.multi_label,
     )
 
 

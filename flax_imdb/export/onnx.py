@@ -164,9 +164,7 @@ def _graph(net: Network, classes: int) -> Any:
         deep = make("Mul", logits, np.float32(1 - net.wide.weight))
         wide = make("Mul", _wide_logits(make, net.wide, tokens), np.float32(net.wide.weight))
         logits = make("Add", deep, wide)
-    make.nodes.append(
-        helper.make_node("Identity", [_output(make, logits, len(net.bias))], ["probabilities"])
-    )
+    make.nodes.append(helper.make_node("Identity", [_output(make, logits, net)], ["probabilities"]))
     return helper.make_graph(
         make.nodes,
         "classifier",
@@ -193,9 +191,11 @@ def _inputs(make: _Builder) -> _Steps:
     return _Steps(tokens, lengths)
 
 
-def _output(make: _Builder, logits: str, number: int) -> str:
-    """The probabilities of as many rows as were given, from `number` logits of each."""
-    if number == 1:
+def _output(make: _Builder, logits: str, net: Network) -> str:
+    """The probabilities of as many rows as were given, from the logits of each."""
+    if net.multi_label:
+        probabilities = make("Sigmoid", logits)
+    elif len(net.bias) == 1:
         second = make("Sigmoid", logits)
         probabilities = make("Concat", make("Sub", np.float32(1), second), second, axis=1)
     else:

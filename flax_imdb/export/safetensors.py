@@ -57,6 +57,7 @@ def _config(model: TrainedModel) -> dict[str, Any]:
         "id2label": dict(enumerate(classes)),
         "label2id": {name: number for number, name in enumerate(classes)},
         "flax_imdb_version": flax_imdb.__version__,
+        **({"problem_type": "multi_label_classification"} if model.info.multi_label else {}),
         "vocabulary": model.vocabulary.fingerprint,
         SETTINGS: dataclasses.asdict(_elsewhere(model.config)),
     }
@@ -94,6 +95,7 @@ def _card(model: TrainedModel) -> str:
         dataset=dataset,
         reviews=dataset == "imdb_reviews",
         classes=model.info.classes,
+        thresholds=model.info.threshold_of,
         reads=model.config.data.max_length,
         result=result,
         note=note,

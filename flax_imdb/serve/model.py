@@ -19,11 +19,13 @@ class About:
       name: what it is.
       note: what must be known of it; may be empty.
       reads: how many words it reads, of a long text the last ones.
+      multi_label: whether a text has any number of its labels.
     """
 
     name: str
     note: str
     reads: int
+    multi_label: bool = False
 
 
 class Model(Protocol):
@@ -72,6 +74,7 @@ class Served:
             if synthetic
             else "",
             reads=config.data.max_length,
+            multi_label=model.info.multi_label,
         )
         sizes = model.trainer.batching.sizes()
         self.sizes: Sequence[int] = [batching.batch_size for batching in sizes]

@@ -6,7 +6,7 @@ import statistics
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
-from flax_imdb.training.metrics import Evaluation, Metrics, StepMetrics, compute, merge
+from flax_imdb.training.metrics import Evaluation, Metrics, Monitor, StepMetrics, compute, merge
 
 
 @dataclasses.dataclass(frozen=True)
@@ -27,6 +27,7 @@ class EpochRecord:
       compile_seconds: time spent on compilation.
       step_ms_median: median time of a training step in milliseconds, without compilation.
       examples_per_second: training examples per second, without compilation.
+      monitor: what decides on the best epoch by the validation split.
     """
 
     dataset: str
@@ -42,6 +43,7 @@ class EpochRecord:
     compile_seconds: float
     step_ms_median: float
     examples_per_second: float
+    monitor: Monitor = "accuracy"
 
 
 class StepRecord(NamedTuple):
@@ -157,6 +159,7 @@ class History:
         examples: int,
         split: str | None,
         evaluation: Evaluation | None,
+        monitor: Monitor = "accuracy",
     ) -> None:
         """Make the unfinished epoch the last of the finished ones.
 
@@ -166,6 +169,7 @@ class History:
           examples: the number of training examples.
           split: what was evaluated; None for nothing.
           evaluation: of that split.
+          monitor: what decides on the best epoch.
         """
         trained = self.unfinished
         assert trained is not None
@@ -184,6 +188,7 @@ class History:
             compile_seconds=trained.compile_seconds,
             step_ms_median=trained.recent_ms(),
             examples_per_second=examples / (trained.seconds - trained.compile_seconds),
+            monitor=monitor,
         )
         self.epochs.append(record)
         self.unfinished, self.last_steps = None, trained.records
@@ -191,8 +196,9 @@ class History:
     def best(self, step: int | None = None) -> EpochRecord | None:
         """The epoch to report; `evaluate` and `predict` load its parameters.
 
-        With validation rows it is the first with the best validation accuracy. Without, it is the
-        last epoch, since the test split is never used to choose.
+        With validation rows it is the first with the best validation accuracy; or, where a text may
+        have several labels, the lowest loss: no text may have all labels right for long. Without,
+        it is the last epoch, since the test split is never used to choose.
 
         Args:
           step: consider only epochs that ended at this training step or before; None: all.
@@ -200,6 +206,8 @@ class History:
         epochs = [record for record in self.epochs if step is None or record.step <= step]
         if not epochs or epochs[-1].eval_split != "validation":
             return epochs[-1] if epochs else None
+        if epochs[-1].monitor == "loss":
+            return min(epochs, key=lambda record: record.eval_loss or 0.0)
         return max(epochs, key=lambda record: record.eval_accuracy or 0.0)
 
 

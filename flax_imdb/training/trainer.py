@@ -148,6 +148,7 @@ class Trainer:
                 examples=len(dataset.train),
                 split=split,
                 evaluation=evaluation,
+                monitor="loss" if dataset.info.multi_label else "accuracy",
             )
             yield state, evaluation
 
@@ -242,7 +243,8 @@ class Trainer:
             after_batch(done, len(plan))
             metrics = jax.device_get(metrics)
             sums = merge(sums, metrics)  # Over this process's devices.
-            predictions = (metrics[name].ravel() for name in ("predicted", "probability"))
+            # Of each device.
+            predictions = (np.concatenate(metrics[name]) for name in ("predicted", "probability"))
             batches.append(np.stack([*predictions], axis=-1))
         total = dict.fromkeys(sums, 0.0)
         of_processes = all_gather((sums, batches))
@@ -251,12 +253,15 @@ class Trainer:
         shares = zip(*(batches for _, batches in of_processes), strict=True)
         rows = in_order(plan, [np.concatenate(share) for share in shares])
         return Evaluation(
-            *compute(total), rows[:, 0].astype(np.int32), rows[:, 1].astype(np.float32)
+            *compute(total), rows[..., 0].astype(np.int32), rows[..., 1].astype(np.float32)
         )
 
-    def predictor(self, state: TrainState) -> Predictor:
-        """What predicts with the parameters that are evaluated; for a single process."""
-        return Predictor(self._local, self.batching, state)
+    def predictor(self, state: TrainState, multi_label: bool = False) -> Predictor:
+        """What predicts with the parameters that are evaluated; for a single process.
+
+        With `multi_label` each label has a probability of its own.
+        """
+        return Predictor(self._local, self.batching, state, multi_label)
 
     def _share(self, examples: Examples, planned: Planned) -> Batch:
         """This process's rows of a batch."""
