@@ -28,13 +28,16 @@ import flax_imdb
 from flax_imdb.config import ExperimentConfig
 from flax_imdb.data import DataConfig, load_dataset
 from flax_imdb.data.sources import find_source
+from flax_imdb.models import ModelConfig
 from flax_imdb.results import Result
-from flax_imdb.training import above, choose_thresholds
+from flax_imdb.training import TrainConfig, above, choose_thresholds
 from flax_imdb.tuning import tune_process
 
 LABELS = ("action", "comedy", "crime", "drama", "family", "music", "romance", "war")
 ROWS, VALIDATION, EPOCHS = 6_000, 500, 12
 SAID, WRONG = 0.4, 0.03
+LEARNING_RATE = 5e-3
+MODEL = ModelConfig(pooling="max")
 FILLER = (
     *("story", "plot", "sound", "price", "cast", "colour", "service", "book", "place", "idea"),
     *("cover", "taste", "screen", "song", "end", "start", "room", "staff", "design", "voice"),
@@ -88,7 +91,7 @@ def beside(config: DataConfig) -> dict[str, dict[str, float]]:
     from sklearn.pipeline import make_pipeline
 
     source, dataset = find_source(config), load_dataset(config)
-    texts = {split: source.read(split)[0] for split in ("train", "test")}  # type: ignore[arg-type]
+    texts = {split: source.read(split)[0] for split in ("train", "test")}
     (train, train_labels), (validation, validation_labels), (test, labels) = (
         ([texts[split][i] for i in examples.ids], examples.labels.astype(int))
         for split, examples in (
@@ -129,14 +132,16 @@ def measure(rows: int, validation: int, epochs: int, seeds: int) -> dict[str, An
     """All scores on one generated file."""
     with tempfile.TemporaryDirectory() as directory:
         file = Path(directory) / "labels.jsonl"
-        file.write_text("".join(json.dumps(row) + "\n" for row in generate(rows)))
+        file.write_text("".join(json.dumps(row, allow_nan=False) + "\n" for row in generate(rows)))
         data = DataConfig(dataset=str(file), multi_label=True, validation_examples=validation)
-        base = ExperimentConfig(data=data)
-        base = dataclasses.replace(base, training=dataclasses.replace(base.training, epochs=epochs))
+        training = TrainConfig(epochs=epochs, learning_rate=LEARNING_RATE)
+        base = ExperimentConfig(MODEL, data, training)
         return {
             "rows": rows,
             "validation": validation,
             "epochs": epochs,
+            "pooling": MODEL.pooling,
+            "learning_rate": LEARNING_RATE,
             "labels": len(LABELS),
             "wrong": WRONG,
             **beside(data),
