@@ -10,7 +10,7 @@ import numpy as np
 
 from flax_imdb.data.sources import Bad
 from flax_imdb.errors import InputError, warn
-from flax_imdb.predict import TrainedModel, is_unknown, warn_of_unknown, words_of
+from flax_imdb.predict import Prediction, TrainedModel, is_unknown, warn_of_unknown, words_of
 
 MANY_CLASSES = 20
 """Of more classes than this the likeliest `USUAL_TOP` alone are shown, unless another number is."""
@@ -19,6 +19,12 @@ USUAL_TOP = 5
 
 UNDECIDED = "unsure"
 """Shown for a label where no class is likely enough."""
+
+SEPARATOR = "|"
+"""Between the labels of a text."""
+
+NO_LABEL = "-"
+"""Shown for a text without any of several labels."""
 
 # Of the texts with something wrong the first ones are named.
 _NAMED = 4
@@ -30,7 +36,7 @@ class Choice:
 
     Attributes:
       top_k: Show the probabilities of so many classes, the likeliest first. None: of all, or of 5
-        if there are more than 20.
+        if there are more than 20, unless a text may have several labels.
       min_probability: A text has no label if no class has this probability.
     """
 
@@ -46,10 +52,10 @@ class Choice:
                 "needed"
             )
 
-    def ranks(self, classes: int) -> int | None:
+    def ranks(self, classes: int, multi_label: bool = False) -> int | None:
         """How many of the likeliest are shown; None: all classes, in their order."""
         if self.top_k is None:
-            return USUAL_TOP if classes > MANY_CLASSES else None
+            return USUAL_TOP if classes > MANY_CLASSES and not multi_label else None
         return min(self.top_k, classes)
 
 
@@ -61,28 +67,38 @@ class Answer(NamedTuple):
       probabilities: those that are shown.
       probability: that of the second of two classes, of more that of the likeliest.
       problem: why the text cannot be classified; empty if it is.
+      labels: where a text may have several, those above their thresholds; None of other models.
     """
 
     label: str | None
     probabilities: Mapping[str, float]
     probability: float = math.nan
     problem: str = ""
+    labels: tuple[str, ...] | None = None
 
     def content(self) -> dict[str, Any]:
-        """The label and the probabilities, or the problem as an error."""
+        """The label or labels and the probabilities, or the problem as an error."""
         if self.problem:
             return {"error": self.problem}
-        return {"label": self.label, "probabilities": dict(self.probabilities)}
+        probabilities = dict(self.probabilities)
+        if self.labels is not None:
+            return {"labels": list(self.labels), "probabilities": probabilities}
+        return {"label": self.label, "probabilities": probabilities}
 
     def as_json(self) -> str:
         """Its content as one JSON object."""
         return json.dumps(self.content(), allow_nan=False)
 
     def as_line(self, probabilities: bool) -> str:
-        """A probability, a tab and the label; with `probabilities` those of classes follow."""
+        """A probability, a tab and the label; with `probabilities` those of classes follow.
+
+        Of several labels it is the labels alone, or `NO_LABEL`.
+        """
         if self.problem:
             return f"{self.probability:.4f}\tunreadable"
         fields = [f"{self.probability:.4f}", UNDECIDED if self.label is None else self.label]
+        if self.labels is not None:
+            fields = [SEPARATOR.join(self.labels) or NO_LABEL]
         if probabilities:
             fields += [f"{name}={value:.4f}" for name, value in self.probabilities.items()]
         return "\t".join(fields)
@@ -112,6 +128,7 @@ class Answers:
     Attributes:
       classes: of the model.
       ranks: how many of the likeliest classes are shown; None: all classes, in their order.
+      multi_label: whether a text may have several labels.
       texts: how many there were.
       problems: those that could not be classified, each named with the reason.
     """
@@ -119,8 +136,14 @@ class Answers:
     def __init__(self, model: TrainedModel, choice: Choice):
         self._model = model
         self.classes = model.info.classes
-        self.ranks = choice.ranks(len(self.classes))
+        self.multi_label = model.info.multi_label
+        self.ranks = choice.ranks(len(self.classes), self.multi_label)
         self._least = choice.min_probability
+        if self._least > 0 and self.multi_label:
+            raise InputError(
+                f"`min_probability` {self._least} has no effect on a model of several labels: each "
+                "has its threshold"
+            )
         if self._least > 0 and UNDECIDED in self.classes:
             raise InputError(
                 f"`min_probability` {self._least} shows {UNDECIDED} where no class has that "
@@ -164,21 +187,22 @@ class Answers:
         """
         answers = []
         for row in self._model.predict_encoded(encoded) if encoded else ():
-            prediction = self._model.prediction(row)
-            answers.append(self._shown(prediction.label, prediction.probabilities))
+            answers.append(self._shown(self._model.prediction(row)))
             self._undecided += answers[-1].label is None
         self.texts += len(encoded)
         return answers
 
-    def _shown(self, likeliest: str, probabilities: dict[str, float]) -> Answer:
+    def _shown(self, prediction: Prediction) -> Answer:
+        likeliest, probabilities = prediction.label, prediction.probabilities
         highest = probabilities[likeliest]
-        probability = probabilities[self.classes[1]] if len(self.classes) == 2 else highest
+        two = len(self.classes) == 2 and not self.multi_label
+        probability = probabilities[self.classes[1]] if two else highest
         if self.ranks is not None:
             # Equal ones stay in the order of the classes.
             likeliest_first = sorted(probabilities.items(), key=lambda each: -each[1])
             probabilities = dict(likeliest_first[: self.ranks])
         label = likeliest if highest >= self._least else None
-        return Answer(label, probabilities, probability)
+        return Answer(label, probabilities, probability, labels=prediction.labels)
 
     def warn(self) -> None:
         """Warn of texts whose predictions mean little."""

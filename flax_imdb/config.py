@@ -142,6 +142,11 @@ class ExperimentConfig:
                 raise InputError(
                     f"`monitor` {self.training.monitor} has no effect without `validation_examples`"
                 )
+        if self.data.multi_label and self.training.class_weights is not None:
+            raise InputError(
+                f"`class_weights` {self.training.class_weights} has no sense with `multi_label`: a "
+                "text is not of one class; `validation_examples` choose each label's threshold"
+            )
         if self.training.seed + self.runs > 2**32:
             raise InputError(
                 f"`runs` {self.runs} with `seed` {self.training.seed} needs seeds that are too "

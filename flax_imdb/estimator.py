@@ -5,11 +5,12 @@ import functools
 import json
 import operator
 import os
-from collections.abc import Callable, Iterator, Mapping, Set
+from collections.abc import Callable, Iterator, Mapping, Sequence, Set
 from typing import Any, Self
 
 import numpy as np
 from rich.console import Console
+from scipy.sparse import issparse
 from sklearn.base import BaseEstimator, ClassifierMixin
 from sklearn.utils import Tags, check_consistent_length, check_random_state, column_or_1d
 from sklearn.utils.class_weight import compute_sample_weight
@@ -51,7 +52,9 @@ from flax_imdb.training import (
     TrainConfig,
     Trainer,
     TrainState,
+    above,
     check_monitor,
+    choose_thresholds,
     restarted,
     saved_arrays,
     to_evaluate,
@@ -108,6 +111,11 @@ class LSTMClassifier(ClassifierMixin, BaseEstimator):
       >>> classifier.predict(["good", "a bad one"]).tolist()
       ['yes', 'no']
 
+    Where a text may have several labels, `y` is a matrix of 0 and 1 with a column for each label,
+    and so is what `predict` gives; `predict_proba` has the probability of each. The threshold of
+    each label is chosen on the validation part, or is 0.5 without one. A single column is, as
+    everywhere in scikit-learn, one label of each text.
+
     Args:
       arch: the architecture, as in `flax_imdb.ModelConfig`, like the next twelve.
       embedding_features: width of the embedding.
@@ -147,11 +155,12 @@ class LSTMClassifier(ClassifierMixin, BaseEstimator):
         standardized sequences; 0: none.
       embeddings: a file of word vectors to begin the embedding with, whose width it then has.
       freeze_embeddings: keep the embedding as it begins.
-      class_weight: None, ``"balanced"``, or the weight of each class.
+      class_weight: None, ``"balanced"``, or the weight of each class; None where a text may have
+        several.
       validation_fraction: the part of the texts to hold out, to keep the epoch that is best on
         them. 0: none, and the last epoch is kept.
       monitor: what decides which epoch that is: accuracy, loss, macro_f1 or, for two classes,
-        roc_auc.
+        roc_auc. None: accuracy; where a text may have several labels, loss.
       early_stopping: whether to stop when no epoch has been better for `n_iter_no_change` epochs;
         it needs `validation_fraction`.
       n_iter_no_change: that number of epochs; without `early_stopping` it does not matter.
@@ -162,7 +171,7 @@ class LSTMClassifier(ClassifierMixin, BaseEstimator):
       verbose: above 0: show the progress.
 
     Attributes:
-      classes_: the labels, sorted.
+      classes_: the labels, sorted; of a matrix of several, the names or the numbers of its columns.
       n_iter_: number of epochs.
       history_: the metrics of each epoch, as in ``metrics.jsonl``.
     """
@@ -208,7 +217,7 @@ class LSTMClassifier(ClassifierMixin, BaseEstimator):
         freeze_embeddings: bool = False,
         class_weight: str | Mapping[Any, float] | None = None,
         validation_fraction: float = 0.0,
-        monitor: str = "accuracy",
+        monitor: str | None = None,
         early_stopping: bool = False,
         n_iter_no_change: int = 10,
         warm_start: bool = False,
@@ -266,6 +275,8 @@ class LSTMClassifier(ClassifierMixin, BaseEstimator):
         tags.input_tags.one_d_array = True
         tags.input_tags.three_d_array = True
         tags.input_tags.two_d_array = False
+        assert tags.classifier_tags is not None
+        tags.classifier_tags.multi_label = True
         return tags
 
     @fixed_settings()
@@ -274,35 +285,41 @@ class LSTMClassifier(ClassifierMixin, BaseEstimator):
 
         Args:
           X: the texts or sequences.
-          y: a label for each: strings, integers or booleans.
+          y: a label for each: strings, integers or booleans; or, where a text may have several, 1
+            for each that it has and 0 for others, [texts, labels].
           sample_weight: the weight of each in the training loss (default: 1).
 
         Raises:
           InputError: texts, sequences, labels or parameters make no sense.
         """
         inputs = X if are_sequences(X) else _listed(X)
-        classes, labels = _labels(y)
-        check_consistent_length(inputs, labels)
-        config = self._config(len(inputs))
-        before = self._before(config, classes)
-        if before is None:
-            names = order_labels(map(str, classes))  # As the command orders them.
-            encoding = None
+        if (several := _several(y)) is not None:
+            classes, labels = several
+            of_examples = np.zeros(len(labels), int)
+            self._check_several([*map(str, classes)])
         else:
-            names, encoding = before.info.classes, before.info.inputs
-            known = self.classes_.tolist()
-            labels = np.array([known.index(label) for label in classes.tolist()])[labels]
-            classes = self.classes_
-        codes = np.array([names.index(str(label)) for label in classes], np.int32)[labels]
-        dataset = _dataset(inputs, codes, names, config.data, encoding)
+            classes, labels = _labels(y)
+            of_examples = classes[labels]
+        check_consistent_length(inputs, labels)
+        config = self._config(len(inputs), several is not None)
+        before = self._before(config, classes)
+        names, known = tuple(map(str, classes)), None
+        if before is not None:
+            names, known = before.info.classes, before.info.inputs
+        elif several is None:
+            names = order_labels(names)  # As the command orders them.
+        codes = _codes(labels, [names.index(str(label)) for label in classes], len(names))
+        dataset = _dataset(inputs, codes, names, config.data, known)
         for warning in dataset.warnings:
             warn(warning)
-        check_monitor(config.training.monitor, dataset.validation.labels, len(names))
+        monitor = config.training.monitor_of(dataset.info.multi_label)
+        check_monitor(monitor, dataset.validation.labels, len(names))
         rows = dataset.train.ids
-        weights = _weights(self.class_weight, sample_weight, classes[labels], rows)
+        weights = _weights(self.class_weight, sample_weight, of_examples, rows)
         dataset = dataclasses.replace(dataset, train=dataset.train.weighted(weights))
         self._train(config, dataset, before)
-        self.classes_ = classes
+        if before is None:
+            self.classes_ = classes
         self._loaded()
         return self
 
@@ -323,6 +340,16 @@ class LSTMClassifier(ClassifierMixin, BaseEstimator):
                 f"{listed(unknown, 3)}: it knows {listed([*map(repr, known)], 5)}"
             )
         return fitted
+
+    def _check_several(self, names: Sequence[str]) -> None:
+        """Raise InputError if several labels cannot be trained on as the parameters say."""
+        if self.class_weight is not None:
+            raise InputError(
+                f"class_weight {self.class_weight!r} has no sense where a text may have several "
+                "labels: it is not of one class; validation_fraction chooses each label's threshold"
+            )
+        if len(set(names)) < len(names):
+            raise InputError(f"the columns of y have names that are alike: {', '.join(names)}")
 
     def _train(self, config: ExperimentConfig, dataset: Dataset, before: _Fitted | None) -> None:
         report = Report(Console(quiet=not self.verbose))
@@ -346,11 +373,15 @@ class LSTMClassifier(ClassifierMixin, BaseEstimator):
                 on_step=report.step,
                 on_evaluated=lambda state, history, *done: report.evaluated(*done),
             )
-            for state, _ in epochs:
+            for state, evaluation in epochs:
                 report.epoch(history.epochs[-1])
                 if history.best() is history.epochs[-1]:
-                    arrays = saved_arrays(to_evaluate(state))
-        self._keep(_Fitted(config, dataset.info, history.epochs, arrays))
+                    arrays, best = saved_arrays(to_evaluate(state)), evaluation
+        info = dataset.info
+        if info.multi_label and best is not None:
+            thresholds = choose_thresholds(best.probability, dataset.validation.labels)
+            info = dataclasses.replace(info, thresholds=thresholds)
+        self._keep(_Fitted(config, info, history.epochs, arrays))
 
     def _keep(self, fitted: _Fitted) -> None:
         self._fitted = fitted
@@ -382,7 +413,7 @@ class LSTMClassifier(ClassifierMixin, BaseEstimator):
         config = dataclasses.replace(config, training=training, data=data)
         return _compiled(config, info.task, steps, self.device)
 
-    def _config(self, texts: int) -> ExperimentConfig:
+    def _config(self, texts: int, multi_label: bool) -> ExperimentConfig:
         fraction = self.validation_fraction
         if not is_number(fraction) or not 0 <= fraction < 1:
             raise InputError(
@@ -424,23 +455,29 @@ class LSTMClassifier(ClassifierMixin, BaseEstimator):
             data=DataConfig(
                 **parts[DataConfig],
                 dataset="python",
+                multi_label=multi_label,
                 validation_examples=held_out,
             ),
             training=TrainConfig(**parts[TrainConfig], seed=int(seed), patience=patience),
         )
 
     def predict(self, X: Any) -> np.ndarray:  # noqa: N803
-        """The likeliest label of each text or sequence.
+        """The likeliest label of each; of several labels, 1 for those above their thresholds.
 
         Raises:
           InputError: `X` is no list of texts or sequences.
         """
         probabilities = self.predict_proba(X)
+        if thresholds := self._fitted.info.threshold_of:
+            of_classes = [thresholds[str(label)] for label in self.classes_]
+            return above(probabilities, of_classes).astype(int)
         return self.classes_[np.argmax(probabilities, axis=1)]
 
     @fixed_settings()
     def predict_proba(self, X: Any) -> np.ndarray:  # noqa: N803
         """The probability of each class, in the order of `classes_`: float32 [texts, classes].
+
+        They add up to 1, but not where a text may have several labels.
 
         Raises:
           InputError: `X` is no list of texts or sequences.
@@ -569,6 +606,42 @@ def _listed(texts: Any) -> list[str]:
             "a list of texts is needed, and this can be read only once: list(...) makes one of it"
         )
     return as_texts(texts)
+
+
+_NO_MATRIX = (
+    "several labels of a text are given as a matrix of 0 and 1, with a column for each label: "
+    "scikit-learn's MultiLabelBinarizer makes one of lists of labels"
+)
+
+
+def _several(y: Any) -> tuple[np.ndarray, np.ndarray] | None:
+    """The labels of a matrix of 0 and 1, and the matrix, float32; None if `y` is no matrix."""
+    names = getattr(y, "columns", None)  # Of pandas.
+    if issparse(y):
+        y = y.toarray()
+    rows: list[Any] = []
+    if isinstance(y, list | tuple):
+        rows = [row for row in y if isinstance(row, list | tuple | Set | np.ndarray)]
+    if rows and (len({len(row) for row in rows}) > 1 or isinstance(rows[0], Set)):
+        raise InputError(_NO_MATRIX)
+    matrix: np.ndarray = np.asarray(y) if rows or hasattr(y, "__array__") else np.empty(0)
+    if matrix.ndim != 2 or matrix.shape[1] < 2:
+        return None
+    if matrix.dtype.kind not in "biufO" or not np.all((matrix == 0) | (matrix == 1)):
+        raise InputError(_NO_MATRIX)
+    if len(np.unique(matrix.astype(np.float32), axis=0)) < 2:
+        raise InputError("all texts have the same labels: there is nothing to tell apart")
+    classes = np.arange(matrix.shape[1]) if names is None else np.array([*names])
+    return classes, matrix.astype(np.float32)
+
+
+def _codes(labels: np.ndarray, numbers: list[int], classes: int) -> np.ndarray:
+    """Labels of so many classes: ``numbers[i]`` instead of ``i``; or a matrix of these columns."""
+    if labels.ndim == 1:
+        return np.array(numbers, np.int32)[labels]
+    matrix = np.zeros((len(labels), classes), np.float32)
+    matrix[:, numbers] = labels
+    return matrix
 
 
 def _labels(y: Any) -> tuple[np.ndarray, np.ndarray]:

@@ -51,6 +51,8 @@ from flax_imdb.training import (
     catch_signals,
     check_finite,
     check_monitor,
+    choose_thresholds,
+    decide,
 )
 from flax_imdb.training.checkpoint_store import are_intact
 from flax_imdb.training.checkpoints import CheckpointConfig, Checkpoints, Identity
@@ -118,7 +120,8 @@ def train(
         {"`dataset`": dataset.info.name, "the fingerprint of the texts": dataset.info.fingerprint}
     )
     report.dataset(dataset)
-    check_monitor(config.training.monitor, dataset.validation.labels, len(dataset.info.classes))
+    monitor = config.training.monitor_of(dataset.info.multi_label)
+    check_monitor(monitor, dataset.validation.labels, len(dataset.info.classes))
     vectors = None
     begins = config.training.embeddings is not None and config.init_from is None
     if begins and not (resume and _have_checkpoints(files, config)):
@@ -238,8 +241,14 @@ def _train_once(
         if test is None:
             test = trainer.evaluate(state, dataset.test, tested)
             check_finite(test, "test", best.epoch)
+        info = _with_thresholds(
+            dataset, lambda: trainer.evaluate(state, dataset.validation, tested)
+        )
     preemption.check()  # A signal since the last check must stop the other seeds, too.
-    scores = score(test, dataset.test.labels, dataset.info.classes)
+    if info.multi_label:
+        test = decide(test, dataset.test.labels, info.threshold_of.values())
+        workdir.write("vocabulary.json", info.dump())
+    scores = score(test, dataset.test.labels, info.classes, info.threshold_of)
     result = _result(config, dataset, devices, state, history, scores, baseline())
     workdir.write("result.json", result.dump())
     return result, Predicted(dataset.test, test)
@@ -271,6 +280,14 @@ def _start_of(config: ExperimentConfig, dataset: Dataset) -> str:
         known = dataset.train.known_share()
         line += f"; its vocabulary has {known:.1%} of the words to train on"
     return line
+
+
+def _with_thresholds(dataset: Dataset, evaluate: Callable[[], Evaluation]) -> DatasetInfo:
+    """What the run keeps of its dataset, with thresholds by an evaluation of validation rows."""
+    if not dataset.info.multi_label or not len(dataset.validation):
+        return dataset.info
+    thresholds = choose_thresholds(evaluate().probability, dataset.validation.labels)
+    return dataclasses.replace(dataset.info, thresholds=thresholds)
 
 
 class _Saving:
@@ -431,7 +448,10 @@ def _continued(config: ExperimentConfig, saved: ExperimentConfig) -> ExperimentC
     defaults = DataConfig()
     found = {
         name: getattr(saved.data, name)
-        for name in ("dataset", "test_dataset", "data_dir", "text_columns", "label_column")
+        for name in (
+            *("dataset", "test_dataset", "data_dir", "text_columns", "label_column"),
+            "label_separator",
+        )
         if getattr(config.data, name) == getattr(defaults, name)
     }
     config = dataclasses.replace(config, data=dataclasses.replace(config.data, **found))

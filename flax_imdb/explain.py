@@ -61,11 +61,12 @@ class Explanation:
 
     Attributes:
       text: the text.
-      label: the likeliest class.
+      label: the likeliest class; see `flax_imdb.predict.Prediction`, as for `labels`.
       probabilities: of each class, in [0, 1].
       differences: of each explained class, its logit, minus that of the text with every word blank.
         Of two classes the second alone is explained, whose logit is the log-odds.
       words: in reading order.
+      labels: where a text may have several, those above their thresholds; None of other models.
     """
 
     text: str
@@ -73,6 +74,7 @@ class Explanation:
     probabilities: dict[str, float]
     differences: dict[str, float]
     words: tuple[Word, ...]
+    labels: tuple[str, ...] | None = None
 
     @property
     def complete(self) -> bool:
@@ -107,6 +109,8 @@ class Explanation:
         """All but the text, for JSON."""
         content = dataclasses.asdict(self)
         del content["text"]
+        if self.labels is None:
+            del content["labels"]
         return content
 
 

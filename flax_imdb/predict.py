@@ -2,6 +2,7 @@
 
 import dataclasses
 import functools
+import itertools
 import os
 from collections.abc import Callable, Iterable, Mapping, Sequence, Set
 from types import MappingProxyType
@@ -48,6 +49,8 @@ from flax_imdb.training import (
     Predictor,
     Trainer,
     TrainState,
+    above,
+    decide,
 )
 from flax_imdb.training.checkpoints import Checkpoints, Identity
 from flax_imdb.training.metrics import of_each_class
@@ -61,20 +64,26 @@ class Prediction:
     """The prediction for a text.
 
     Attributes:
-      label: the likeliest class.
+      label: the likeliest class; where a text may have several labels, the likeliest of all,
+        whether it is above its threshold or not.
       probabilities: of each class, in [0, 1].
+      labels: where a text may have several labels, those above their thresholds, in the order of
+        the classes; None of other models.
     """
 
     label: str
     probabilities: dict[str, float]
+    labels: tuple[str, ...] | None = None
 
     @property
     def probability(self) -> float:
         """The probability of the second of two classes.
 
         Raises:
-          AttributeError: there are more than two.
+          AttributeError: there are more than two, or a text may have several labels.
         """
+        if self.labels is not None:
+            raise AttributeError("a text may have several labels: see probabilities")
         if len(self.probabilities) > 2:
             raise AttributeError(f"there are {len(self.probabilities)} classes: see probabilities")
         return list(self.probabilities.values())[1]
@@ -143,7 +152,8 @@ class TrainedModel:
     _predictor: Predictor = dataclasses.field(init=False, repr=False)
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "_predictor", self.trainer.predictor(self.state))
+        predictor = self.trainer.predictor(self.state, self.info.multi_label)
+        object.__setattr__(self, "_predictor", predictor)
 
     def __repr__(self) -> str:
         arch, parameters = self.config.model.arch, optax.tree.size(self.state.params)
@@ -187,10 +197,15 @@ class TrainedModel:
 
     def prediction(self, probabilities: np.ndarray) -> Prediction:
         """The prediction for a text with these probabilities of the classes, float32 [classes]."""
-        classes = self.info.classes
+        classes, thresholds = self.info.classes, self.info.threshold_of
+        labels = None
+        if thresholds:
+            is_above = above(probabilities, thresholds.values())
+            labels = tuple(itertools.compress(classes, is_above))
         return Prediction(
             label=classes[int(np.argmax(probabilities))],
             probabilities=dict(zip(classes, probabilities.tolist(), strict=True)),
+            labels=labels,
         )
 
     @fixed_settings()
@@ -265,7 +280,7 @@ class TrainedModel:
         """
         probabilities = self._predictor(self._examples(encoded))
         _check_number(probabilities)
-        return of_each_class(probabilities)
+        return of_each_class(probabilities, self.info.multi_label)
 
     @fixed_settings()
     def explain(
@@ -275,8 +290,8 @@ class TrainedModel:
 
         Args:
           texts: as in `predict`.
-          classes: those to explain. None: of two the second; of more those that are likeliest for
-            the text, at most `flax_imdb.explain.MAX_EXPLAINED`.
+          classes: those to explain. None: of two the second; of more, and of several labels, those
+            that are likeliest for the text, at most `flax_imdb.explain.MAX_EXPLAINED`.
 
         Raises:
           InputError: as in `predict`, or there is no such class.
@@ -302,7 +317,7 @@ class TrainedModel:
     ) -> Explanation:
         """The explanation of what was predicted for a text, without warnings. See `explain`."""
         names = self.info.classes
-        two = len(names) == 2
+        two = len(names) == 2 and not self.info.multi_label
         known = names[1:] if two else names
         for name in classes or ():
             if name not in known:
@@ -326,6 +341,7 @@ class TrainedModel:
         return Explanation(
             text=text,
             label=prediction.label,
+            labels=prediction.labels,
             probabilities=prediction.probabilities,
             differences=dict(zip(classes, made.differences.tolist(), strict=True)),
             words=tuple(
@@ -378,7 +394,8 @@ class TrainedModel:
 
     def score(self, examples: Examples) -> Scores:
         """The scores on the test split, or on what `flax_imdb.data.load_examples` has read."""
-        return score(self.predict_examples(examples), examples.labels, self.info.classes)
+        evaluation, info = self.predict_examples(examples), self.info
+        return score(evaluation, examples.labels, info.classes, info.threshold_of)
 
     @fixed_settings()
     def predict_examples(self, examples: Examples) -> Evaluation:
@@ -389,7 +406,9 @@ class TrainedModel:
         """
         evaluation = self.trainer.evaluate(self.state, examples)
         _check_number(evaluation.probability)
-        return evaluation
+        if not self.info.multi_label:
+            return evaluation
+        return decide(evaluation, examples.labels, self.info.threshold_of.values())
 
 
 def _check_number(probabilities: np.ndarray) -> None:

@@ -4,7 +4,7 @@ import dataclasses
 from collections.abc import Collection, Iterator, Sequence
 from typing import Any, NamedTuple
 
-from flax_imdb.answers import Answer, Answers
+from flax_imdb.answers import SEPARATOR, Answer, Answers
 from flax_imdb.data import DataConfig
 from flax_imdb.data.config import column_names
 from flax_imdb.data.sources import (
@@ -175,7 +175,9 @@ class Layout:
     They are ``predicted_label`` and, for each class, ``probability_of_CLASS``. Where the likeliest
     classes alone are shown they are ``predicted_label``, ``probability``, ``predicted_label_2``,
     ``probability_2`` and so on. Where values may be nested they are ``predicted_label`` and
-    ``probabilities``. If the file has one of them, all end in an underscore, or in several.
+    ``probabilities``. Where a text may have several labels, ``predicted_labels`` is the first: a
+    list, or in a table of texts the labels with ``|`` between them; ``likeliest_label`` and so on
+    have the likeliest. If the file has one of them, all end in an underscore, or in several.
 
     Attributes:
       added: their names and types.
@@ -190,15 +192,19 @@ class Layout:
     @classmethod
     def of(cls, table: FileTable, answers: Answers) -> "Layout":
         """The layout for a table."""
+        several, of_rank = answers.multi_label, "predicted_label"
         added: dict[str, type] = {"predicted_label": str}
+        if several:
+            of_rank = "likeliest_label"
+            added = {"predicted_labels": list if table.lists else str}
         if table.nested:
             added["probabilities"] = dict
         elif answers.ranks is None:
             added |= {f"probability_of_{name}": float for name in answers.classes}
         else:
-            added["probability"] = float
+            added |= {of_rank: str, "probability": float}
             for rank in range(2, answers.ranks + 1):
-                added |= {f"predicted_label_{rank}": str, f"probability_{rank}": float}
+                added |= {f"{of_rank}_{rank}": str, f"probability_{rank}": float}
         # Of objects in objects the outer name is taken, too.
         taken = {part for name, _ in table.head() for part in (name, name.partition(".")[0])}
         while taken & added.keys():
@@ -210,8 +216,16 @@ class Layout:
         if answer.problem:
             return [None] * len(self.added)
         if self.nested:
-            return [answer.label, dict(answer.probabilities)]
+            return [self._label(answer), dict(answer.probabilities)]
         if self.ranks is None:
-            return [answer.label, *answer.probabilities.values()]
-        (_, first), *others = answer.probabilities.items()
-        return [answer.label, first, *(value for other in others for value in other)]
+            return [self._label(answer), *answer.probabilities.values()]
+        ranked = [value for each in answer.probabilities.items() for value in each]
+        if answer.labels is None:
+            return [answer.label, *ranked[1:]]  # None if the likeliest is not likely enough.
+        return [self._label(answer), *ranked]
+
+    def _label(self, answer: Answer) -> Added:
+        if answer.labels is None:
+            return answer.label
+        is_list = self.added[next(iter(self.added))] is list
+        return [*answer.labels] if is_list else SEPARATOR.join(answer.labels)

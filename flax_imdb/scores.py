@@ -2,6 +2,8 @@
 
 import dataclasses
 import warnings
+from collections.abc import Mapping
+from types import MappingProxyType
 
 import numpy as np
 
@@ -24,21 +26,28 @@ class Scores:
     """Scores of predictions.
 
     Attributes:
-      test_accuracy: in [0, 1].
+      test_accuracy: in [0, 1]; where a text may have several labels, the share of the texts with
+        all labels right.
       test_loss: mean cross-entropy in nats.
       classes: the names of labels 0, 1, ...
       per_class: of each class ``precision``, ``recall`` and ``f1``, in [0, 1], and ``count``, the
         number of its examples. A score whose denominator is 0 is 0.
       macro_f1: mean of the classes' F1.
-      majority_accuracy: that of always predicting the most frequent class of the split.
+      majority_accuracy: that of always predicting the most frequent class of the split; or, where a
+        text may have several labels, the most frequent set of labels.
       confusion_classes: the classes of the confusion matrix: all, or the `MAX_MATRIX_CLASSES` most
         frequent.
-      confusion_matrix: number of examples by class (rows) and predicted class (columns).
+      confusion_matrix: number of examples by class (rows) and predicted class (columns); empty
+        where a text may have several labels.
       roc_auc: area under the ROC curve; None unless there are two classes, both in the split.
       average_precision: of class 1; None where `roc_auc` is.
       calibration_error: expected calibration error with 15 bins (Guo et al. 2017).
       reliability: of each bin that is not empty the mean confidence, the accuracy and the number of
-        examples. The confidence is the probability of the predicted class.
+        examples. The confidence is the probability of the predicted class. Where a text may have
+        several labels, each with each label is an example: the bins have the probability that the
+        text has it, and how often it does.
+      micro_f1: F1 over all decisions on labels; None unless a text may have several.
+      thresholds: of several labels, the probability above which a text has each.
     """
 
     test_accuracy: float
@@ -53,27 +62,68 @@ class Scores:
     average_precision: float | None
     calibration_error: float
     reliability: list[list[float]]
+    micro_f1: float | None = dataclasses.field(default=None, kw_only=True)
+    thresholds: dict[str, float] = dataclasses.field(default_factory=dict, kw_only=True)
 
 
-def score(evaluation: Evaluation, labels: np.ndarray, classes: tuple[str, ...]) -> Scores:
-    """The scores of an evaluation on examples with these labels, int32 [examples]."""
+def score(
+    evaluation: Evaluation,
+    labels: np.ndarray,
+    classes: tuple[str, ...],
+    thresholds: Mapping[str, float] = MappingProxyType({}),
+) -> Scores:
+    """The scores of an evaluation on examples with these labels.
+
+    Args:
+      evaluation: the evaluation.
+      labels: as in `Examples`.
+      classes: the names of the labels.
+      thresholds: those by which the evaluation has decided, where a text may have several labels.
+    """
+    if labels.ndim == 1:
+        return _of_one(evaluation, labels, classes)
+    return _of_several(evaluation, labels, classes, dict(thresholds))
+
+
+def _of_several(
+    evaluation: Evaluation,
+    labels: np.ndarray,
+    classes: tuple[str, ...],
+    thresholds: dict[str, float],
+) -> Scores:
+    """The scores where a text may have several labels."""
     from sklearn import metrics
 
     predicted, probability = evaluation.predicted, evaluation.probability
-    numbers = range(len(classes))
-    by_class = zip(
-        *metrics.precision_recall_fscore_support(
-            labels, predicted, labels=numbers, zero_division=0.0
-        ),
-        strict=True,
+    per_class = _per_class(labels, predicted, classes)
+    reliability = _reliability(probability.ravel(), labels.ravel())
+    _, counts = np.unique(labels, axis=0, return_counts=True)
+    return Scores(
+        test_accuracy=evaluation.accuracy,
+        test_loss=evaluation.loss,
+        classes=list(classes),
+        per_class=per_class,
+        macro_f1=_macro_f1(per_class),
+        majority_accuracy=float(counts.max() / len(labels)),
+        confusion_classes=[],
+        confusion_matrix=[],
+        roc_auc=None,
+        average_precision=None,
+        calibration_error=_calibration_error(reliability),
+        reliability=reliability,
+        micro_f1=float(metrics.f1_score(labels.ravel(), predicted.ravel(), zero_division=0.0)),
+        thresholds=thresholds,
     )
-    per_class = {
-        name: {"precision": float(p), "recall": float(r), "f1": float(f1), "count": int(count)}
-        for name, (p, r, f1, count) in zip(classes, by_class, strict=True)
-    }
+
+
+def _of_one(evaluation: Evaluation, labels: np.ndarray, classes: tuple[str, ...]) -> Scores:
+    """The scores where each text has one label."""
+    from sklearn import metrics
+
+    predicted, probability = evaluation.predicted, evaluation.probability
+    per_class = _per_class(labels, predicted, classes)
     two = len(classes) == 2
     reliability = _reliability(confidences(evaluation, len(classes)), predicted == labels)
-    means, accuracies, counts = np.array(reliability).T
     ranked = two and len(np.unique(labels)) == 2
     frequent = np.argsort(-np.bincount(labels, minlength=len(classes)), kind="stable")
     shown = np.sort(frequent[:MAX_MATRIX_CLASSES])
@@ -82,7 +132,7 @@ def score(evaluation: Evaluation, labels: np.ndarray, classes: tuple[str, ...]) 
         test_loss=evaluation.loss,
         classes=list(classes),
         per_class=per_class,
-        macro_f1=float(np.mean([of_class["f1"] for of_class in per_class.values()])),
+        macro_f1=_macro_f1(per_class),
         majority_accuracy=float(np.bincount(labels).max() / len(labels)),
         confusion_classes=[classes[number] for number in shown],
         confusion_matrix=metrics.confusion_matrix(labels, predicted, labels=shown).tolist(),
@@ -90,9 +140,40 @@ def score(evaluation: Evaluation, labels: np.ndarray, classes: tuple[str, ...]) 
         average_precision=(
             float(metrics.average_precision_score(labels, probability)) if ranked else None
         ),
-        calibration_error=float(np.average(np.abs(means - accuracies), weights=counts)),
+        calibration_error=_calibration_error(reliability),
         reliability=reliability,
     )
+
+
+def _per_class(
+    labels: np.ndarray, predicted: np.ndarray, classes: tuple[str, ...]
+) -> dict[str, dict[str, float]]:
+    """`Scores.per_class`."""
+    from sklearn.metrics import precision_recall_fscore_support
+
+    if labels.ndim == 1:
+        by_class = precision_recall_fscore_support(
+            labels, predicted, labels=range(len(classes)), zero_division=0.0
+        )
+    else:  # A column by itself: scikit-learn takes one alone for two classes.
+        scores = [
+            precision_recall_fscore_support(*pair, labels=[1], zero_division=0.0)
+            for pair in zip(labels.T, predicted.T, strict=True)
+        ]
+        by_class = np.concatenate(scores, axis=1)
+    return {
+        name: {"precision": float(p), "recall": float(r), "f1": float(f1), "count": int(count)}
+        for name, (p, r, f1, count) in zip(classes, zip(*by_class, strict=True), strict=True)
+    }
+
+
+def _macro_f1(per_class: dict[str, dict[str, float]]) -> float:
+    return float(np.mean([of_class["f1"] for of_class in per_class.values()]))
+
+
+def _calibration_error(reliability: list[list[float]]) -> float:
+    means, accuracies, counts = np.array(reliability).T
+    return float(np.average(np.abs(means - accuracies), weights=counts))
 
 
 def confidences(evaluation: Evaluation, classes: int) -> np.ndarray:
@@ -127,29 +208,42 @@ def baseline_accuracy(config: DataConfig, weights: np.ndarray) -> float | None:
       config: the data.
       weights: of the training examples, float32 [examples].
 
+    Where a text may have several labels there is one logistic regression for each.
+
     Returns:
-      The accuracy on the test split; None if the training split has one class only.
+      The accuracy on the test split, in the sense of `Scores`; None if the training split has one
+      class only.
     """
     from sklearn.exceptions import ConvergenceWarning
     from sklearn.feature_extraction.text import TfidfTransformer
     from sklearn.linear_model import LogisticRegression
-    from sklearn.pipeline import make_pipeline
 
     dataset = load_dataset(
         dataclasses.replace(config, vocab_size=MAX_VOCAB_SIZE, max_length=MAX_CHARACTERS)
     )
-    if len(np.unique(dataset.train.labels)) < 2:
+    train, test = dataset.train, dataset.test
+    if len(np.unique(train.labels, axis=0)) < 2:
         return None
     words = len(dataset.info.vocabulary)
-    model = make_pipeline(TfidfTransformer(), LogisticRegression(max_iter=1000))
+    tf_idf = TfidfTransformer()
+    trained = tf_idf.fit_transform(_counts(train, words))
+    tested = tf_idf.transform(_counts(test, words))
+    right = np.ones(len(test), bool)
     with warnings.catch_warnings():  # A rule of thumb need not converge to the last digit.
         warnings.simplefilter("ignore", ConvergenceWarning)
-        model.fit(
-            _counts(dataset.train, words),
-            dataset.train.labels,
-            logisticregression__sample_weight=weights,
-        )
-    return float(model.score(_counts(dataset.test, words), dataset.test.labels))
+        # Of one label of each text a single one.
+        for of_train, of_test in zip(_columns(train.labels), _columns(test.labels), strict=True):
+            if len(np.unique(of_train)) < 2:
+                right &= of_test == of_train[0]
+                continue
+            model = LogisticRegression(max_iter=1000).fit(trained, of_train, weights)
+            right &= model.predict(tested) == of_test
+    return float(np.mean(right))
+
+
+def _columns(labels: np.ndarray) -> np.ndarray:
+    """Labels [examples, columns] as rows; those of one column are it."""
+    return labels[None] if labels.ndim == 1 else labels.T
 
 
 def _counts(examples: Examples, words: int):  # type: ignore[no-untyped-def]

@@ -13,8 +13,14 @@ from flax_imdb.errors import InputError
 MANY = tuple(f"c{number}" for number in range(21))
 
 
-def answers(*texts: str, classes: tuple[str, ...] = ("bad", "good"), **choice: Any) -> list[Answer]:
-    ask: Any = Answers(KnownModel(*classes), Choice(**choice))  # type: ignore[arg-type]
+def answers(
+    *texts: str,
+    classes: tuple[str, ...] = ("bad", "good"),
+    thresholds: tuple[float, ...] = (),
+    **choice: Any,
+) -> list[Answer]:
+    model: Any = KnownModel(*classes, thresholds=thresholds)
+    ask: Any = Answers(model, Choice(**choice))
     names = [f"text {number}" for number in range(1, len(texts) + 1)]
     found: list[Answer] = ask(texts, names)
     ask.warn()
@@ -78,6 +84,35 @@ class TestTopK:
     def test_there_is_one_at_least(self) -> None:
         with pytest.raises(InputError, match="`top_k` 0 is too small: 1 or more"):
             Choice(top_k=0)
+
+
+class TestSeveralLabels:
+    HALVES = (0.5, 0.5, 0.8)
+
+    def test_are_those_above_their_thresholds(self) -> None:
+        found = answers("a b", "c", "...", classes=("a", "b", "c"), thresholds=self.HALVES)
+        assert [answer.labels for answer in found] == [("a", "b"), (), None]
+        assert [answer.as_line(False) for answer in found] == ["a|b", "-", "nan\tunreadable"]
+        assert found[1].as_line(True) == "-\ta=0.2500\tb=0.2500\tc=0.7500"
+        assert json.loads(found[0].as_json()) == {
+            "labels": ["a", "b"],
+            "probabilities": {"a": 0.75, "b": 0.75, "c": 0.25},
+        }
+        assert json.loads(found[1].as_json())["labels"] == []
+
+    def test_are_all_named_however_few_probabilities_are_shown(self) -> None:
+        (answer,) = answers("a b", classes=("a", "b", "c"), thresholds=self.HALVES, top_k=1)
+        assert (answer.labels, dict(answer.probabilities)) == (("a", "b"), {"a": 0.75})
+
+    def test_of_many_all_probabilities_are_shown(self) -> None:
+        (answer,) = answers("c7", classes=MANY, thresholds=(0.5,) * len(MANY))
+        assert len(answer.probabilities) == len(MANY)
+
+    def test_have_thresholds_instead_of_a_least_probability(self) -> None:
+        with pytest.raises(
+            InputError, match=r"`min_probability` 0\.9 has no effect on a model of s"
+        ):
+            answers("a", classes=("a", "b", "c"), thresholds=self.HALVES, min_probability=0.9)
 
 
 class TestMinProbability:

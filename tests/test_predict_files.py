@@ -32,12 +32,14 @@ def predict(
     classes: tuple[str, ...] = ("bad", "good"),
     choice: Choice | None = None,
     overwrite: bool = False,
+    thresholds: tuple[float, ...] = (),
     **settings: Any,
 ) -> bytes:
     """The content of the new file."""
     output = output or file.with_name(f"new-{file.name}")
     texts = InputFile(str(file), DataConfig(**settings), settings)
-    answers = Answers(KnownModel(*classes), choice or Choice())  # type: ignore[arg-type]
+    model: Any = KnownModel(*classes, thresholds=thresholds)
+    answers = Answers(model, choice or Choice())
     predict_file(texts, str(output), answers, overwrite)
     assert [path.name for path in file.parent.glob("*.tmp")] == []
     return output.read_bytes()
@@ -373,3 +375,36 @@ class TestOutput:
         with pytest.raises(InputError, match="which column is the text: give `text_columns`"):
             predict(written(tmp_path / "a.csv", ["a,b", "good,bad"]))
         assert b"good," in predict(written(tmp_path / "b.csv", ["a", "good"]))
+
+
+class TestSeveralLabels:
+    HALF = (0.5, 0.5)
+
+    def test_are_between_bars_in_a_table_of_texts(self, tmp_path: Path) -> None:
+        file = written(tmp_path / "a.csv", ["text", "good bad", "neither", "good"])
+        assert predict(file, thresholds=self.HALF).decode().splitlines() == [
+            "text,predicted_labels,probability_of_bad,probability_of_good",
+            "good bad,bad|good,0.75,0.75",
+            "neither,,0.25,0.25",
+            "good,good,0.25,0.75",
+        ]
+
+    def test_come_before_the_likeliest(self, tmp_path: Path) -> None:
+        file = written(tmp_path / "a.csv", ["text", "good bad"])
+        found = predict(file, thresholds=self.HALF, choice=Choice(top_k=2), overwrite=True)
+        assert found.decode().splitlines() == [
+            "text,predicted_labels,likeliest_label,probability,likeliest_label_2,probability_2",
+            "good bad,bad|good,bad,0.75,good,0.75",
+        ]
+
+    def test_are_a_list_in_json_and_parquet(self, tmp_path: Path) -> None:
+        file = written(tmp_path / "a.jsonl", ['{"text": "good bad"}', '{"text": "neither"}'])
+        rows = [json.loads(line) for line in predict(file, thresholds=self.HALF).splitlines()]
+        assert [row["predicted_labels"] for row in rows] == [["bad", "good"], []]
+        assert rows[0]["probabilities"] == {"bad": 0.75, "good": 0.75}
+        file = tmp_path / "a.parquet"
+        pq.write_table(pa.table({"text": ["good bad", None, "neither"]}), file)
+        predict(file, thresholds=self.HALF)
+        table = pq.read_table(tmp_path / "new-a.parquet")
+        assert table["predicted_labels"].to_pylist() == [["bad", "good"], None, []]
+        assert table["probability_of_good"].to_pylist() == [0.75, None, 0.25]

@@ -36,6 +36,15 @@ class TestParse:
         content = {**dataclasses.asdict(example(of)), name: value}
         assert of.parse(json.dumps(content)) is None
 
+    def test_reads_what_versions_before_several_labels_wrote(self, of: Any) -> None:
+        content = dataclasses.asdict(example(of))
+        for name in ("micro_f1", "thresholds"):
+            content.pop(name, None)
+        found = of.parse(json.dumps(content))
+        assert found == dataclasses.replace(
+            example(of), **({"micro_f1": None} if of is Result else {})
+        )
+
     def test_gives_none_where_one_is_missing(self, of: Any) -> None:
         content = dataclasses.asdict(example(of))
         del content["test_accuracy"]

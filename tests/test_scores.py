@@ -2,6 +2,7 @@
 
 import dataclasses
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -9,12 +10,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 from sklearn.feature_extraction.text import TfidfVectorizer
 from sklearn.linear_model import LogisticRegression
-from sklearn.metrics import classification_report, roc_auc_score
+from sklearn.metrics import accuracy_score, classification_report, roc_auc_score
+from sklearn.multiclass import OneVsRestClassifier
 
 from flax_imdb.data import DataConfig, load_dataset
 from flax_imdb.data.sources import find_source
 from flax_imdb.scores import MAX_MATRIX_CLASSES, Scores, baseline_accuracy, score
-from flax_imdb.training import Evaluation
+from flax_imdb.training import Evaluation, decide
 
 
 def scores(labels: list[int], predicted: list[int], probability: list[float], k: int) -> Scores:
@@ -95,6 +97,50 @@ class TestScore:
         assert len(found.per_class) == 60
 
 
+class TestSeveralLabels:
+    @given(
+        st.lists(
+            st.tuples(*[st.tuples(st.booleans(), st.integers(1, 99))] * 3), min_size=1, max_size=30
+        )
+    )
+    def test_are_those_of_scikit_learns_report(self, rows: list[Any]) -> None:
+        labels, percent = np.moveaxis(np.array(rows, int), -1, 0)
+        probability = percent.astype(np.float32) / 100
+        thresholds = {"a": 0.3, "b": 0.5, "c": 0.6}
+        evaluation = Evaluation(0.5, 0.0, np.zeros_like(labels, np.int32), probability)
+        evaluation = decide(evaluation, labels, thresholds.values())
+        found = score(evaluation, labels.astype(np.float32), ("a", "b", "c"), thresholds)
+        predicted = probability.astype(float) > [0.3, 0.5, 0.6]
+        report = classification_report(
+            labels, predicted, output_dict=True, zero_division=0.0, target_names=["a", "b", "c"]
+        )
+        for name in "abc":
+            theirs = report[name]
+            assert found.per_class[name] == {
+                "precision": theirs["precision"],
+                "recall": theirs["recall"],
+                "f1": theirs["f1-score"],
+                "count": theirs["support"],
+            }
+        assert found.macro_f1 == pytest.approx(report["macro avg"]["f1-score"])
+        assert found.micro_f1 == pytest.approx(report["micro avg"]["f1-score"])
+        assert found.test_accuracy == accuracy_score(labels, predicted)
+        assert found.thresholds == thresholds
+        assert (found.confusion_matrix, found.roc_auc) == ([], None)
+        assert sum(count for *_, count in found.reliability) == labels.size
+
+    def test_by_hand(self) -> None:
+        labels = np.array([[1, 0], [1, 0], [0, 1], [0, 0]], np.float32)
+        probability = np.array([[0.9, 0.1], [0.9, 0.6], [0.2, 0.7], [0.1, 0.1]], np.float32)
+        evaluation = Evaluation(0.5, 0.75, (probability > 0.5).astype(np.int32), probability)
+        found = score(evaluation, labels, ("a", "b"), {"a": 0.5, "b": 0.5})
+        assert found.micro_f1 == pytest.approx(2 * 3 / (2 * 3 + 1))
+        assert found.macro_f1 == pytest.approx((1 + 2 / 3) / 2)
+        assert found.majority_accuracy == 0.5  # Always {a}.
+        # How often a text has a label, by the probability that it does.
+        assert [0.9, 1.0, 2] in [pytest.approx(each) for each in found.reliability]
+
+
 class TestBaseline:
     @pytest.fixture
     def config(self, tmp_path: Path) -> DataConfig:
@@ -126,6 +172,30 @@ class TestBaseline:
         assert 0.6 < expected < 0.9
         found = baseline_accuracy(config, np.ones(len(train), np.float32))
         assert found == pytest.approx(expected, abs=0.01)  # A fit ends near its optimum.
+
+    def test_several_labels_have_one_regression_each(self, tmp_path: Path) -> None:
+        rng = np.random.default_rng(0)
+        for name in ("train", "test"):
+            lines = ["text,x,y,always"]
+            for _ in range(200):
+                x, y = rng.integers(0, 2, 2)
+                words = [f"x{rng.integers(x, 3)}", f"y{rng.integers(y, 3)}", *rng.choice(["a"], 5)]
+                lines.append(f"{' '.join(words)},{x},{y},1")
+            (tmp_path / f"{name}.csv").write_text("\n".join(lines))
+        config = DataConfig(
+            dataset=f"{tmp_path}/train.csv",
+            test_dataset=f"{tmp_path}/test.csv",
+            multi_label=True,
+            label_column="x,y,always",
+        )
+        (train, labels), (test, expected) = map(find_source(config).read, ("train", "test"))
+        words = TfidfVectorizer(token_pattern=r"\S+")
+        matrix, tested = words.fit_transform(train), words.transform(test)
+        model = OneVsRestClassifier(LogisticRegression(max_iter=1000)).fit(matrix, labels[:, :2])
+        accuracy = accuracy_score(expected[:, :2], model.predict(tested))
+        assert 0.3 < accuracy < 0.9
+        found = baseline_accuracy(config, np.ones(200, np.float32))
+        assert found == pytest.approx(accuracy, abs=0.01)
 
     def test_there_is_none_of_one_class(self, config: DataConfig) -> None:
         config = dataclasses.replace(config, train_examples=1)

@@ -31,6 +31,7 @@ SETTINGS: tuple[dict[str, Any], ...] = (
     {"arch": "conv_lstm", "padding": "keras", **WIDE},
     {"arch": "conv_lstm", "classes": 3, "pooling": "max_mean", "precision": "bfloat16", **WIDE},
     {"arch": "bilstm", "long": "windows", "pooling": "max_mean", "ngrams": 2, **WIDE},
+    {"arch": "lstm", "classes": 2, "multi_label": True, **WIDE},
 )
 """Settings of `untrained` in which all comes that a model can have."""
 
@@ -40,6 +41,7 @@ def untrained(
     classes: int = 2,
     padding: Any = "masked",
     long: Any = "tail",
+    multi_label: bool = False,
     **settings: Any,
 ) -> TrainedModel:
     """A model that knows ten words, and the n-grams of 40 texts if it has a head for them."""
@@ -55,16 +57,17 @@ def untrained(
         TrainConfig(averaging=None),
     )
     rng = np.random.default_rng(0)
-    state = empty_state(config.state_creator(Task(classes)), 0)
+    state = empty_state(config.state_creator(Task(classes, multi_label)), 0)
     params = jax.tree.map(lambda leaf: rng.normal(size=leaf.shape).astype("f"), state.params)
     if "wide" in params:  # So that both heads matter.
         params["wide"]["weights"] *= 0.02
     texts = [rng.integers(START, IDS, MAX_LENGTH) for _ in range(40)]
-    counted = config.count_ngrams(
-        state.replace(params=params), Examples.build(texts, rng.integers(0, classes, 40))
-    )
+    labels = rng.integers(0, 2, (40, classes)) if multi_label else rng.integers(0, classes, 40)
+    counted = config.count_ngrams(state.replace(params=params), Examples.build(texts, labels))
     names = ("negative", "positive") if classes == 2 else tuple(map(str, range(classes)))
-    info = DatasetInfo("synthetic", "none", names, Vocabulary(WORDS, "unicode"))
+    thresholds = tuple(np.linspace(0.3, 0.7, classes).tolist()) if multi_label else ()
+    vocabulary = Vocabulary(WORDS, "unicode")
+    info = DatasetInfo("synthetic", "none", names, vocabulary, multi_label, thresholds)
     trainer = config.trainer(jax.devices()[:1])
     return TrainedModel(config, info, trainer.place(counted), trainer)
 

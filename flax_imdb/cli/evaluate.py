@@ -9,7 +9,7 @@ from flax_imdb.errors import InputError
 # The settings of `DataConfig` that say where texts are and how they are read.
 _READING = (
     *("dataset", "text_columns", "label_column", "columns", "delimiter"),
-    *("encoding", "skip_bad_rows"),
+    *("encoding", "skip_bad_rows", "label_separator", "allow_no_labels"),
 )
 
 
@@ -23,7 +23,9 @@ class EvaluateOptions:
       workdir: The run's directory.
       dataset: Score on this file, folder or tfds:NAME. None: the run's test split.
       text_columns: The columns of its text.
-      label_column: The column of its label.
+      label_column: The column of its label, or several of 0 and 1.
+      label_separator: What separates several labels in their column.
+      allow_no_labels: An empty field of several labels says that there is none.
       columns: The names of all its columns, if it has no header.
       delimiter: What separates its columns.
       encoding: Its encoding.
@@ -37,6 +39,8 @@ class EvaluateOptions:
     dataset: str | None = None
     text_columns: str | None = None
     label_column: str | None = None
+    label_separator: str | None = None
+    allow_no_labels: bool = False
     columns: str | None = None
     delimiter: str | None = None
     encoding: str | None = None

@@ -37,9 +37,10 @@ Answered = Iterable[tuple[Sequence["Answer"], Sequence[str]]]
 class PredictOptions:
     """Print a line for each text: a probability, and the likeliest class.
 
-    Of two classes the probability is that of the second; of more that of the likeliest. With an
-    input and an output file, the rows are written again with the answers in new columns. Of a model
-    of numeric sequences the input is an .npz file, and the lines are printed or written.
+    Of two classes the probability is that of the second; of more that of the likeliest. Where a
+    text may have several labels, the line has those above their thresholds, or -. With an input and
+    an output file, the rows are written again with the answers in new columns. Of a model of
+    numeric sequences the input is an .npz file, and the lines are printed or written.
 
     Attributes:
       texts: The texts. Without any, and without an input, the lines of standard input.
@@ -47,9 +48,11 @@ class PredictOptions:
       input: A file of texts, of a format that training reads. -: the lines of standard input.
       output: Write to this file, which has the form of the input.
       overwrite: Replace the output file that is there.
-      json: Print JSON: for each text an object with label and probabilities, or with an error.
+      json: Print JSON: for each text an object with label (or labels) and probabilities, or with an
+        error.
       probabilities: Print the probability of each class, too.
-      top_k: Show so many classes, the likeliest first. None: all, or 5 if there are more than 20.
+      top_k: Show so many classes, the likeliest first. None: all, or 5 if there are more than 20
+        that exclude each other.
       min_probability: Show no label where no class has this probability.
       text_columns: The columns of the input's text. None: as in training, or found by their names.
       columns: The names of all columns of the input, if it has no header.

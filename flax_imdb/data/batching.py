@@ -32,7 +32,8 @@ class Batch(TypedDict):
       tokens: of texts; int32 [batch, time], ``<pad>`` at padding.
       inputs: of numeric sequences; float32 [batch, time, features], 0 at padding.
       lengths: number of valid steps, int32 [batch]; 0 for filler rows.
-      labels: int32 [batch].
+      labels: int32 [batch]; or, where an example may have several, 0 or 1 for each class, float32
+        [batch, classes].
       weights: float32 [batch]; 0 for filler rows.
       example_ids: index of each example in the whole split, int32 [batch]; -1 for filler rows.
     """

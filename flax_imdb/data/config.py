@@ -23,6 +23,7 @@ MAX_VOCAB_SIZE = 10_000_000
 _OF_TEXTS = (
     *("data_dir", "text_columns", "label_column", "columns", "delimiter", "encoding"),
     *("skip_bad_rows", "text", "padding", "vocab_size"),
+    *("multi_label", "label_separator", "allow_no_labels"),
 )
 _OF_SEQUENCES = ("layout",)
 
@@ -33,6 +34,7 @@ MAX_WINDOWS = 8
 
 OF_ROWS = (
     *("dataset", "data_dir", "test_dataset", "test_fraction", "text_columns", "label_column"),
+    *("label_separator", "allow_no_labels"),
     *("columns", "delimiter", "encoding", "skip_bad_rows", "layout"),
     *("train_examples", "test_examples", "validation_examples"),
 )

@@ -12,7 +12,7 @@ import numpy as np
 from flax_imdb.data.standardizer import Standardizer
 from flax_imdb.data.tokenizer import SPECIAL_TOKENS, Vocabulary
 from flax_imdb.data.words import TextRules
-from flax_imdb.errors import InputError
+from flax_imdb.errors import InputError, is_number
 from flax_imdb.paths import unreadable
 
 # Of version 0.1.0, which knew film reviews alone.
@@ -60,6 +60,7 @@ class DatasetInfo:
       classes: the names of labels 0, 1, ...
       inputs: words to ids, of texts; mean and scale of each feature, of numeric sequences.
       multi_label: whether an example has any number of these labels, instead of one.
+      thresholds: of several labels, the probability above which a text has each; empty: 0.5.
     """
 
     name: str
@@ -67,6 +68,14 @@ class DatasetInfo:
     classes: tuple[str, ...]
     inputs: Vocabulary | Standardizer
     multi_label: bool = False
+    thresholds: tuple[float, ...] = ()
+
+    @property
+    def threshold_of(self) -> dict[str, float]:
+        """The probability above which a text has each of several labels; empty of other classes."""
+        if not self.multi_label:
+            return {}
+        return dict(zip(self.classes, self.thresholds or [0.5] * len(self.classes), strict=True))
 
     @property
     def task(self) -> Task:
@@ -127,7 +136,7 @@ class DatasetInfo:
             "dataset": self.name,
             "fingerprint": self.fingerprint,
             "classes": self.classes,
-            **({"multi_label": True} if self.multi_label else {}),
+            **({"multi_label": True, "thresholds": self.thresholds} if self.multi_label else {}),
             **self.inputs.dump(),
         }
         return json.dumps(content, allow_nan=False)
@@ -156,14 +165,19 @@ class DatasetInfo:
         content = _BEFORE | json.loads(text)
         name, fingerprint, classes = content["dataset"], content["fingerprint"], content["classes"]
         multi_label = content.get("multi_label", False)
+        thresholds = content.get("thresholds", [])
         if not isinstance(multi_label, bool):
             raise ValueError(f"its multi_label is {multi_label!r}")
+        if not all(is_number(value) and 0 <= value <= 1 for value in thresholds) or (
+            len(thresholds) not in ((0, len(classes)) if multi_label else (0,))
+        ):
+            raise ValueError("its thresholds are not a probability for each label")
         if len(set(classes)) != len(classes) or len(classes) < (1 if multi_label else 2):
             raise ValueError(f"its classes are not {'one' if multi_label else 'two'} or more")
         inputs, words = _standardizer(content) if "mean" in content else _vocabulary(content)
         if not all(isinstance(value, str) for value in (name, fingerprint, *classes, *words)):
             raise ValueError("it has values that are not text")
-        return cls(name, fingerprint, tuple(classes), inputs, multi_label)
+        return cls(name, fingerprint, tuple(classes), inputs, multi_label, tuple(thresholds))
 
 
 def _vocabulary(content: dict[str, Any]) -> tuple[Vocabulary, Sequence[str]]:

@@ -49,7 +49,7 @@ worker.addEventListener("message", ({ data: { id, text, label, answer, explanati
     problem(answer.problem);
     $("answer").hidden = !answer.label;
     if (!answer.label) $("inexact").hidden = true;
-    else showAnswer(answer.label, answer.share, answer.shown);
+    else showAnswer(answer);
     // What speaks for another answer would mislead until the marks of this one are there.
     if (answer.label !== explained) $("explanation").hidden = true;
     return;

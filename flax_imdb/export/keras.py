@@ -109,9 +109,10 @@ def as_keras(network: Network, data: DataConfig) -> Any:
     if network.pooling is not None:
         x = _pooled(network.pooling, x, mask)
     kernel, bias = network.kernel, network.bias
-    if len(bias) == 1:  # The softmax of 0 and a logit has its sigmoid.
+    if len(bias) == 1 and not network.multi_label:  # The softmax of 0 and a logit has its sigmoid.
         kernel, bias = np.insert(kernel, 0, 0, axis=1), np.insert(bias, 0, 0)
-    head = keras.layers.Dense(len(bias), "softmax", dtype="float32", name="probabilities")
+    activation = "sigmoid" if network.multi_label else "softmax"
+    head = keras.layers.Dense(len(bias), activation, dtype="float32", name="probabilities")
     return keras.Model(ids, _apply(head, [kernel, bias], x), name="classifier")
 
 

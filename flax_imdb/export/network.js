@@ -350,6 +350,7 @@ class Network {
   // The probabilities of the classes.
   probabilities(tokens) {
     const logits = Array.from(this.logits(tokens));
+    if (this.multi_label) return logits.map(sigmoid);
     if (logits.length === 1) return [sigmoid(-logits[0]), sigmoid(logits[0])];
     const highest = Math.max(...logits);
     const shares = logits.map((logit) => Math.exp(logit - highest));

@@ -140,6 +140,8 @@ class Network:
       wide: the head of n-grams, if there is one.
       window: the layers and the pooling read windows of the embedded tokens, and the head reads the
         mean of their vectors (see `flax_imdb.layers.split_windows`); None: each text is one.
+      multi_label: whether a text may have several labels: each has a logit, also if there are one
+        or two, and the sigmoids are the probabilities.
     """
 
     standardizer: Scales | None
@@ -151,6 +153,7 @@ class Network:
     bias: Float[np.ndarray, " logits"]
     wide: WideHead | None
     window: Window | None
+    multi_label: bool
 
 
 def function(model: TrainedModel) -> tuple[Callable[..., Float[Array, "batch classes"]], Any]:
@@ -163,6 +166,7 @@ def function(model: TrainedModel) -> tuple[Callable[..., Float[Array, "batch cla
     """
     module, variables = _module(model), _variables(model)
     standardizer = _standardizer(model)
+    multi_label = model.info.multi_label
 
     def apply(
         variables: Any, inputs: Inputs, lengths: Int[Array, " batch"]
@@ -170,7 +174,7 @@ def function(model: TrainedModel) -> tuple[Callable[..., Float[Array, "batch cla
         if standardizer is not None:
             inputs = (inputs - standardizer.mean - standardizer.rest) / standardizer.scale
         logits: Any = module.apply(variables, inputs, lengths)
-        return of_each_class(class_probabilities(logits))
+        return of_each_class(class_probabilities(logits, multi_label), multi_label)
 
     return apply, jax.tree.map(jnp.asarray, variables)
 
@@ -219,6 +223,7 @@ def network(model: TrainedModel) -> Network:
         bias=params["head"]["bias"],
         wide=wide,
         window=module.window,
+        multi_label=model.info.multi_label,
     )
 
 

@@ -168,11 +168,8 @@ def _graph(net: Network, classes: int) -> Any:
         deep = make("Mul", logits, np.float32(1 - net.wide.weight))
         wide = make("Mul", _wide_logits(make, net.wide, given), np.float32(net.wide.weight))
         logits = make("Add", deep, wide)
-    make.nodes.append(
-        helper.make_node(
-            "Identity", [_output(make, name, logits, len(net.bias))], ["probabilities"]
-        )
-    )
+    probabilities = _output(make, name, logits, net)
+    make.nodes.append(helper.make_node("Identity", [probabilities], ["probabilities"]))
     return helper.make_graph(
         make.nodes,
         "classifier",
@@ -280,9 +277,11 @@ def _standardized(make: _Builder, net: Network, inputs: str) -> str:
     return make("Div", make("Sub", make("Sub", inputs, mean), rest), scale)
 
 
-def _output(make: _Builder, name: str, logits: str, number: int) -> str:
-    """The probabilities of as many rows as were given, from `number` logits of each."""
-    if number == 1:
+def _output(make: _Builder, name: str, logits: str, net: Network) -> str:
+    """The probabilities of as many rows as were given, from the logits of each."""
+    if net.multi_label:
+        probabilities = make("Sigmoid", logits)
+    elif len(net.bias) == 1:
         second = make("Sigmoid", logits)
         probabilities = make("Concat", make("Sub", np.float32(1), second), second, axis=1)
     else:

@@ -62,6 +62,7 @@ def _config(model: TrainedModel) -> dict[str, Any]:
         "id2label": dict(enumerate(classes)),
         "label2id": {name: number for number, name in enumerate(classes)},
         "flax_imdb_version": flax_imdb.__version__,
+        **({"problem_type": "multi_label_classification"} if model.info.multi_label else {}),
         "vocabulary": model.info.inputs.fingerprint,
         SETTINGS: dataclasses.asdict(_elsewhere(model.config)),
     }
@@ -103,6 +104,7 @@ def _card(model: TrainedModel) -> str:
         dataset=dataset,
         reviews=dataset == "imdb_reviews",
         classes=model.info.classes,
+        thresholds=model.info.threshold_of,
         features=model.info.task.features,
         units=model.info.units,
         reads=model.config.data.longest,

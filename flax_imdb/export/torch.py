@@ -32,6 +32,8 @@ def write(model: TrainedModel, path: Path) -> dict[str, Any]:
     check_texts(model, "torch")
     config = model.config.model
     told = {"format": "pt", "arch": config.arch, "pooling": config.pooling}
+    if model.info.multi_label:
+        told["multi_label"] = "true"
     path.write_bytes(save(state_dict(only_plain(network(model), "torch")), told))
     return {"pooling": config.pooling, "output": "logits"}
 
@@ -39,20 +41,23 @@ def write(model: TrainedModel, path: Path) -> dict[str, Any]:
 def read(path: Path) -> Answer:
     """A function from tokens and lengths to probabilities, which PyTorch computes."""
     import torch
+    from safetensors import safe_open
 
     module = load(path)
+    with safe_open(path, "pt") as file:
+        multi_label = "multi_label" in file.metadata()
 
     def answer(
         tokens: Int[np.ndarray, "batch time"], lengths: Int[np.ndarray, " batch"]
     ) -> Float[np.ndarray, "batch classes"]:
         logits = module.head.out_features
         if len(tokens) == 0:  # PyTorch refuses to pack that.
-            return np.empty((0, max(2, logits)), np.float32)
+            return np.empty((0, logits if multi_label else max(2, logits)), np.float32)
         with torch.inference_mode():
             outputs = module(torch.tensor(tokens), torch.tensor(lengths))
-        if logits > 1:
+        if logits > 1 and not multi_label:
             return np.asarray(outputs.softmax(-1))
-        return of_each_class(np.asarray(outputs.sigmoid()))
+        return of_each_class(np.asarray(outputs.sigmoid()), multi_label)
 
     return answer
 

@@ -56,7 +56,8 @@ class Classifier {
     return [...new Array(this.max_length - read.length).fill(pad), ...read];
   }
 
-  // The likeliest class, and the probabilities that are shown; or what is wrong with the text.
+  // The likeliest class, and the probabilities that are shown; or what is wrong with the text. Where
+  // it may have several, `labels` are those above their thresholds.
   answer(text) {
     const words = this.split(text);
     if (!words.length) return { problem: text.trim() && "There are no words in this text." };
@@ -67,14 +68,18 @@ class Classifier {
     const problem = words.some((word) => this.ids.has(word))
       ? ""
       : "The model knows none of these words: its answer means nothing.";
-    return { label: this.classes[best], best, share: probabilities[best], shown, problem };
+    const answer = { label: this.classes[best], best, share: probabilities[best], shown, problem };
+    if (!this.thresholds.length) return answer;
+    const isAbove = (name, i) => probabilities[i] > this.thresholds[i];
+    return { ...answer, labels: this.classes.filter(isAbove) };
   }
 
   // Which words made class number `best` the answer. See `attribute`.
   *explain(text, best) {
     const words = this.split(text);
     const tokens = this.encode(words);
-    const [logit, sign] = this.classes.length === 2 ? [0, best ? 1 : -1] : [best, 1];
+    const two = this.classes.length === 2 && !this.thresholds.length;
+    const [logit, sign] = two ? [0, best ? 1 : -1] : [best, 1];
     const read = tokens.flatMap((token, t) => (isWord(token) ? [t] : []));
     const first = this.head ? 0 : words.length - read.length;
     const spans = wordSpans(text, this.split, first).slice(0, read.length);

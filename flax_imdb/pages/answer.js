@@ -5,6 +5,8 @@
 const LEVELS = 4;
 const LEAST_SHARE = 0.1;
 const STRONGEST = 8;
+const NO_LABEL = "none of the labels";
+const ABOVE = "\u2713";
 
 const $ = (id) => document.getElementById(id);
 const percent = (value) => `${(100 * value).toFixed(1)}%`;
@@ -63,14 +65,18 @@ function row(name, ...cells) {
   return element("tr", {}, heading, ...cells);
 }
 
-// Shows the likeliest class, its probability, and classes with theirs.
-function showAnswer(label, share, probabilities) {
-  $("label").textContent = label;
-  $("share").textContent = percent(share);
+// Shows the likeliest class, its probability (`share`), and classes with theirs (`shown`). Where a
+// text may have several labels, `labels` are those that it has, and are marked.
+function showAnswer({ label, share, shown, labels }) {
+  $("label").textContent = labels ? labels.join(", ") || NO_LABEL : label;
+  $("share").textContent = labels ? "" : percent(share);
+  if (labels) $("explained").textContent = label;
   $("probabilities").tBodies[0].replaceChildren(
-    ...probabilities.map(([name, value]) =>
-      row(name, element("td", {}, bar(value)), element("td", {}, percent(value))),
-    ),
+    ...shown.map(([name, value]) => {
+      const cells = [element("td", {}, bar(value)), element("td", {}, percent(value))];
+      if (labels) cells.push(element("td", {}, labels.includes(name) ? ABOVE : ""));
+      return row(name, ...cells);
+    }),
   );
   $("answer").hidden = false;
 }

@@ -16,7 +16,7 @@ from rich.progress import Progress as ProgressBar
 from rich.table import Table
 
 from flax_imdb.config import ExperimentConfig, settings
-from flax_imdb.data import Dataset, OnRead, WordVectors
+from flax_imdb.data import Dataset, DatasetInfo, OnRead, WordVectors
 from flax_imdb.distributed import is_main, on_main
 from flax_imdb.errors import warn
 from flax_imdb.report.tensorboard import EventFiles, check_installed
@@ -143,7 +143,7 @@ class Report:
             f"{len(dataset.validation):,} to validate, {len(dataset.test):,} to test "
             f"({dataset.info.name}); {len(devices)} x {devices[0].device_kind}; {workdir.path}"
         )
-        self.say(_classes(dataset.info.classes))
+        self.say(_classes(dataset.info))
         if config.recipe is not None:
             self.say(f"recipe {config.recipe}: {_unlike_defaults(config)}")
 
@@ -235,8 +235,9 @@ class Report:
                 )
             self.scores(result)
             if is_main() and result.test_accuracy <= result.majority_accuracy:
+                answer = "set of labels" if result.thresholds else "class"
                 warn(
-                    "always answering with the most frequent class would score as well "
+                    f"always answering with the most frequent {answer} would score as well "
                     f"({result.majority_accuracy:.2%})"
                 )
         if result.baseline_accuracy is not None:
@@ -396,16 +397,20 @@ def score_tables(scores: Scores) -> list[Table]:
     names = sorted(scores.per_class, key=lambda name: scores.per_class[name]["f1"])
     many = len(names) > _MAX_TABLE_CLASSES
     shown = names[:_MAX_TABLE_CLASSES] if many else scores.classes
-    title = f"the {len(shown)} lowest of {len(names):,} classes" if many else "classes"
+    several = bool(scores.thresholds)
+    one = "label" if several else "class"
+    all_names = "labels" if several else "classes"
+    title = f"the {len(shown)} lowest of {len(names):,} {all_names}" if many else all_names
     by_class = Table(title=title, title_justify="left")
-    by_class.add_column("class")
-    for column in ("precision", "recall", "F1", "count"):
+    by_class.add_column(one)
+    for column in ("precision", "recall", "F1", "count", *(["threshold"] if several else [])):
         by_class.add_column(column, justify="right")
     for name in shown:
         of_class = scores.per_class[name]
         numbers = (f"{of_class[column]:.2%}" for column in ("precision", "recall", "f1"))
-        by_class.add_row(escape(short(name)), *numbers, f"{of_class['count']:,}")
-    if len(scores.classes) > _MAX_CONSOLE_MATRIX:
+        threshold = [f"{scores.thresholds[name]:.4f}"] if several else []
+        by_class.add_row(escape(short(name)), *numbers, f"{of_class['count']:,}", *threshold)
+    if several or len(scores.classes) > _MAX_CONSOLE_MATRIX:
         return [by_class]
     matrix = Table(title="confusion matrix", title_justify="left")
     matrix.add_column("class \\ predicted")
@@ -419,6 +424,12 @@ def score_tables(scores: Scores) -> list[Table]:
 def score_line(scores: Scores) -> str:
     """The scores over all classes, on one line."""
     parts = [f"macro F1 {scores.macro_f1:.2%}"]
+    if scores.micro_f1 is not None:
+        parts = [
+            "accuracy is the share of the texts with all labels right",
+            f"micro F1 {scores.micro_f1:.2%}",
+            *parts,
+        ]
     if scores.roc_auc is not None and scores.average_precision is not None:
         parts += [
             f"ROC AUC {scores.roc_auc:.4f}",
@@ -435,12 +446,14 @@ def _unlike_defaults(config: ExperimentConfig) -> str:
     )
 
 
-def _classes(names: Sequence[str]) -> str:
-    if len(names) == 2:
+def _classes(info: DatasetInfo) -> str:
+    names = info.classes
+    kind = "labels, of which a text has any number" if info.multi_label else "classes"
+    if len(names) == 2 and not info.multi_label:
         first, second = map(short, names)
         return f"2 classes: {first}, {second}; a probability is that of {second}"
     shown = ", ".join(map(short, names[:10])) + (", ..." if len(names) > 10 else "")
-    return f"{len(names):,} classes: {shown}"
+    return f"{len(names):,} {kind}: {shown}"
 
 
 def short(name: str) -> str:

@@ -8,10 +8,11 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from flax_imdb.report.console import short
-from flax_imdb.scores import Scores
+from flax_imdb.scores import MAX_MATRIX_CLASSES, Scores
 from flax_imdb.training import EpochRecord
 
 if TYPE_CHECKING:
+    from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
 
@@ -26,6 +27,8 @@ def draw_curves(history: Sequence[EpochRecord], title: str) -> bytes:
 
 def draw_scores(scores: Scores, title: str) -> bytes:
     """Plot the confusion matrix and the reliability diagram as a PNG, as `draw_curves` does.
+
+    Where a text may have several labels, the F1 of each takes the place of the matrix.
 
     Raises:
       Exception: of any class.
@@ -72,9 +75,32 @@ def _plot_curves(figure: "Figure", history: Sequence[EpochRecord]) -> None:
 
 
 def _plot_scores(figure: "Figure", scores: Scores) -> None:
+    left, right = figure.subplots(1, 2)
+    (_plot_f1 if scores.thresholds else _plot_matrix)(left, scores)
+    _plot_reliability(right, scores)
+
+
+def _plot_f1(axes: "Axes", scores: Scores) -> None:
+    """The F1 of each of several labels, or of those with the lowest."""
     from matplotlib.ticker import PercentFormatter
 
-    matrix_axes, reliability_axes = figure.subplots(1, 2)
+    lowest = sorted(scores.classes, key=lambda name: scores.per_class[name]["f1"])
+    shown = set(lowest[:MAX_MATRIX_CLASSES])
+    names = [name for name in scores.classes if name in shown]
+    axes.barh(range(len(names)), [scores.per_class[name]["f1"] for name in names])
+    fontsize = max(4.0, 10 - len(names) / 5)
+    axes.set_yticks(range(len(names)), map(short, names), fontsize=fontsize, parse_math=False)
+    axes.invert_yaxis()
+    axes.set(xlim=(0, 1), xlabel="F1")
+    axes.xaxis.set_major_formatter(PercentFormatter(1))
+    of_all = len(scores.classes)
+    axes.set_title(
+        "F1 of each label" if len(names) == of_all else f"the {len(names)} lowest of {of_all:,}",
+        fontsize="medium",
+    )
+
+
+def _plot_matrix(matrix_axes: "Axes", scores: Scores) -> None:
     counts = np.array(scores.confusion_matrix)
     names = [short(name) for name in scores.confusion_classes]
     shares = counts / np.maximum(counts.sum(axis=1, keepdims=True), 1)
@@ -98,14 +124,21 @@ def _plot_scores(figure: "Figure", scores: Scores) -> None:
         fontsize="medium",
     )
 
+
+def _plot_reliability(reliability_axes: "Axes", scores: Scores) -> None:
+    from matplotlib.ticker import PercentFormatter
+
     confidence, accuracy, examples = np.array(scores.reliability).T
     reliability_axes.plot([0, 1], [0, 1], color="gray", linestyle="--", label="calibrated")
     reliability_axes.plot(confidence, accuracy, "o-", label="model")
     share_axes = reliability_axes.twinx()
     share_axes.bar(confidence, examples / examples.sum(), width=0.03, alpha=0.2, color="gray")
     share_axes.set(ylim=(0, 1), ylabel="share of examples (bars)")
+    of_what = ("the predicted class", "accuracy")
+    if scores.thresholds:
+        of_what = ("a label", "share of texts that have it")
     reliability_axes.set(
-        xlim=(0, 1), ylim=(0, 1), xlabel="probability of the predicted class", ylabel="accuracy"
+        xlim=(0, 1), ylim=(0, 1), xlabel=f"probability of {of_what[0]}", ylabel=of_what[1]
     )
     reliability_axes.set_title(
         f"reliability: calibration error {scores.calibration_error:.3f}", fontsize="medium"

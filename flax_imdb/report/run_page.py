@@ -4,6 +4,7 @@ The page is ``report.html.jinja``; here are the numbers and texts in it.
 """
 
 import dataclasses
+import itertools
 import os
 import statistics
 from collections.abc import Iterator, Sequence
@@ -47,9 +48,9 @@ class Mistake(NamedTuple):
 
     Attributes:
       number: index of the text in the whole test split.
-      label: its class.
-      predicted: the class that was predicted.
-      confidence: the probability of the predicted class.
+      label: its class; or all of several labels.
+      predicted: the class that was predicted, or the labels.
+      confidence: the probability of the predicted class; of several labels see `_certainty`.
       text: the text, or its end if it is long.
       left_out: characters before that end.
     """
@@ -155,22 +156,48 @@ def find_mistakes(data: DataConfig, info: DatasetInfo, predicted: Predicted) -> 
       InputError: the texts are not there any more, or are others.
     """
     examples, evaluation = predicted
-    confidence = confidences(evaluation, len(info.classes))
-    wrong = np.flatnonzero(evaluation.predicted != examples.labels)
+    if info.multi_label:
+        confidence = _certainty(evaluation, examples.labels)
+    else:
+        confidence = confidences(evaluation, len(info.classes))
+    wrong = np.flatnonzero(~_is_right(predicted))
     most_certain = wrong[np.argsort(-confidence[wrong], kind="stable")][:MAX_MISTAKES]
     numbers = examples.ids[most_certain].tolist()
     texts = read_again(data, info, numbers) if numbers else []
     return [
         Mistake(
             number=number,
-            label=info.classes[examples.labels[i]],
-            predicted=info.classes[evaluation.predicted[i]],
+            label=_named(examples.labels[i], info.classes),
+            predicted=_named(evaluation.predicted[i], info.classes),
             confidence=float(confidence[i]),
             text=text[-_MAX_TEXT:],
             left_out=max(len(text) - _MAX_TEXT, 0),
         )
         for i, number, text in zip(most_certain, numbers, texts, strict=True)
     ]
+
+
+def _is_right(predicted: Predicted) -> np.ndarray:
+    """Which texts were predicted rightly, bool [examples]."""
+    right = predicted.evaluation.predicted == predicted.examples.labels
+    return np.all(right, axis=tuple(range(1, right.ndim)))
+
+
+def _certainty(evaluation: Evaluation, labels: np.ndarray) -> np.ndarray:
+    """The greatest probability of a wrong decision on a label, float32 [examples]."""
+    probability = evaluation.probability
+    of_decision = np.where(evaluation.predicted == 1, probability, 1 - probability)
+    greatest: np.ndarray = np.max(
+        of_decision, axis=1, initial=0, where=evaluation.predicted != labels
+    )
+    return greatest
+
+
+def _named(label: np.ndarray, classes: Sequence[str]) -> str:
+    """The name of a class; or of all labels that a text has."""
+    if label.ndim == 0:
+        return classes[int(label)]
+    return ", ".join(itertools.compress(classes, label)) or "no label"
 
 
 def render(runs: Sequence[Run]) -> str:
@@ -249,11 +276,12 @@ class _Shown:
 
     def calibration(self) -> Chart:
         """The reliability diagram."""
+        several = self.result.thresholds
         confidence, accuracy, _ = zip(*self.result.reliability, strict=True)
         return Chart(
             title="Calibration",
-            x_label="probability of the predicted class",
-            y_label="accuracy",
+            x_label=f"probability of {'a label' if several else 'the predicted class'}",
+            y_label="share of texts that have it" if several else "accuracy",
             lines=[
                 Line("calibrated", "ideal", (0, 1), (0, 1)),
                 Line("model", "evaluation", confidence, accuracy, "square"),
@@ -268,8 +296,8 @@ class _Shown:
         """The accuracy by length, in groups of about as many texts."""
         if self.run.predicted is None:
             return None
-        examples, evaluation = self.run.predicted
-        return list(_by_length(examples.lengths, evaluation.predicted == examples.labels))
+        examples = self.run.predicted.examples
+        return list(_by_length(examples.lengths, _is_right(self.run.predicted)))
 
     def length_chart(self, groups: "Sequence[_Group]") -> Chart:
         """The accuracy of `lengths`."""

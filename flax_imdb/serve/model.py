@@ -20,12 +20,14 @@ class About:
       note: what must be known of it; may be empty.
       reads: how many words it reads.
       end: which of a longer text, ``"last"`` or ``"first"``.
+      multi_label: whether a text has any number of its labels.
     """
 
     name: str
     note: str
     reads: int
     end: str = "last"
+    multi_label: bool = False
 
 
 class Model(Protocol):
@@ -76,6 +78,7 @@ class Served:
             else "",
             reads=config.data.longest,
             end=config.data.end,
+            multi_label=model.info.multi_label,
         )
         sizes = model.trainer.batching.sizes()
         self.sizes: Sequence[int] = [batching.batch_size for batching in sizes]

@@ -6,10 +6,19 @@ import flax_imdb
 from flax_imdb.serve.limits import CLIENT_SECONDS, MAX_BODY, Limits
 
 _NUMBERS = {"type": "object", "additionalProperties": {"type": "number"}}
+_LABELS = {
+    "type": "array",
+    "items": {"type": "string"},
+    "description": "Where a text may have several: those above their thresholds.",
+}
 _PREDICTION = {
     "label": {"type": "string", "description": "The likeliest class."},
+    "labels": _LABELS,
     "probabilities": _NUMBERS
-    | {"description": "Of each class; of more than 20 classes those of the 5 likeliest."},
+    | {
+        "description": "Of each class; of more than 20 that exclude each other those of the 5 "
+        "likeliest."
+    },
 }
 _OFFSET = {"type": "integer", "minimum": 0}
 
@@ -23,7 +32,8 @@ _SCHEMAS: dict[str, Any] = {
     "Prediction": {
         "type": "object",
         "properties": _PREDICTION,
-        "required": ["label", "probabilities"],
+        "required": ["probabilities"],
+        "oneOf": [{"required": ["label"]}, {"required": ["labels"]}],
         "additionalProperties": False,
     },
     "Word": {

@@ -56,8 +56,10 @@ async function classify() {
   answer.setAttribute("aria-busy", "true");
   explanation.classList.add("stale");
   try {
-    const { label, probabilities } = await ask("predict", "predictions", text, signal);
-    showAnswer(label, probabilities[label], Object.entries(probabilities));
+    const { label, labels, probabilities } = await ask("predict", "predictions", text, signal);
+    const shown = Object.entries(probabilities);
+    const [likeliest] = shown.reduce((a, b) => (b[1] > a[1] ? b : a));
+    showAnswer({ label: label ?? likeliest, share: probabilities[label], shown, labels });
     predicted = true;
     if (!$("words").hasChildNodes()) explanation.hidden = true;
     const explained = await ask("explain", "explanations", text, signal);

@@ -29,6 +29,7 @@ from flax_imdb.training.state import (
     to_evaluate,
 )
 from flax_imdb.training.step import apply_gradients, eval_step, sum_gradients, train_step
+from flax_imdb.training.thresholds import above, choose_thresholds, decide
 from flax_imdb.training.trainer import Hook, Progress, Trainer, check_finite
 
 __all__ = [
@@ -49,16 +50,19 @@ __all__ = [
     "TrainState",
     "Trainer",
     "UnfinishedEpoch",
+    "above",
     "apply_gradients",
     "average_params",
     "averaged",
     "catch_signals",
     "check_finite",
     "check_monitor",
+    "choose_thresholds",
     "compute_metrics",
     "count_ngrams",
     "create_state",
     "cross_entropy",
+    "decide",
     "empty_state",
     "eval_step",
     "one_late",

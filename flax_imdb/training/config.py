@@ -50,7 +50,7 @@ class TrainConfig:
       patience: Stop when the monitored value on the validation texts has not improved for this many
         epochs. None: train all epochs.
       monitor: What decides on the best epoch by the validation texts: accuracy, loss, macro_f1 or,
-        for two classes, roc_auc.
+        for two classes, roc_auc. None: accuracy; where a text may have several labels, loss.
       seed: Seed of the initial parameters, the order of the data and dropout.
       embeddings: A file of word vectors to begin the embedding with, in the text form of GloVe,
         word2vec or fastText; its width sets embedding-features.
@@ -73,7 +73,7 @@ class TrainConfig:
     label_smoothing: float = 0.0
     adversarial_norm: float = 0.0
     patience: int | None = None
-    monitor: Monitor = "accuracy"
+    monitor: Monitor | None = None
     seed: int = 7
     embeddings: str | None = None
     embeddings_digest: str | None = None
@@ -97,7 +97,7 @@ class TrainConfig:
         check_between("warmup_steps", self.warmup_steps, 0)
         if self.patience is not None:
             check_between("patience", self.patience, 1)
-        if self.monitor not in get_args(Monitor):
+        if self.monitor not in (None, *get_args(Monitor)):
             raise InputError(
                 f"`monitor` {self.monitor} is unknown: one of {', '.join(get_args(Monitor))}"
             )
@@ -149,6 +149,10 @@ class TrainConfig:
                 f"`embeddings_digest` {digest} makes no sense: 64 hexadecimal digits are needed, "
                 "in lower case"
             )
+
+    def monitor_of(self, multi_label: bool) -> Monitor:
+        """What decides on the best epoch; no text may have all of several labels right for long."""
+        return self.monitor or ("loss" if multi_label else "accuracy")
 
     @property
     def objective(self) -> Objective:

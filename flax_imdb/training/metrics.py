@@ -16,13 +16,17 @@ from flax_imdb.errors import InputError
 Monitor = Literal["accuracy", "loss", "macro_f1", "roc_auc"]
 """What may decide on the best epoch."""
 
+Labels = Int[ArrayLike, " batch"] | Float[ArrayLike, "batch classes"]
+
 
 class Metrics(TypedDict):
     """Weighted sums over examples, each a float32 scalar.
 
     Keys:
-      loss: summed cross-entropy, in nats.
-      correct: number of examples with the right prediction.
+      loss: summed cross-entropy, in nats; where an example may have several labels, it is the mean
+        over the labels.
+      correct: number of examples with the right prediction: where they may have several labels, of
+        those with all labels right.
       examples: number of examples.
       rows: number of examples whose weight is not 0, each counted as 1.
     """
@@ -55,12 +59,14 @@ class EvalMetrics(Metrics):
       correct: number of examples with the right prediction.
       examples: number of examples.
       rows: number of examples whose weight is not 0, each counted as 1.
-      predicted: the most likely label, int32 [batch].
+      predicted: the most likely label, int32 [batch]; where an example may have several, 1 for each
+        that is likelier than not, int32 [batch, classes].
       probability: that of the predicted label; with one logit, that of label 1. float32 [batch].
+        Where there may be several, that of each label, float32 [batch, classes].
     """
 
-    predicted: Int[Array, " batch"]
-    probability: Float[Array, " batch"]
+    predicted: Int[Array, "batch ..."]
+    probability: Float[Array, "batch ..."]
 
 
 class Evaluation(NamedTuple):
@@ -68,10 +74,12 @@ class Evaluation(NamedTuple):
 
     Attributes:
       loss: mean cross-entropy in nats.
-      accuracy: in [0, 1].
-      predicted: the most likely label of each example, int32 [examples].
+      accuracy: in [0, 1]; where an example may have several labels, it is the share of the examples
+        with all labels right.
+      predicted: the most likely label of each example, int32 [examples]; where it may have several,
+        1 for each that is predicted, int32 [examples, classes].
       probability: that of the predicted label; with two classes, that of label 1. float32
-        [examples].
+        [examples]. Where there may be several, that of each label, float32 [examples, classes].
     """
 
     loss: float
@@ -85,7 +93,7 @@ def monitored(evaluation: Evaluation, labels: np.ndarray, classes: int, monitor:
 
     Args:
       evaluation: of examples with these labels.
-      labels: int32 [examples].
+      labels: int32 [examples]; or, where an example may have several, float32 [examples, classes].
       classes: their number.
       monitor: which value.
     """
@@ -103,6 +111,11 @@ def monitored(evaluation: Evaluation, labels: np.ndarray, classes: int, monitor:
 
 def check_monitor(monitor: Monitor, labels: np.ndarray, classes: int) -> None:
     """Raise InputError if a value is not defined for validation examples with these labels."""
+    if monitor == "roc_auc" and labels.ndim == 2:
+        raise InputError(
+            "`monitor` roc_auc is for two classes, and a text may have several labels here: one of "
+            "loss, accuracy and macro_f1 is for these"
+        )
     if monitor == "roc_auc" and classes != 2:
         raise InputError(
             f"`monitor` roc_auc is for two classes, and there are {classes}: one of accuracy, loss "
@@ -115,22 +128,35 @@ def check_monitor(monitor: Monitor, labels: np.ndarray, classes: int) -> None:
         )
 
 
-def class_probabilities(logits: Float[Array, "batch classes"]) -> Float[Array, "batch classes"]:
-    """Probabilities in float32; with one logit, that of label 1."""
+def class_probabilities(
+    logits: Float[Array, "batch classes"], multi_label: bool = False
+) -> Float[Array, "batch classes"]:
+    """Probabilities in float32; with one logit, that of label 1.
+
+    With `multi_label` each label has one of its own.
+    """
     logits = logits.astype(jnp.float32)
-    return jax.nn.sigmoid(logits) if logits.shape[-1] == 1 else jax.nn.softmax(logits)
+    is_binary = multi_label or logits.shape[-1] == 1
+    return jax.nn.sigmoid(logits) if is_binary else jax.nn.softmax(logits)
 
 
-def of_each_class(probabilities: Any) -> Any:
+def of_each_class(probabilities: Any, multi_label: bool = False) -> Any:
     """A column for each class, of JAX or NumPy: two of the one that `class_probabilities` gives."""
-    if probabilities.shape[-1] > 1:
+    if multi_label or probabilities.shape[-1] > 1:
         return probabilities
     xp = jnp if isinstance(probabilities, jax.Array) else np
     return xp.concatenate([1 - probabilities, probabilities], axis=-1)
 
 
-def predict_labels(logits: Float[Array, "batch classes"]) -> Int[Array, " batch"]:
-    """The most likely label; with one logit, 1 where it is above 0."""
+def predict_labels(
+    logits: Float[Array, "batch classes"], multi_label: bool = False
+) -> Int[Array, " batch"] | Int[Array, "batch classes"]:
+    """The most likely label; with one logit, 1 where it is above 0.
+
+    With `multi_label` it is 1 for each label whose logit is above 0.
+    """
+    if multi_label:
+        return (logits > 0).astype(jnp.int32)
     if logits.shape[-1] == 1:
         return (logits[:, 0] > 0).astype(jnp.int32)
     return jnp.argmax(logits, axis=-1).astype(jnp.int32)
@@ -138,13 +164,20 @@ def predict_labels(logits: Float[Array, "batch classes"]) -> Int[Array, " batch"
 
 def cross_entropy(
     logits: Float[Array, "batch classes"],
-    labels: Int[ArrayLike, " batch"],
+    labels: Labels,
     label_smoothing: float = 0.0,
 ) -> Float[Array, " batch"]:
     """Sigmoid (one logit) or softmax cross-entropy of each example, in nats.
 
-    With `label_smoothing` a the target is 1 - a of the label, and a of all classes alike.
+    Where an example may have several labels, it is the mean of their sigmoid cross-entropies. So
+    its size does not depend on their number, and nor does what a learning rate or `clip_norm` does.
+
+    With `label_smoothing` a the target is 1 - a of the label, and a of all classes alike; of each
+    of several labels, of it and its absence alike.
     """
+    if jnp.ndim(labels) == 2:
+        targets = jnp.asarray(labels) * (1 - label_smoothing) + label_smoothing / 2
+        return jnp.mean(optax.sigmoid_binary_cross_entropy(logits, targets), axis=-1)
     if label_smoothing == 0:
         if logits.shape[-1] == 1:
             return optax.sigmoid_binary_cross_entropy(logits[:, 0], labels)
@@ -158,26 +191,35 @@ def cross_entropy(
 
 def compute_metrics(
     logits: Float[Array, "batch classes"],
-    labels: Int[ArrayLike, " batch"],
+    labels: Labels,
     weights: Float[ArrayLike, " batch"],
 ) -> Metrics:
-    """Metrics of a batch. The loss is sigmoid (one logit) or softmax cross-entropy.
+    """Metrics of a batch. See `cross_entropy` for the loss.
 
     A label that is no class makes the loss NaN if `labels` is traced.
+
+    Args:
+      logits: the model's.
+      labels: of each example; where it may have several, 1 for those that it has and 0 for others.
+      weights: of the examples.
 
     Raises:
       ValueError: a label is no class, and `labels` is not traced.
     """
     logits = logits.astype(jnp.float32)
-    classes = max(logits.shape[-1], 2)
+    multi_label = jnp.ndim(labels) == 2
+    classes = 2 if multi_label else max(logits.shape[-1], 2)
     valid = (labels >= 0) & (labels < classes)  # type: ignore[operator]
     if not isinstance(valid, jax.core.Tracer) and not np.all(valid):
         wrong = np.asarray(labels)[~np.asarray(valid)][0]
         raise ValueError(f"label {wrong} is none of the {classes} classes, 0 to {classes - 1}")
+    right = predict_labels(logits, multi_label) == labels
+    if multi_label:
+        valid, right = jnp.all(valid, axis=-1), jnp.all(right, axis=-1)
     losses = jnp.where(valid, cross_entropy(logits, labels), jnp.nan)
     return {
         "loss": jnp.sum(losses * weights),
-        "correct": jnp.sum((predict_labels(logits) == labels).astype(jnp.float32) * weights),
+        "correct": jnp.sum(right.astype(jnp.float32) * weights),
         "examples": jnp.sum(weights),
         "rows": jnp.sum(jnp.asarray(weights) != 0, dtype=jnp.float32),
     }

@@ -31,7 +31,7 @@ class CountedNgrams(NamedTuple):
 
 
 def count_ngrams(examples: Examples, num_logits: int, ngrams: int, buckets: int) -> CountedNgrams:
-    """Choose the n-gram of each bucket, and count it.
+    """Choose the n-gram of each bucket, and count it. Labels, too, are classes here.
 
     A bucket is for that of its n-grams which most texts have, if at least two have it. Of the texts
     of a class, and of the others, the weights of those with this n-gram are summed, 1 is added, and
@@ -51,7 +51,10 @@ def count_ngrams(examples: Examples, num_logits: int, ngrams: int, buckets: int)
     text, bucket = text[is_counted], bucket[is_counted]
     counts = np.zeros((2, buckets, num_logits))
     for logit in range(num_logits):
-        is_of_class = examples.labels == (1 if num_logits == 1 else logit)
+        if examples.labels.ndim == 2:
+            is_of_class = examples.labels[:, logit] > 0
+        else:
+            is_of_class = examples.labels == (1 if num_logits == 1 else logit)
         for number, chosen in enumerate((is_of_class, ~is_of_class)):
             weights = (examples.weights * chosen)[text]
             counts[number, :, logit] = np.bincount(bucket, weights, minlength=buckets)

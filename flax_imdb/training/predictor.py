@@ -2,6 +2,7 @@
 
 import dataclasses
 from collections.abc import Iterator, Sequence
+from functools import partial
 from typing import Any, TypeVar
 
 import jax
@@ -28,16 +29,19 @@ class Predictor:
       mesh: the devices.
       batching: how examples become batches.
       state: with the parameters; averaged ones are taken, if it has them.
+      multi_label: whether each label has a probability of its own.
     """
 
-    def __init__(self, mesh: Mesh, batching: Batching, state: TrainState):
+    def __init__(
+        self, mesh: Mesh, batching: Batching, state: TrainState, multi_label: bool = False
+    ):
         # A training step's microbatches do not matter here.
         self._batching = dataclasses.replace(batching, multiple_of=mesh.size)
         self._rows = by_row(mesh)
         self._state = jax.device_put(local_copy(to_evaluate(state)), replicated(mesh))
         # With shard_map, since XLA by itself cannot partition the recurrence.
         of_rows = jax.shard_map(
-            predict_step,
+            partial(predict_step, multi_label=multi_label),
             mesh=mesh,
             in_specs=(PartitionSpec(), PartitionSpec("batch")),
             out_specs=PartitionSpec("batch"),

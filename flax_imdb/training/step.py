@@ -108,20 +108,26 @@ def apply_gradients(
 
 def eval_step(state: TrainState, batch: Batch, *, axis_name: str | None = None) -> EvalMetrics:
     """The batch's metrics and predictions, without dropout; can be mapped like `train_step`."""
-    logits = _logits(state, batch)
+    logits, multi_label = _logits(state, batch), batch["labels"].ndim == 2
     metrics = compute_metrics(logits, batch["labels"], batch["weights"])
     if axis_name is not None:
         metrics = lax.psum(metrics, axis_name)
+    probabilities = class_probabilities(logits, multi_label)
     return {
         **metrics,
-        "predicted": predict_labels(logits),
-        "probability": jnp.max(class_probabilities(logits), axis=-1),
+        "predicted": predict_labels(logits, multi_label),
+        "probability": probabilities if multi_label else jnp.max(probabilities, axis=-1),
     }
 
 
-def predict_step(state: TrainState, batch: Batch) -> Float[Array, "batch classes"]:
-    """Class probabilities; with one logit, the probability of label 1."""
-    return class_probabilities(_logits(state, batch))
+def predict_step(
+    state: TrainState, batch: Batch, multi_label: bool = False
+) -> Float[Array, "batch classes"]:
+    """Class probabilities; with one logit, the probability of label 1.
+
+    With `multi_label` it is the probability of each label.
+    """
+    return class_probabilities(_logits(state, batch), multi_label)
 
 
 def _logits(state: TrainState, batch: Batch) -> Float[Array, "batch classes"]:

@@ -140,7 +140,8 @@ class Trainer:
         Raises:
           InputError: a loss or gradient is not finite.
         """
-        classes = dataset.info.task.classes
+        task = dataset.info.task
+        monitor = config.monitor_of(task.multi_label)
         while len(history.epochs) < config.epochs and not history.is_stalled(config.patience):
             state = self.train_epoch(
                 state, dataset.train, history, config, hooks=hooks, on_step=on_step
@@ -151,14 +152,14 @@ class Trainer:
                 check = partial(on_evaluated, state, history)
                 evaluation = self.evaluate(state, examples, check)
                 check_finite(evaluation, split, len(history.epochs) + 1)
-                value = monitored(evaluation, examples.labels, classes, config.monitor)
+                value = monitored(evaluation, examples.labels, task.classes, monitor)
             history.end_epoch(
                 dataset=dataset.info.name,
                 step=int(state.step),
                 examples=len(dataset.train),
                 split=split,
                 evaluation=evaluation,
-                monitor=config.monitor,
+                monitor=monitor,
                 monitored=value,
             )
             yield state, evaluation
@@ -254,7 +255,8 @@ class Trainer:
             after_batch(done, len(plan))
             metrics = jax.device_get(metrics)
             sums = merge(sums, metrics)  # Over this process's devices.
-            predictions = (metrics[name].ravel() for name in ("predicted", "probability"))
+            # Of each device.
+            predictions = (np.concatenate(metrics[name]) for name in ("predicted", "probability"))
             batches.append(np.stack([*predictions], axis=-1))
         total = dict.fromkeys(sums, 0.0)
         of_processes = all_gather((sums, batches))
@@ -263,12 +265,15 @@ class Trainer:
         shares = zip(*(batches for _, batches in of_processes), strict=True)
         rows = in_order(plan, [np.concatenate(share) for share in shares])
         return Evaluation(
-            *compute(total), rows[:, 0].astype(np.int32), rows[:, 1].astype(np.float32)
+            *compute(total), rows[..., 0].astype(np.int32), rows[..., 1].astype(np.float32)
         )
 
-    def predictor(self, state: TrainState) -> Predictor:
-        """What predicts with the parameters that are evaluated; for a single process."""
-        return Predictor(self._local, self.batching, state)
+    def predictor(self, state: TrainState, multi_label: bool = False) -> Predictor:
+        """What predicts with the parameters that are evaluated; for a single process.
+
+        With `multi_label` each label has a probability of its own.
+        """
+        return Predictor(self._local, self.batching, state, multi_label)
 
     def _share(self, examples: Examples, planned: Planned) -> Batch:
         """This process's rows of a batch."""

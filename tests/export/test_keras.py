@@ -28,6 +28,8 @@ from flax_imdb.predict import save
         ("bilstm", {"layers": 2, "pooling": "max_mean"}),
         ("conv_lstm", {"pooling": "mean", "padding": "keras"}),
         ("lstm", {"classes": 3}),
+        ("lstm", {"classes": 2, "multi_label": True}),
+        ("bilstm", {"classes": 1, "multi_label": True}),
     ],
 )
 def test_keras_answers_as_the_model(arch: str, settings: dict[str, Any], tmp_path: Path) -> None:

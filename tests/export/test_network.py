@@ -119,6 +119,8 @@ def probabilities(net: Network, tokens: np.ndarray) -> np.ndarray:
     if net.wide is not None:
         wide = wide_logits(net.wide, tokens)
         logits = (1 - net.wide.weight) * logits + net.wide.weight * wide
+    if net.multi_label:
+        return sigmoid(logits)
     if len(logits) == 1:
         return np.append(1 - sigmoid(logits), sigmoid(logits))
     return np.exp(logits) / np.exp(logits).sum()

@@ -24,6 +24,8 @@ SETTINGS = [
     ("reversed_lstm", {"layers": 2}),
     ("conv_lstm", {"pooling": "max", "classes": 3}),
     ("lstm", {"pooling": "mean"}),
+    ("lstm", {"classes": 2, "multi_label": True}),
+    ("bilstm", {"classes": 1, "multi_label": True}),
 ]
 
 
@@ -90,13 +92,15 @@ def test_pytorchs_equations_give_the_answers_of_the_model(
     write(model, tmp_path / "model.safetensors")
     weights, told = state(tmp_path / "model.safetensors")
     batch = question(model.config.data.padding)
-    expected = answers_of(model)(*batch)
+    expected, several = answers_of(model)(*batch), "multi_label" in told
+    assert several == model.info.multi_label
     for ids, length, probabilities in zip(*batch, expected, strict=True):
         if length:
             computed = logits(weights, told, ids[:length])
             two = np.insert(computed, 0, 0) if len(computed) == 1 else computed
             exponents = np.exp(two)
-            difference = exponents / exponents.sum() - probabilities
+            of_classes = exponents / exponents.sum()
+            difference = (sigmoid(computed) if several else of_classes) - probabilities
             assert np.max(np.abs(difference)) < TOLERANCE
 
 

@@ -8,8 +8,13 @@ import pytest
 
 from flax_imdb.errors import InputError
 from flax_imdb.scores import score
-from flax_imdb.training import Evaluation, check_monitor, compute_metrics
-from flax_imdb.training.metrics import monitored
+from flax_imdb.training import Evaluation, check_monitor, compute_metrics, cross_entropy
+from flax_imdb.training.metrics import (
+    class_probabilities,
+    monitored,
+    of_each_class,
+    predict_labels,
+)
 
 
 def logits(classes: int) -> jax.Array:
@@ -83,3 +88,49 @@ class TestMonitored:
             check_monitor("roc_auc", np.array([0, 1]), 3)
         with pytest.raises(InputError, match="needs both classes among the 2 validation texts"):
             check_monitor("roc_auc", np.array([1, 1]), 2)
+
+
+class TestSeveralLabels:
+    LABELS = np.array([[1, 0, 1], [0, 0, 0], [1, 1, 1], [0, 1, 0]], np.float32)
+
+    def test_the_loss_is_the_mean_over_the_labels_and_right_is_what_is_all_right(self) -> None:
+        scores, weights = np.asarray(logits(3), float), np.array([1.0, 0.0, 2.0, 0.5])
+        scores[2] = (3, 2, 1)
+        metrics = compute_metrics(jnp.asarray(scores), self.LABELS, weights)
+        p = 1 / (1 + np.exp(-scores))
+        losses = -np.mean(self.LABELS * np.log(p) + (1 - self.LABELS) * np.log(1 - p), axis=1)
+        np.testing.assert_allclose(metrics["loss"], np.sum(losses * weights), rtol=1e-5)
+        right = np.all((scores > 0) == self.LABELS, axis=1)
+        assert right[2]
+        np.testing.assert_allclose(metrics["correct"], np.sum(right * weights))
+        assert (metrics["examples"], metrics["rows"]) == (3.5, 3)
+
+    def test_one_label_is_as_two_classes(self) -> None:
+        """So the same learning rate suits any number of labels."""
+        scores, labels = logits(2), np.array([0, 1, 1, 0])
+        ours = compute_metrics(scores, labels[:, None].astype(np.float32), np.ones(4))
+        theirs = compute_metrics(scores, labels, np.ones(4))
+        assert {name: float(ours[name]) for name in ours} == {
+            name: pytest.approx(float(theirs[name])) for name in theirs
+        }
+        for smoothing in (0.0, 0.2):
+            np.testing.assert_allclose(
+                cross_entropy(scores, labels[:, None].astype(np.float32), smoothing),
+                cross_entropy(scores, labels, smoothing),
+                rtol=1e-6,
+            )
+
+    def test_each_has_a_probability_of_its_own(self) -> None:
+        scores = jnp.array([[0.0, 2.0], [-1.0, 3.0]])
+        expected = 1 / (1 + np.exp(-np.asarray(scores)))
+        found = class_probabilities(scores, multi_label=True)
+        np.testing.assert_allclose(found, expected, rtol=1e-6)
+        assert predict_labels(scores, multi_label=True).tolist() == [[0, 1], [0, 1]]
+        assert of_each_class(found[:, :1], multi_label=True).shape == (2, 1)
+
+    def test_other_numbers_are_refused(self) -> None:
+        wrong = np.where(self.LABELS == 1, 2, 0).astype(np.float32)
+        with pytest.raises(ValueError, match=r"label 2\.0 is none of the 2 classes, 0 to 1"):
+            compute_metrics(logits(3), wrong, np.ones(4))
+        traced = jax.jit(lambda labels: compute_metrics(logits(3), labels, np.ones(4))["loss"])
+        assert jnp.isnan(traced(jnp.asarray(wrong)))

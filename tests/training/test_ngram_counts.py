@@ -57,6 +57,20 @@ def test_are_those_of_the_formula(classes: int, monkeypatch: pytest.MonkeyPatch)
         np.testing.assert_allclose(ratios[:, logit], expected, rtol=1e-5, atol=1e-6)
 
 
+def test_each_of_several_labels_is_counted_against_the_texts_without_it() -> None:
+    rng = np.random.default_rng(0)
+    texts = [rng.integers(3, 12, 6) for _ in range(40)]
+    labels = rng.integers(0, 2, (40, 3)).astype(np.float32)
+    weights = rng.uniform(0.5, 2, 40).astype(np.float32)
+    several = Examples.build(texts, labels).weighted(weights)
+    owners, ratios = count_ngrams(several, 3, ngrams=2, buckets=BUCKETS)
+    for label in range(3):
+        alone = Examples.build(texts, labels[:, label].astype(int)).weighted(weights)
+        expected = count_ngrams(alone, 1, ngrams=2, buckets=BUCKETS)
+        np.testing.assert_array_equal(owners, expected.owners)
+        np.testing.assert_array_equal(ratios[:, label], expected.log_ratios[:, 0])
+
+
 def ratios_of_tokens(examples: Examples, tokens: list[int], buckets: int) -> list[float]:
     """The log-count ratios of single tokens."""
     owners, ratios = count_ngrams(examples, 1, ngrams=1, buckets=buckets)

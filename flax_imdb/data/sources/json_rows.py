@@ -42,7 +42,7 @@ class JsonRows(TextFile, FileTable):
     """
 
     kind = "json"
-    nested = True
+    nested = lists = True
     takes = ("encoding", "multi_label")
 
     def head(self) -> list[tuple[str, str]]:

@@ -34,6 +34,7 @@ class Parquet(FileTable):
 
     unit = "row"
     takes = ("multi_label",)
+    lists = True
 
     def __init__(self, path: Path, config: DataConfig) -> None:
         self.place = str(path)
@@ -94,7 +95,11 @@ class Parquet(FileTable):
         import pyarrow
         import pyarrow.parquet
 
-        types = {str: pyarrow.string(), float: pyarrow.float32()}
+        types = {
+            str: pyarrow.string(),
+            float: pyarrow.float32(),
+            list: pyarrow.list_(pyarrow.string()),
+        }
         with self._open() as original:
             schema = original.schema_arrow
         for name, kind in added.items():

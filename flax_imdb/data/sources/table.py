@@ -107,7 +107,7 @@ class Row(NamedTuple):
     original: Any
 
 
-Added = str | float | None | dict[str, float]
+Added = str | float | None | dict[str, float] | list[str]
 Write = Callable[[Sequence[Any], Sequence[Sequence[Added]]], None]
 
 
@@ -116,9 +116,11 @@ class FileTable(Table):
 
     Attributes:
       nested: whether a value that is added may be a dict.
+      lists: whether a value that is added may be a list.
     """
 
     nested: bool = False
+    lists: bool = False
 
     @abc.abstractmethod
     def rows(self, columns: Sequence[str]) -> Iterator[Row]:
@@ -144,7 +146,8 @@ class FileTable(Table):
         Args:
           file: where to.
           compression: one of `text_files.COMPRESSIONS`, or empty.
-          added: the names of the new columns, and their types: str, float, or dict if `nested`.
+          added: the names of the new columns, and their types: str, float, dict if `nested`, or
+            list if `lists`.
 
         Raises:
           InputError: what is added cannot be written in this form.
