@@ -150,6 +150,13 @@ def test_the_examples_of_numeric_sequences_run(
     np.testing.assert_allclose(example["probabilities"], expected, atol=1e-5)
 
 
+def test_the_example_of_several_labels_learns() -> None:
+    _, example = code("docs/multi_label.md")
+    namespace: dict = {"__name__": "example"}
+    exec(example, namespace)
+    assert namespace["predicted"].tolist() == namespace["matrix"].tolist()
+
+
 def test_the_examples_of_exports_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     model = untrained()
