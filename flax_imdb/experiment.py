@@ -43,6 +43,7 @@ from flax_imdb.training import (
 )
 from flax_imdb.training.checkpoint_store import are_intact
 from flax_imdb.training.checkpoints import CheckpointConfig, Checkpoints, Identity
+from flax_imdb.tuning import release_memory
 from flax_imdb.workdir import Workdir
 
 
@@ -100,6 +101,7 @@ def train(
     distributed.everywhere(_check, config, devices)  # Before anything is written.
     with report.reading() as progress:
         dataset = distributed.everywhere(load_dataset, config.data, progress)
+    release_memory()  # Encoding takes more than is left of it.
     distributed.check_agreement(
         {"`dataset`": dataset.info.name, "the fingerprint of the texts": dataset.info.fingerprint}
     )
