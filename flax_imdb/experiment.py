@@ -56,6 +56,7 @@ from flax_imdb.training import (
 )
 from flax_imdb.training.checkpoint_store import are_intact
 from flax_imdb.training.checkpoints import CheckpointConfig, Checkpoints, Identity
+from flax_imdb.tuning import release_memory
 from flax_imdb.workdir import Workdir
 
 
@@ -116,6 +117,7 @@ def train(
     config, known = _begun(config, files, start, resume=resume)
     with report.reading() as progress:
         dataset = distributed.everywhere(load_dataset, config.data, progress, known)
+    release_memory()  # Encoding takes more than is left of it.
     distributed.check_agreement(
         {"`dataset`": dataset.info.name, "the fingerprint of the texts": dataset.info.fingerprint}
     )

@@ -41,6 +41,27 @@ tune_process()
 print(min(untuned), [faults(), faults()][1])
 """
 
+RELEASED = """
+import re
+from pathlib import Path
+import numpy as np
+from flax_imdb.tuning import release_memory, tune_process
+
+
+def used():
+    return int(re.findall(r"VmRSS:\\s+(\\d+)", Path("/proc/self/status").read_text())[0])
+
+
+tune_process()
+small = used()
+parts = [np.ones(2**17) for _ in range(100)]  # 100 MB, in parts
+last = np.ones(2**10)
+del parts
+kept = used()
+release_memory()
+print(small, kept, used())
+"""
+
 
 def test_a_program_compiled_once_is_found_by_the_next_process(tmp_path: Path) -> None:
     outputs = [output(HITS, FLAX_IMDB_CACHE=str(tmp_path)) for _ in range(2)]
@@ -94,3 +115,10 @@ def test_memory_that_was_freed_is_used_again_without_a_page_fault() -> None:
     untuned, tuned = map(int, output(FAULTS).split())
     assert untuned > 50  # Huge pages are fewer.
     assert tuned < 10
+
+
+@pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="other allocators are left alone")
+def test_memory_that_is_kept_can_be_released() -> None:
+    small, kept, released = map(int, output(RELEASED).split())
+    assert kept > small + 80_000
+    assert released < small + 20_000

@@ -132,7 +132,8 @@ def test_three_processes_train_on_numeric_sequences_as_one(tmp_path: Path) -> No
     TestSameResults().same(tmp_path / "three", tmp_path / "one")
 
 
-OF_TEXTS = ("--data-dir", "--vocab-size", "--embedding-features")
+OF_EMBEDDING = ("--embeddings", "--embedding-features")
+OF_TEXTS = ("--data-dir", "--vocab-size", *OF_EMBEDDING)
 
 
 def _without(arguments: list[object], *flags: str) -> list[object]:
@@ -147,6 +148,7 @@ def test_two_processes_go_on_from_a_run_and_stop_early_as_one_does(
     flags = ("--init-from", alone, "--dataset", "imdb_reviews", "--validation-examples", 24)
     flags += ("--epochs", 9, "--patience", 1, "--monitor", "roc_auc")
     arguments = train(reviews, 2, *flags, "--workdir", tmp_path / "two")
+    arguments = [_without(own, *OF_EMBEDDING) for own in arguments]
     with Job(with_devices(2, 2), arguments) as job:
         assert [status for status, *_ in job.ends()] == [0, 0]
     config = load_config(tmp_path / "two" / "config.json")
