@@ -1,7 +1,7 @@
 """Word vectors: how fast a large file is read, and what they gain where few texts have a label.
 
-    python benchmarks/word_vectors.py --part reading --json FILE
-    python benchmarks/word_vectors.py --part accuracy --json FILE
+    python benchmarks/pretrained_vectors.py --part reading --json FILE
+    python benchmarks/pretrained_vectors.py --part accuracy --json FILE
 
 `reading` writes a file of a million random vectors of 300 numbers, and reads it in a process of its
 own for a vocabulary of 30,000 words. It takes 3 GB in the directory of temporary files.
