@@ -134,10 +134,6 @@ def test_it_predicts_the_sequences_of_a_file(
         ),
         (["export", "--format", "html", "--output", "{new}"], "--format html cannot hold a model"),
         (
-            ["export", "--format", "torch", "--output", "{new}.safetensors"],
-            "--format torch cannot hold a model that reads numeric sequences: stablehlo, onnx",
-        ),
-        (
             ["export", "--format", "keras", "--output", "{new}.keras"],
             "--format keras cannot hold a model that reads numeric sequences",
         ),
