@@ -31,6 +31,7 @@ from flax_imdb.data import (
     make_dataset,
     make_sequences,
 )
+from flax_imdb.data.examples import relabelled
 from flax_imdb.data.sources import (
     ArraySequences,
     ArraySource,
@@ -308,7 +309,8 @@ class LSTMClassifier(ClassifierMixin, BaseEstimator):
             names, known = before.info.classes, before.info.inputs
         elif several is None:
             names = order_labels(names)  # As the command orders them.
-        codes = _codes(labels, [names.index(str(label)) for label in classes], len(names))
+        numbers = np.array([names.index(str(label)) for label in classes], np.int32)
+        codes = relabelled(labels, numbers, len(names))
         dataset = _dataset(inputs, codes, names, config.data, known)
         for warning in dataset.warnings:
             warn(warning)
@@ -633,15 +635,6 @@ def _several(y: Any) -> tuple[np.ndarray, np.ndarray] | None:
         raise InputError("all texts have the same labels: there is nothing to tell apart")
     classes = np.arange(matrix.shape[1]) if names is None else np.array([*names])
     return classes, matrix.astype(np.float32)
-
-
-def _codes(labels: np.ndarray, numbers: list[int], classes: int) -> np.ndarray:
-    """Labels of so many classes: ``numbers[i]`` instead of ``i``; or a matrix of these columns."""
-    if labels.ndim == 1:
-        return np.array(numbers, np.int32)[labels]
-    matrix = np.zeros((len(labels), classes), np.float32)
-    matrix[:, numbers] = labels
-    return matrix
 
 
 def _labels(y: Any) -> tuple[np.ndarray, np.ndarray]:

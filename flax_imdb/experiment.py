@@ -125,8 +125,7 @@ def train(
     monitor = config.training.monitor_of(dataset.info.multi_label)
     check_monitor(monitor, dataset.validation.labels, len(dataset.info.classes))
     vectors = None
-    begins = config.training.embeddings is not None and config.init_from is None
-    if begins and not (resume and _have_checkpoints(files, config)):
+    if config.training.embeddings is not None and not (resume and _have_checkpoints(files, config)):
         vectors = show_word_vectors(config, dataset, report)
         config = config.with_vectors(vectors)
     if config.training.class_weights == "balanced":

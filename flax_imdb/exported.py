@@ -48,15 +48,26 @@ def is_exported(directory: Path) -> bool:
     return all(map(exists, files)) and not exists(directory / "checkpoints")
 
 
-def read_exported_config(directory: Path) -> ExperimentConfig:
+def read_exported_config(directory: Path, info: DatasetInfo | None = None) -> ExperimentConfig:
     """The experiment of an exported model.
 
+    Args:
+      directory: the directory.
+      info: what its vocabulary and classes must be; None: they are not compared.
+
     Raises:
-      InputError: the file cannot be read, or is something else.
+      InputError: the file cannot be read, is something else, or is not of `info`.
     """
     with _reading(directory / CONFIG, "the configuration of an exported model"):
         content = json.loads((directory / CONFIG).read_text("utf-8"))
-        return parse_config({**content[SETTINGS], "runs": 1})
+        config = parse_config({**content[SETTINGS], "runs": 1})
+        if info is None:
+            return config
+        if content["vocabulary"] != info.inputs.fingerprint:
+            raise ValueError(f"its vocabulary is not that of {VOCABULARY}")
+        if content["id2label"] != {str(n): name for n, name in enumerate(info.classes)}:
+            raise ValueError(f"its id2label differs from the classes of {VOCABULARY}")
+        return config
 
 
 def read_exported(directory: Path) -> Exported:
@@ -67,24 +78,13 @@ def read_exported(directory: Path) -> Exported:
         others.
     """
     info = DatasetInfo.load(directory / VOCABULARY)
-    config = read_exported_config(directory)
-    _check_config(directory / CONFIG, info)
+    config = read_exported_config(directory, info)
     weights = _read_weights(directory / WEIGHTS, config, info.task)
     result = None
     if exists(path := directory / RESULT):
         with _reading(path, "the result of a run"):
             result = Result.parse(path.read_text("utf-8"))
     return Exported(config, info, weights, result)
-
-
-def _check_config(path: Path, info: DatasetInfo) -> None:
-    """Raise InputError if the configuration is not that of this vocabulary and these classes."""
-    with _reading(path, "the configuration of an exported model"):
-        content = json.loads(path.read_text("utf-8"))
-        if content["vocabulary"] != info.inputs.fingerprint:
-            raise ValueError(f"its vocabulary is not that of {VOCABULARY}")
-        if content["id2label"] != {str(n): name for n, name in enumerate(info.classes)}:
-            raise ValueError(f"its id2label differs from the classes of {VOCABULARY}")
 
 
 def _read_weights(path: Path, config: ExperimentConfig, task: Task) -> dict[str, Any]:

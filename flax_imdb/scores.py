@@ -4,6 +4,7 @@ import dataclasses
 import warnings
 from collections.abc import Mapping
 from types import MappingProxyType
+from typing import Any
 
 import numpy as np
 
@@ -95,22 +96,15 @@ def _of_several(
     from sklearn import metrics
 
     predicted, probability = evaluation.predicted, evaluation.probability
-    per_class = _per_class(labels, predicted, classes)
-    reliability = _reliability(probability.ravel(), labels.ravel())
     _, counts = np.unique(labels, axis=0, return_counts=True)
     return Scores(
-        test_accuracy=evaluation.accuracy,
-        test_loss=evaluation.loss,
-        classes=list(classes),
-        per_class=per_class,
-        macro_f1=_macro_f1(per_class),
+        **_of_any(evaluation, labels, classes),
+        **_calibration(probability.ravel(), labels.ravel()),
         majority_accuracy=float(counts.max() / len(labels)),
         confusion_classes=[],
         confusion_matrix=[],
         roc_auc=None,
         average_precision=None,
-        calibration_error=_calibration_error(reliability),
-        reliability=reliability,
         micro_f1=float(metrics.f1_score(labels.ravel(), predicted.ravel(), zero_division=0.0)),
         thresholds=thresholds,
     )
@@ -121,18 +115,13 @@ def _of_one(evaluation: Evaluation, labels: np.ndarray, classes: tuple[str, ...]
     from sklearn import metrics
 
     predicted, probability = evaluation.predicted, evaluation.probability
-    per_class = _per_class(labels, predicted, classes)
     two = len(classes) == 2
-    reliability = _reliability(confidences(evaluation, len(classes)), predicted == labels)
     ranked = two and len(np.unique(labels)) == 2
     frequent = np.argsort(-np.bincount(labels, minlength=len(classes)), kind="stable")
     shown = np.sort(frequent[:MAX_MATRIX_CLASSES])
     return Scores(
-        test_accuracy=evaluation.accuracy,
-        test_loss=evaluation.loss,
-        classes=list(classes),
-        per_class=per_class,
-        macro_f1=_macro_f1(per_class),
+        **_of_any(evaluation, labels, classes),
+        **_calibration(confidences(evaluation, len(classes)), predicted == labels),
         majority_accuracy=float(np.bincount(labels).max() / len(labels)),
         confusion_classes=[classes[number] for number in shown],
         confusion_matrix=metrics.confusion_matrix(labels, predicted, labels=shown).tolist(),
@@ -140,9 +129,19 @@ def _of_one(evaluation: Evaluation, labels: np.ndarray, classes: tuple[str, ...]
         average_precision=(
             float(metrics.average_precision_score(labels, probability)) if ranked else None
         ),
-        calibration_error=_calibration_error(reliability),
-        reliability=reliability,
     )
+
+
+def _of_any(evaluation: Evaluation, labels: np.ndarray, classes: tuple[str, ...]) -> dict[str, Any]:
+    """The scores that have one meaning, however many labels a text may have."""
+    per_class = _per_class(labels, evaluation.predicted, classes)
+    return {
+        "test_accuracy": evaluation.accuracy,
+        "test_loss": evaluation.loss,
+        "classes": list(classes),
+        "per_class": per_class,
+        "macro_f1": float(np.mean([of_class["f1"] for of_class in per_class.values()])),
+    }
 
 
 def _per_class(
@@ -167,22 +166,14 @@ def _per_class(
     }
 
 
-def _macro_f1(per_class: dict[str, dict[str, float]]) -> float:
-    return float(np.mean([of_class["f1"] for of_class in per_class.values()]))
-
-
-def _calibration_error(reliability: list[list[float]]) -> float:
-    means, accuracies, counts = np.array(reliability).T
-    return float(np.average(np.abs(means - accuracies), weights=counts))
-
-
 def confidences(evaluation: Evaluation, classes: int) -> np.ndarray:
     """The probability of the predicted class of each example, float32 [examples]."""
     predicted, probability = evaluation.predicted, evaluation.probability
     return np.where(predicted == 1, probability, 1 - probability) if classes == 2 else probability
 
 
-def _reliability(confidence: np.ndarray, correct: np.ndarray) -> list[list[float]]:
+def _calibration(confidence: np.ndarray, correct: np.ndarray) -> dict[str, Any]:
+    """`Scores.calibration_error` and `Scores.reliability`."""
     bins = np.minimum((confidence * _CALIBRATION_BINS).astype(int), _CALIBRATION_BINS - 1)
     counts = np.bincount(bins, minlength=_CALIBRATION_BINS)
     rows = zip(
@@ -191,11 +182,16 @@ def _reliability(confidence: np.ndarray, correct: np.ndarray) -> list[list[float
         counts,
         strict=True,
     )
-    return [
+    reliability = [
         [float(conf / count), float(hits / count), int(count)]
         for conf, hits, count in rows
         if count
     ]
+    means, accuracies, numbers = np.array(reliability).T
+    return {
+        "calibration_error": float(np.average(np.abs(means - accuracies), weights=numbers)),
+        "reliability": reliability,
+    }
 
 
 def baseline_accuracy(config: DataConfig, weights: np.ndarray) -> float | None:

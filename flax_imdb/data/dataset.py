@@ -178,10 +178,8 @@ def make_sequences(
         features than a model reads.
     """
     config.check_effect(sequences=True)
-    given, test = (
-        Examples.build(*source.read(split)).shortened(config.longest, config.end)
-        for split in SPLITS
-    )
+    whole = [Examples.build(*source.read(split)) for split in SPLITS]
+    given, test = (examples.shortened(config.longest, config.end) for examples in whole)
     validation, train = _split(given, config.validation_examples, config.train_examples)
     if standardizer is None:
         # By what the model reads of the sequences that it is trained on.
@@ -202,19 +200,17 @@ def make_sequences(
         found=source.found,
         note=source.note,
         remarks=source.remarks,
-        warnings=(*source.warnings, *_warning_of_length(source, config)),
+        warnings=(*source.warnings, *_warning_of_length(whole[0].lengths, config)),
         train=dataclasses.replace(train, inputs=inputs),
         validation=dataclasses.replace(validation, inputs=inputs),
         test=test,
     )
 
 
-def _warning_of_length(source: SequenceSource, config: DataConfig) -> Iterator[str]:
-    sequences, _ = source.read("train")
-    longer = sum(len(sequence) > config.longest for sequence in sequences)
-    if longer:
+def _warning_of_length(lengths: np.ndarray, config: DataConfig) -> Iterator[str]:
+    if longer := int(np.sum(lengths > config.longest)):
         yield (
-            f"{longer:,} of {len(sequences):,} sequences are longer than the {config.longest} "
+            f"{longer:,} of {len(lengths):,} sequences are longer than the {config.longest} "
             f"steps that are read, the {config.end} ones: `max_length` sets their number"
         )
 

@@ -119,11 +119,7 @@ class Examples:
 
     def relabelled(self, numbers: np.ndarray, classes: int) -> "Examples":
         """The examples with label ``numbers[i]``, of so many classes, instead of ``i``."""
-        if self.labels.ndim == 1:
-            return dataclasses.replace(self, labels=numbers[self.labels])
-        labels = np.zeros((len(self), classes), np.float32)
-        labels[:, numbers] = self.labels
-        return dataclasses.replace(self, labels=labels)
+        return dataclasses.replace(self, labels=relabelled(self.labels, numbers, classes))
 
     def limited(
         self, vocab_size: int, max_length: int, end: Literal["first", "last"] = "last"
@@ -143,6 +139,21 @@ class Examples:
         lengths = np.minimum(self.lengths, max_length)
         starts = self.starts + (self.lengths - lengths) if end == "last" else self.starts
         return dataclasses.replace(self, starts=starts, lengths=lengths)
+
+
+def relabelled(labels: np.ndarray, numbers: np.ndarray, classes: int) -> np.ndarray:
+    """Labels, as `Examples` has them, with ``numbers[i]`` instead of ``i``.
+
+    Args:
+      labels: the labels.
+      numbers: int32 [classes of `labels`].
+      classes: number of classes afterwards.
+    """
+    if labels.ndim == 1:
+        return numbers[labels]
+    matrix = np.zeros((len(labels), classes), np.float32)
+    matrix[:, numbers] = labels
+    return matrix
 
 
 @dataclasses.dataclass(frozen=True)

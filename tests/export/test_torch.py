@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 from safetensors import safe_open
-from untrained import ARCHITECTURES, question, untrained
+from untrained import ARCHITECTURES, question, untrained, untrained_on_sequences
 
 from flax_imdb.errors import InputError
 from flax_imdb.export import export
@@ -179,3 +179,10 @@ class TestWithPyTorch:
     def test_what_is_exported_has_been_read_in_another_process(self, tmp_path: Path) -> None:
         files = export(untrained("conv_lstm"), "torch", tmp_path / "model.safetensors")
         assert [path.suffix for path in files] == [".safetensors", ".json", ".json"]
+
+
+def test_numeric_sequences_are_refused(tmp_path: Path) -> None:
+    message = "`format` torch cannot hold a model that reads numeric sequences: stablehlo, onnx"
+    with pytest.raises(InputError, match=message):
+        write(untrained_on_sequences(), tmp_path / "model.safetensors")
+    assert list(tmp_path.iterdir()) == []

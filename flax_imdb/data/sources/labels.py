@@ -106,20 +106,26 @@ def check_labels(
         )
 
 
-def indices_of(labels: Sequence[str], classes: Sequence[str], place: str) -> np.ndarray:
-    """The index of each label, of rows at `place`, in the classes of the training split.
+def index_of_classes(labels: Iterable[str], classes: Sequence[str], place: str) -> dict[str, int]:
+    """The index of each class of the training split, for labels of rows at `place`.
 
     Raises:
       InputError: there is a label that is no class.
     """
     index = {label: i for i, label in enumerate(classes)}
-    unknown = [shown(label) for label in order_labels(set(labels) - set(classes))]
+    unknown = [shown(label) for label in order_labels(set(labels) - index.keys())]
     if unknown:
         known = [shown(label) for label in classes]
         raise InputError(
             f"{place} has labels that no training text has: {listed(unknown, 3)}; those of the "
             f"training texts are {listed(known, 5)}"
         )
+    return index
+
+
+def indices_of(labels: Sequence[str], classes: Sequence[str], place: str) -> np.ndarray:
+    """The index of each label in the classes, int32 [rows]. See `index_of_classes`."""
+    index = index_of_classes(labels, classes, place)
     return np.fromiter(map(index.__getitem__, labels), np.int32, len(labels))
 
 

@@ -23,6 +23,7 @@ from flax_imdb.data.sources.json_rows import JsonRows
 from flax_imdb.data.sources.label_sets import LabelSets
 from flax_imdb.data.sources.labels import (
     check_labels,
+    index_of_classes,
     names_in,
     order_labels,
     split_rows,
@@ -31,7 +32,7 @@ from flax_imdb.data.sources.labels import (
 from flax_imdb.data.sources.parquet import Parquet
 from flax_imdb.data.sources.rows import Rows, read_rows
 from flax_imdb.data.sources.source import Scanned, Source, Split
-from flax_imdb.data.sources.table import FileTable, Table, listed, shown
+from flax_imdb.data.sources.table import FileTable, Table
 from flax_imdb.data.sources.text_files import COMPRESSIONS, check_file, format_of
 from flax_imdb.errors import InputError
 from flax_imdb.paths import absolute_path, exists, local_path, tfds_data_dir
@@ -420,15 +421,8 @@ def _classes_of(rows: Rows) -> tuple[str, ...]:
 
 def _encoded(rows: Rows, classes: Sequence[str], place: str, multi_label: bool) -> np.ndarray:
     """Labels of rows at `place` by the classes of the training texts. See `OwnSource.read`."""
-    index = {label: i for i, label in enumerate(classes)}
     sets = [*map(names_in, rows.different)]
-    unknown = [shown(label) for label in order_labels({*itertools.chain(*sets)} - index.keys())]
-    if unknown:
-        known = [shown(label) for label in classes]
-        raise InputError(
-            f"{place} has labels that no training text has: {listed(unknown, 3)}; those of the "
-            f"training texts are {listed(known, 5)}"
-        )
+    index = index_of_classes(itertools.chain(*sets), classes, place)
     if not multi_label:
         return np.array([index[label] for (label,) in sets], np.int32)[rows.labels]
     different = np.zeros((len(sets), len(classes)), np.float32)
