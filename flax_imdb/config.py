@@ -144,8 +144,8 @@ class ExperimentConfig:
                 )
         if self.data.multi_label and self.training.class_weights is not None:
             raise InputError(
-                f"`class_weights` {self.training.class_weights} has no sense with `multi_label`: a "
-                "text is not of one class; `validation_examples` choose each label's threshold"
+                f"`class_weights` {self.training.class_weights} makes no sense with `multi_label`: "
+                "a text is not of one class; `validation_examples` choose each label's threshold"
             )
         if self.training.seed + self.runs > 2**32:
             raise InputError(

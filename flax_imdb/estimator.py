@@ -347,7 +347,7 @@ class LSTMClassifier(ClassifierMixin, BaseEstimator):
         """Raise InputError if several labels cannot be trained on as the parameters say."""
         if self.class_weight is not None:
             raise InputError(
-                f"class_weight {self.class_weight!r} has no sense where a text may have several "
+                f"class_weight {self.class_weight!r} makes no sense where a text may have several "
                 "labels: it is not of one class; validation_fraction chooses each label's threshold"
             )
         if len(set(names)) < len(names):

@@ -354,7 +354,7 @@ class TestSeveralLabels:
         assert prediction.labels == ("0", "1")
 
     def test_have_no_class_weights(self) -> None:
-        with pytest.raises(InputError, match="class_weight 'balanced' has no sense where a text"):
+        with pytest.raises(InputError, match="class_weight 'balanced' makes no sense where a text"):
             small(class_weight="balanced").fit(self.TEXTS, self.LABELS)
 
     def test_with_names_that_are_alike_are_refused(self) -> None:

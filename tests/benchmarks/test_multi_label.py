@@ -25,8 +25,8 @@ def test_the_words_of_a_label_say_that_a_text_speaks_of_it_and_no_more() -> None
 
 
 def test_all_scores_are_measured_on_the_same_rows() -> None:
-    found = multi_label.measure(rows=200, validation=30, epochs=1, seeds=2)
-    assert len(found["seeds"]) == 2
+    found = multi_label.measure(rows=200, validation=30, epochs=1, seeds=1)
+    assert len(found["seeds"]) == 1
     for scores in (found["rule"], found["word_counts"], found["word_counts_thresholds"]):
         assert scores.keys() == {"accuracy", "micro_f1", "macro_f1"}
     assert found["rule"]["micro_f1"] > 0.9

@@ -17,7 +17,7 @@ from flax_imdb.cli import main
 from flax_imdb.config import ExperimentConfig
 from flax_imdb.data import DataConfig
 from flax_imdb.errors import InputError
-from flax_imdb.export import export, html
+from flax_imdb.export import html, safetensors, write
 from flax_imdb.models import ModelConfig
 from flax_imdb.predict import TrainedModel
 from flax_imdb.serve import Limits
@@ -184,7 +184,7 @@ def test_what_is_served_says_the_labels(model: TrainedModel) -> None:
 
 
 def test_exports_keep_the_thresholds(model: TrainedModel, tmp_path: Path) -> None:
-    export(model, "safetensors", tmp_path / "hub")
+    safetensors.write(model, tmp_path / "hub")
     again = flax_imdb.load(tmp_path / "hub")
     assert again.info.threshold_of == model.info.threshold_of
     assert [each.labels for each in again.predict([BOTH, NONE])] == [("calm", "loud"), ()]
@@ -192,7 +192,7 @@ def test_exports_keep_the_thresholds(model: TrainedModel, tmp_path: Path) -> Non
         "multi_label_classification"
     )
     assert "print(prediction.labels" in (tmp_path / "hub" / "README.md").read_text()
-    export(model, "onnx", tmp_path / "model.onnx")
+    write(model, "onnx", tmp_path / "model.onnx")
     about = json.loads((tmp_path / "model.onnx.json").read_text())
     assert about["multi_label"] is True
     assert dict(zip(about["classes"], about["thresholds"], strict=True)) == model.info.threshold_of
@@ -221,11 +221,11 @@ def test_the_report_has_a_table_of_labels_and_no_confusion(
 @pytest.mark.parametrize(
     ("flags", "message"),
     [
-        (["--class-weights", "balanced"], "--class-weights balanced has no sense with --multi-"),
+        (["--class-weights", "balanced"], "--class-weights balanced makes no sense with --multi-"),
         (["--label-separator", "|"], "has no label"),
     ],
 )
-def test_what_has_no_sense_is_refused_before_training(
+def test_what_makes_no_sense_is_refused_before_training(
     flags: Sequence[str], message: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     file = written(tmp_path / "a.csv", ["text,labels", *["x,a|b", "y,a", "z,"] * 5])

@@ -2,7 +2,7 @@
 
 import dataclasses
 import itertools
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 
 from flax_imdb.data.config import DataConfig
 from flax_imdb.data.sources.columns import Columns
@@ -34,8 +34,20 @@ class LabelSets:
     note: str = ""
 
     @classmethod
-    def of(cls, table: Table, columns: Columns, config: DataConfig) -> "LabelSets | None":
+    def of(
+        cls,
+        table: Table,
+        columns: Columns,
+        config: DataConfig,
+        given: Collection[str] | None = None,
+    ) -> "LabelSets | None":
         """How the labels of a table are written; None if each text has one label.
+
+        Args:
+          table: the table.
+          columns: the columns to read.
+          config: the settings.
+          given: those that must have an effect; others may be of another table. None: all.
 
         Raises:
           InputError: a setting has no effect, or it is not clear what separates the labels.
@@ -52,7 +64,7 @@ class LabelSets:
             ("label_separator", separator, of_columns or not table.has_columns),
             ("allow_no_labels", config.allow_no_labels, of_columns),
         ):
-            if value and useless:
+            if value and useless and (given is None or setting in given):
                 where = "columns of 0 and 1" if of_columns else table.place
                 raise InputError(f"`{setting}` {value} has no effect on {where}")
         sets = cls(columns.labels, separator, config.allow_no_labels)

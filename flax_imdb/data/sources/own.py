@@ -324,7 +324,7 @@ def read_labelled(
       InputError: they cannot be read, or have a label that is no class.
     """
     place = open_place("`dataset`", config.dataset, config)
-    parts = (part_of(table, config) for table in (*place.tests, place.train))
+    parts = (part_of(table, config, given) for table in (*place.tests, place.train))
     part = next((part for part in parts if part.has_labels()), None)
     if part is None:
         raise InputError(f"{place.location} has no labels to score by")
@@ -368,13 +368,19 @@ class Part:
         return used
 
 
-def part_of(table: Table, config: DataConfig) -> Part:
-    """The rows of a table, read from the columns that the settings name."""
+def part_of(table: Table, config: DataConfig, given: Collection[str] | None = None) -> Part:
+    """The rows of a table, read from the columns that the settings name.
+
+    Args:
+      table: the table.
+      config: the settings.
+      given: those that must have an effect; None: all.
+    """
     labels = config.label_column
     names = column_names(labels) if config.multi_label else labels if labels is None else [labels]
     texts = column_names(config.text_columns)
     columns = choose_columns(table, texts, names, config.multi_label)
-    return Part(table, columns, LabelSets.of(table, columns, config))
+    return Part(table, columns, LabelSets.of(table, columns, config, given))
 
 
 @dataclasses.dataclass(frozen=True)

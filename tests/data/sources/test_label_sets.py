@@ -1,5 +1,6 @@
 """Several labels of a text, in each form in which they may be written."""
 
+import dataclasses
 import json
 from collections.abc import Sequence
 from pathlib import Path
@@ -25,6 +26,10 @@ SETS = [("a", "b"), ("c",), ("b",), ("a",)]
 def csv(directory: Path, fields: Sequence[str], name: str = "labels") -> Path:
     lines = [f'text {number},"{field}"' for number, field in enumerate(fields)]
     return written(directory / "a.csv", [f"text,{name}", *lines])
+
+
+def ignored(text: str) -> None:
+    """What is done with the texts that are read."""
 
 
 def jsonl(directory: Path, values: Sequence[Any]) -> Path:
@@ -261,7 +266,22 @@ def test_both_splits_are_matrices_and_have_each_label(tmp_path: Path) -> None:
 def test_other_files_are_read_by_the_labels_of_the_model(tmp_path: Path) -> None:
     path = csv(tmp_path, ["b", "b|a"])
     config = DataConfig(dataset=str(path), multi_label=True, label_separator="|")
-    labels, _ = read_labelled(config, ("a", "b", "c"), lambda text: None)
+    labels, _ = read_labelled(config, ("a", "b", "c"), ignored)
     assert labels.tolist() == [[0, 1, 0], [1, 1, 0]]
     with one_line_error("has labels that no training text has: 'a'; those of the training texts"):
-        read_labelled(config, ("b", "c"), lambda text: None)
+        read_labelled(config, ("b", "c"), ignored)
+
+
+def test_other_files_may_have_another_form_than_that_of_the_training_texts(tmp_path: Path) -> None:
+    config = DataConfig(
+        dataset=str(written(tmp_path / "a.txt", "__label__a __label__b x\n")),
+        multi_label=True,
+        label_separator="|",
+        allow_no_labels=True,
+    )
+    assert read_labelled(config, ("a", "b"), ignored)[0].tolist() == [[1, 1]]
+    file = written(tmp_path / "a.csv", ["text,a,b", "x,0,1"])
+    columns = dataclasses.replace(config, dataset=str(file), label_column="a,b")
+    assert read_labelled(columns, ("a", "b"), ignored, ("label_column",))[0].tolist() == [[0, 1]]
+    with one_line_error("`label_separator` . has no effect on columns of 0 and 1"):
+        read_labelled(columns, ("a", "b"), ignored, ("label_column", "label_separator"))
