@@ -91,7 +91,7 @@ class LabelSets:
         labels = [part.strip() for part in text.split(self.separator)] if self.separator else [text]
         found = tuple(dict.fromkeys(filter(None, labels)))
         if not found and not self.allow_none:
-            return Bad("has no label, which `allow_no_labels` would allow")
+            return Bad("has no label", "allow_no_labels")
         return found
 
     def _of_columns(self, values: Sequence[Value]) -> tuple[str, ...] | Bad:
