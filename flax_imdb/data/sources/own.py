@@ -374,11 +374,16 @@ def part_of(table: Table, config: DataConfig, given: Collection[str] | None = No
     Args:
       table: the table.
       config: the settings.
-      given: those that must have an effect; None: all.
+      given: those that must have an effect; None: all. The columns of other texts do not matter
+        where there are none to choose from.
     """
-    labels = config.label_column
+    matter = None if table.has_columns else given
+    asked = {
+        setting: getattr(config, setting) if matter is None or setting in matter else None
+        for setting in ("text_columns", "label_column")
+    }
+    labels, texts = asked["label_column"], column_names(asked["text_columns"])
     names = column_names(labels) if config.multi_label else labels if labels is None else [labels]
-    texts = column_names(config.text_columns)
     columns = choose_columns(table, texts, names, config.multi_label)
     return Part(table, columns, LabelSets.of(table, columns, config, given))
 

@@ -279,10 +279,16 @@ def test_other_files_may_have_another_form_than_that_of_the_training_texts(tmp_p
         multi_label=True,
         label_separator="|",
         allow_no_labels=True,
+        text_columns="plot",
+        label_column="genres",
     )
     assert read_labelled(config, ("a", "b"), ignored)[0].tolist() == [[1, 1]]
     file = written(tmp_path / "a.csv", ["text,a,b", "x,0,1"])
-    columns = dataclasses.replace(config, dataset=str(file), label_column="a,b")
+    with one_line_error("`label_column` genres is not a column of .*a.txt"):
+        read_labelled(config, ("a", "b"), ignored, ("label_column",))
+    columns = dataclasses.replace(
+        config, dataset=str(file), text_columns="text", label_column="a,b"
+    )
     assert read_labelled(columns, ("a", "b"), ignored, ("label_column",))[0].tolist() == [[0, 1]]
     with one_line_error("`label_separator` . has no effect on columns of 0 and 1"):
         read_labelled(columns, ("a", "b"), ignored, ("label_column", "label_separator"))
