@@ -211,7 +211,7 @@ def _warning_of_length(lengths: np.ndarray, config: DataConfig) -> Iterator[str]
     if longer := int(np.sum(lengths > config.longest)):
         yield (
             f"{longer:,} of {len(lengths):,} sequences are longer than the {config.longest} "
-            f"steps that are read, the {config.end} ones: `max_length` sets their number"
+            f"steps that are read, the {config.end} ones: max_length sets their number"
         )
 
 

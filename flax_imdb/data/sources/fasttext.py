@@ -57,11 +57,12 @@ class FastText(TextFile):
                     continue
                 labels, text = _split(line)
                 if not labels and not self._allow_none:
-                    yield number, Bad(f"does not begin with {_LABEL}")
+                    setting = "allow_no_labels" if self._multi_label else ""
+                    yield number, Bad(f"does not begin with {_LABEL}", setting)
                 elif self._multi_label:
                     yield number, _chosen(columns, tuple(labels), text)
                 elif len(labels) > 1:
-                    yield number, Bad("has more than one label, which `multi_label` would allow")
+                    yield number, Bad("has more than one label", "multi_label")
                 else:
                     yield number, _chosen(columns, labels[0], text)
 

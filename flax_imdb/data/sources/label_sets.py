@@ -16,6 +16,17 @@ _ROWS_LOOKED_AT = 10_000
 _YES, _NO = ("1", "1.0", "true", "True"), ("0", "0.0", "false", "False")
 
 
+def joined_labels(classes: Sequence[str]) -> list[str]:
+    """The classes that look like several labels, such as ``a|b`` beside ``a`` and ``b``."""
+    known = {*classes}
+    return [
+        name
+        for name in classes
+        for mark in SEPARATORS
+        if mark in name and known.issuperset(part.strip() for part in name.split(mark))
+    ]
+
+
 @dataclasses.dataclass(frozen=True)
 class LabelSets:
     """How a text's labels are written, of which it may have any number.
@@ -91,7 +102,7 @@ class LabelSets:
         labels = [part.strip() for part in text.split(self.separator)] if self.separator else [text]
         found = tuple(dict.fromkeys(filter(None, labels)))
         if not found and not self.allow_none:
-            return Bad("has no label, which `allow_no_labels` would allow")
+            return Bad("has no label", "allow_no_labels")
         return found
 
     def _of_columns(self, values: Sequence[Value]) -> tuple[str, ...] | Bad:

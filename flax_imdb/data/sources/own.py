@@ -20,7 +20,7 @@ from flax_imdb.data.sources.columns import Columns, choose_columns
 from flax_imdb.data.sources.delimited import Delimited
 from flax_imdb.data.sources.fasttext import FastText, Lines
 from flax_imdb.data.sources.json_rows import JsonRows
-from flax_imdb.data.sources.label_sets import LabelSets
+from flax_imdb.data.sources.label_sets import LabelSets, joined_labels
 from flax_imdb.data.sources.labels import (
     check_labels,
     index_of_classes,
@@ -32,7 +32,7 @@ from flax_imdb.data.sources.labels import (
 from flax_imdb.data.sources.parquet import Parquet
 from flax_imdb.data.sources.rows import Rows, read_rows
 from flax_imdb.data.sources.source import Scanned, Source, Split
-from flax_imdb.data.sources.table import FileTable, Table
+from flax_imdb.data.sources.table import FileTable, Table, listed, shown
 from flax_imdb.data.sources.text_files import COMPRESSIONS, check_file, format_of
 from flax_imdb.errors import InputError
 from flax_imdb.paths import absolute_path, exists, local_path, tfds_data_dir
@@ -251,6 +251,11 @@ class OwnSource(Source):
             for split, chosen in (("train", ~in_test), ("test", in_test))
         }
         warnings = warnings_on(table.place, classes, splits)
+        if joined := [*map(shown, joined_labels(classes))]:
+            warnings += (
+                f"{table.place}: labels that look like several of a text: {listed(joined, 3)}; "
+                "multi_label and label_separator take them apart",
+            )
         return _Content(classes, Scanned(labels, in_test), remarks, warnings)
 
     def _part(self, table: Table) -> "Part":
@@ -374,11 +379,16 @@ def part_of(table: Table, config: DataConfig, given: Collection[str] | None = No
     Args:
       table: the table.
       config: the settings.
-      given: those that must have an effect; None: all.
+      given: those that must have an effect; None: all. The columns of other texts do not matter
+        where there are none to choose from.
     """
-    labels = config.label_column
+    matter = None if table.has_columns else given
+    asked = {
+        setting: getattr(config, setting) if matter is None or setting in matter else None
+        for setting in ("text_columns", "label_column")
+    }
+    labels, texts = asked["label_column"], column_names(asked["text_columns"])
     names = column_names(labels) if config.multi_label else labels if labels is None else [labels]
-    texts = column_names(config.text_columns)
     columns = choose_columns(table, texts, names, config.multi_label)
     return Part(table, columns, LabelSets.of(table, columns, config, given))
 

@@ -67,6 +67,7 @@ def read_rows(
     of_label = len(columns.labels)
     bad: list[str] = []
     bad_rows = 0
+    allowing: dict[str, None] = {}
     for position, values in table.records((*columns.labels, *columns.texts)):
         if isinstance(values, Bad):
             problem: str = values
@@ -83,14 +84,17 @@ def read_rows(
         bad_rows += 1
         if bad_rows <= SHOWN_ROWS:
             bad.append(f"{table.unit} {position} {problem}".strip())
+            if isinstance(problem, Bad) and problem.setting:
+                allowing[problem.setting] = None
     note = note_on_bad_rows(bad, bad_rows, len(labels) + bad_rows)
     if bad_rows and not skip_bad_rows:
         undecoded = any(problem.endswith(not_in(table.encoding)) for problem in bad)
         may_hint = undecoded and "encoding" in table.takes
         hint = f"; {encoding_hint(table.encoding)}" if may_hint else ""
+        allowed = "".join(f", or allow them with `{setting}`" for setting in allowing)
         raise InputError(
             f"{table.place}: {note} cannot be used; correct them, or leave them out with "
-            f"`skip_bad_rows`{hint}{table.hint_on_rows}"
+            f"`skip_bad_rows`{allowed}{hint}{table.hint_on_rows}"
         )
     if not labels:
         raise InputError(f"{table.place} has no rows" + (f": {note} are bad" if bad_rows else ""))
@@ -110,7 +114,7 @@ def read_rows(
 def _single(value: Value) -> str:
     """The only label of a text."""
     if isinstance(value, tuple):
-        return Bad("has a list of labels, which `multi_label` would allow")
+        return Bad("has a list of labels", "multi_label")
     return (value or "").strip()
 
 

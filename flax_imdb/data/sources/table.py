@@ -7,15 +7,25 @@ import os
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from decimal import Decimal
 from pathlib import Path
-from typing import Any, BinaryIO, NamedTuple
+from typing import Any, BinaryIO, NamedTuple, Self
 
 from flax_imdb.paths import unreadable
 
 
 class Bad(str):
-    """Why a row cannot be used, as the end of a sentence that begins with its line."""
+    """Why a row cannot be used, as the end of a sentence that begins with its line.
 
-    __slots__ = ()
+    Attributes:
+      setting: the one that would allow such rows; empty if none would.
+    """
+
+    setting: str
+
+    def __new__(cls, problem: str, setting: str = "") -> Self:
+        """A reason."""
+        bad = super().__new__(cls, problem)
+        bad.setting = setting
+        return bad
 
 
 Value = str | tuple[str, ...] | None

@@ -91,7 +91,8 @@ class TestEmpty:
     def test_field_is_a_bad_row_unless_it_is_allowed(self, tmp_path: Path) -> None:
         path = csv(tmp_path, ["a|b", "", "|"])
         with one_line_error(
-            r"2 of 3 rows \(line 3 has no label, which `allow_no_labels` would allow; line 4 has no"
+            r"2 of 3 rows \(line 3 has no label; line 4 has no label\) cannot be used; correct "
+            "them, or leave them out with `skip_bad_rows`, or allow them with `allow_no_labels`"
         ):
             labels_in(path)
         assert labels_in(path, skip_bad_rows=True) == [("a", "b")]
@@ -100,13 +101,13 @@ class TestEmpty:
     def test_list_is_none_and_a_missing_one_a_bad_row(self, tmp_path: Path) -> None:
         assert labels_in(jsonl(tmp_path, [["a"], []])) == [("a",), ()]
         path = jsonl(tmp_path, [["a"], None])
-        with one_line_error("line 2 has no label, which `allow_no_labels` would allow"):
+        with one_line_error("line 2 has no label.*, or allow them with `allow_no_labels`"):
             labels_in(path)
         assert labels_in(path, allow_no_labels=True) == [("a",), ()]
 
     def test_line_of_fasttext(self, tmp_path: Path) -> None:
         path = written(tmp_path / "a.txt", ["__label__a __label__b x", "y z"])
-        with one_line_error("line 2 does not begin with __label__"):
+        with one_line_error("line 2 does not begin with __label__.*, or .* with `allow_no_labels`"):
             labels_in(path)
         rows = rows_in(path, multi_label=True, allow_no_labels=True)
         assert (rows.texts, rows.labels) == (["x", "y z"], [("a", "b"), ()])
@@ -211,7 +212,7 @@ class TestLists:
         assert rows.label_names == ("bad", "good", "odd")
 
     def test_are_said_to_need_multi_label(self, tmp_path: Path) -> None:
-        with one_line_error("line 1 has a list of labels, which `multi_label` would allow"):
+        with one_line_error("line 1 has a list of labels.*, or allow them with `multi_label`"):
             rows_in(jsonl(tmp_path, [["a"]]))
 
     @pytest.mark.parametrize(
@@ -278,10 +279,16 @@ def test_other_files_may_have_another_form_than_that_of_the_training_texts(tmp_p
         multi_label=True,
         label_separator="|",
         allow_no_labels=True,
+        text_columns="plot",
+        label_column="genres",
     )
     assert read_labelled(config, ("a", "b"), ignored)[0].tolist() == [[1, 1]]
     file = written(tmp_path / "a.csv", ["text,a,b", "x,0,1"])
-    columns = dataclasses.replace(config, dataset=str(file), label_column="a,b")
+    with one_line_error("`label_column` genres is not a column of .*a.txt"):
+        read_labelled(config, ("a", "b"), ignored, ("label_column",))
+    columns = dataclasses.replace(
+        config, dataset=str(file), text_columns="text", label_column="a,b"
+    )
     assert read_labelled(columns, ("a", "b"), ignored, ("label_column",))[0].tolist() == [[0, 1]]
     with one_line_error("`label_separator` . has no effect on columns of 0 and 1"):
         read_labelled(columns, ("a", "b"), ignored, ("label_column", "label_separator"))

@@ -197,6 +197,14 @@ class TestLabels:
             " 'Pos' and 'pos'",
         )
 
+    def test_that_are_made_of_others_are_a_warning(self, tmp_path: Path) -> None:
+        path = table(tmp_path / "a.csv", two(90, "a", "b", "a|b", "a|c", "b;x"))
+        (warning,) = own(path).warnings
+        assert warning == (
+            f"{path}: labels that look like several of a text: 'a|b'; multi_label and "
+            "label_separator take them apart"
+        )
+
 
 class TestFingerprint:
     def test_is_that_of_the_content(self, tmp_path: Path) -> None:
