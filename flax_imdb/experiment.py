@@ -576,7 +576,8 @@ def _check_moved(workdir: Workdir, config: ExperimentConfig) -> None:
         for place in ("dataset", "test_dataset", "data_dir")
     )
     if any(distributed.all_gather(moved)):
-        dataset = distributed.everywhere(load_dataset, config.data)
+        _, known = _begun(config, workdir, lambda: read_start(config), resume=True)
+        dataset = distributed.everywhere(load_dataset, config.data, known=known)
         for _, directory in _seeds(config, workdir) if config.runs > 1 else [(config, workdir)]:
             _check_same(directory, dataset)
 
@@ -670,7 +671,9 @@ def _result(
 def _baseline(config: ExperimentConfig, dataset: Dataset) -> float | None:
     """The word-count baseline, or a warning: the result does not depend on it."""
     try:
-        return baseline_accuracy(config.data, dataset.train.weights)
+        goes_on = config.init_from is not None and not config.new_head
+        known = dataset.info.classes if goes_on else ()
+        return baseline_accuracy(config.data, dataset.train.weights, known)
     except Exception as error:  # Any of scikit-learn's, or too little memory.
         warn(f"no comparison with word counts: {type(error).__name__}: {error}")
         return None
