@@ -528,7 +528,8 @@ def _with_start(config: ExperimentConfig, saved: ExperimentConfig) -> Experiment
             f"`init_from` {config.init_from} is not what the run was started with "
             f"({saved.init_from})"
         )
-    return dataclasses.replace(config, init_fingerprint=saved.init_fingerprint)
+    fingerprint = config.init_fingerprint or saved.init_fingerprint
+    return dataclasses.replace(config, init_fingerprint=fingerprint)
 
 
 def _begun(
