@@ -456,7 +456,7 @@ def _continued(config: ExperimentConfig, saved: ExperimentConfig) -> ExperimentC
         if getattr(config.data, name) == getattr(defaults, name)
     }
     config = dataclasses.replace(config, data=dataclasses.replace(config.data, **found))
-    config = _with_saved_vectors(config, saved)
+    config = with_saved_vectors(config, saved, "the run was started with")
     theirs = identity(saved)
     for name, value in identity(config).items():
         if value != theirs[name]:
@@ -468,8 +468,15 @@ def _continued(config: ExperimentConfig, saved: ExperimentConfig) -> ExperimentC
     return config
 
 
-def _with_saved_vectors(config: ExperimentConfig, saved: ExperimentConfig) -> ExperimentConfig:
+def with_saved_vectors(
+    config: ExperimentConfig, saved: ExperimentConfig, those: str
+) -> ExperimentConfig:
     """The experiment to continue, with what was found of its word vectors when it began.
+
+    Args:
+      config: the experiment.
+      saved: the same, as it began.
+      those: what its word vectors are called in messages.
 
     Raises:
       InputError: it names another file than `saved`, in which is something else.
@@ -478,15 +485,14 @@ def _with_saved_vectors(config: ExperimentConfig, saved: ExperimentConfig) -> Ex
     if config.training.embeddings is None or path is None:
         if config.training.embeddings != path:
             raise InputError(
-                f"`embeddings` {config.training.embeddings} is not what the run was started with "
-                f"({path})"
+                f"`embeddings` {config.training.embeddings} is not what {those} ({path})"
             )
         return config
     given = absolute_path("`embeddings`", local_path("`embeddings`", config.training.embeddings))
     if given != path and distributed.on_main(sha256_of)(given) != digest:
         raise InputError(
-            f"`embeddings` {given} is another file of word vectors than the run was started with "
-            f"({path}): `resume` needs none"
+            f"`embeddings` {given} is another file of word vectors than {those} ({path}): none is "
+            "needed any more"
         )
     model = dataclasses.replace(config.model, embedding_features=saved.model.embedding_features)
     training = dataclasses.replace(

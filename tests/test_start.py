@@ -212,7 +212,7 @@ class TestResume:
         with pytest.raises(InputError, match="is not what the run started from: other parameters"):
             quiet_train(config, tmp_path, baseline=False)
         assert files(tmp_path) == []
-        with pytest.raises(InputError, match="`init_fingerprint` 0+ is not what the run was start"):
+        with pytest.raises(InputError, match=r"`init_fingerprint` 0+ is not what the run was"):
             quiet_train(config, whole, resume=True)
 
 
