@@ -186,8 +186,11 @@ class ExperimentConfig:
         """What creates the training state of a task at step 0 from a seed.
 
         The learning rate's schedule is for a training of this many `steps`. It raises InputError if
-        the implementation does not support this model on this device.
+        the implementation does not support this model on this device, or if there is no embedding
+        to freeze.
         """
+        if self.training.freeze_embeddings and task.features is not None:
+            raise InputError("`freeze_embeddings` has no effect: numeric sequences have no words")
         create = state_creator(
             self.classifier(task),
             learning_rate=self.training.rate(steps),

@@ -42,7 +42,7 @@ from flax_imdb.data.sources import (
 from flax_imdb.devices import DeviceName, select_devices
 from flax_imdb.environment import describe, fixed_settings
 from flax_imdb.errors import InputError, check_between, is_number, one_line, warn
-from flax_imdb.experiment import show_word_vectors
+from flax_imdb.experiment import show_word_vectors, with_saved_vectors
 from flax_imdb.models import ModelConfig
 from flax_imdb.predict import TrainedModel, as_texts, check_texts, load, save
 from flax_imdb.report import Report
@@ -303,9 +303,10 @@ class LSTMClassifier(ClassifierMixin, BaseEstimator):
             of_examples = classes[labels]
         check_consistent_length(inputs, labels)
         config = self._config(len(inputs), several is not None)
-        before = self._before(config, classes)
+        before = self._fitted if self.warm_start and hasattr(self, "_fitted") else None
         names, known = tuple(map(str, classes)), None
         if before is not None:
+            config = self._continued(config, before, classes)
             names, known = before.info.classes, before.info.inputs
         elif several is None:
             names = order_labels(names)  # As the command orders them.
@@ -325,23 +326,27 @@ class LSTMClassifier(ClassifierMixin, BaseEstimator):
         self._loaded()
         return self
 
-    def _before(self, config: ExperimentConfig, classes: np.ndarray) -> _Fitted | None:
-        """What an earlier fit left, if this one is to start from it.
+    def _continued(
+        self, config: ExperimentConfig, before: _Fitted, classes: np.ndarray
+    ) -> ExperimentConfig:
+        """The experiment that goes on from what an earlier fit left.
 
         Raises:
           InputError: this experiment, or one of these classes, does not go with it.
         """
-        fitted: _Fitted | None = getattr(self, "_fitted", None)
-        if not self.warm_start or fitted is None:
-            return None
-        check_settings(config, fitted.config, "the classifier that `warm_start` starts from")
+        where = "the classifier that `warm_start` starts from"
+        if config.data.multi_label != before.info.multi_label:
+            raise InputError(f"{where} is for {before.info.task.kind}, and y is of another kind")
+        if config.training.embeddings is not None:
+            config = with_saved_vectors(config, before.config, f"{where} has")
+        check_settings(config, before.config, where)
         known = self.classes_.tolist()
         if unknown := [repr(label) for label in classes.tolist() if label not in known]:
             raise InputError(
-                f"the classifier that `warm_start` starts from does not know the labels "
-                f"{listed(unknown, 3)}: it knows {listed([*map(repr, known)], 5)}"
+                f"{where} does not know the labels {listed(unknown, 3)}: it knows "
+                f"{listed([*map(repr, known)], 5)}"
             )
-        return fitted
+        return config
 
     def _check_several(self, names: Sequence[str]) -> None:
         """Raise InputError if several labels cannot be trained on as the parameters say."""

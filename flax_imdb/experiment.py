@@ -278,7 +278,7 @@ def _start_of(config: ExperimentConfig, dataset: Dataset) -> str:
     """What is said of a run that starts from another one."""
     line = f"starting from the parameters in {config.init_from}, with a new optimizer"
     if dataset.info.task.features is None:
-        known = dataset.train.known_share()
+        known = dataset.train.known_share(len(dataset.info.vocabulary))
         line += f"; its vocabulary has {known:.1%} of the words to train on"
     return line
 
@@ -456,7 +456,7 @@ def _continued(config: ExperimentConfig, saved: ExperimentConfig) -> ExperimentC
         if getattr(config.data, name) == getattr(defaults, name)
     }
     config = dataclasses.replace(config, data=dataclasses.replace(config.data, **found))
-    config = _with_saved_vectors(config, saved)
+    config = with_saved_vectors(config, saved, "the run was started with")
     theirs = identity(saved)
     for name, value in identity(config).items():
         if value != theirs[name]:
@@ -468,8 +468,15 @@ def _continued(config: ExperimentConfig, saved: ExperimentConfig) -> ExperimentC
     return config
 
 
-def _with_saved_vectors(config: ExperimentConfig, saved: ExperimentConfig) -> ExperimentConfig:
+def with_saved_vectors(
+    config: ExperimentConfig, saved: ExperimentConfig, those: str
+) -> ExperimentConfig:
     """The experiment to continue, with what was found of its word vectors when it began.
+
+    Args:
+      config: the experiment.
+      saved: the same, as it began.
+      those: what its word vectors are called in messages.
 
     Raises:
       InputError: it names another file than `saved`, in which is something else.
@@ -478,15 +485,14 @@ def _with_saved_vectors(config: ExperimentConfig, saved: ExperimentConfig) -> Ex
     if config.training.embeddings is None or path is None:
         if config.training.embeddings != path:
             raise InputError(
-                f"`embeddings` {config.training.embeddings} is not what the run was started with "
-                f"({path})"
+                f"`embeddings` {config.training.embeddings} is not what {those} ({path})"
             )
         return config
     given = absolute_path("`embeddings`", local_path("`embeddings`", config.training.embeddings))
     if given != path and distributed.on_main(sha256_of)(given) != digest:
         raise InputError(
-            f"`embeddings` {given} is another file of word vectors than the run was started with "
-            f"({path}): `resume` needs none"
+            f"`embeddings` {given} is another file of word vectors than {those} ({path}): none is "
+            "needed any more"
         )
     model = dataclasses.replace(config.model, embedding_features=saved.model.embedding_features)
     training = dataclasses.replace(
@@ -528,7 +534,8 @@ def _with_start(config: ExperimentConfig, saved: ExperimentConfig) -> Experiment
             f"`init_from` {config.init_from} is not what the run was started with "
             f"({saved.init_from})"
         )
-    return dataclasses.replace(config, init_fingerprint=saved.init_fingerprint)
+    fingerprint = config.init_fingerprint or saved.init_fingerprint
+    return dataclasses.replace(config, init_fingerprint=fingerprint)
 
 
 def _begun(
@@ -576,7 +583,8 @@ def _check_moved(workdir: Workdir, config: ExperimentConfig) -> None:
         for place in ("dataset", "test_dataset", "data_dir")
     )
     if any(distributed.all_gather(moved)):
-        dataset = distributed.everywhere(load_dataset, config.data)
+        _, known = _begun(config, workdir, lambda: read_start(config), resume=True)
+        dataset = distributed.everywhere(load_dataset, config.data, known=known)
         for _, directory in _seeds(config, workdir) if config.runs > 1 else [(config, workdir)]:
             _check_same(directory, dataset)
 
@@ -670,7 +678,9 @@ def _result(
 def _baseline(config: ExperimentConfig, dataset: Dataset) -> float | None:
     """The word-count baseline, or a warning: the result does not depend on it."""
     try:
-        return baseline_accuracy(config.data, dataset.train.weights)
+        goes_on = config.init_from is not None and not config.new_head
+        known = dataset.info.classes if goes_on else ()
+        return baseline_accuracy(config.data, dataset.train.weights, known)
     except Exception as error:  # Any of scikit-learn's, or too little memory.
         warn(f"no comparison with word counts: {type(error).__name__}: {error}")
         return None

@@ -8,7 +8,9 @@ from typing import Any
 
 import numpy as np
 
-from flax_imdb.data import MAX_CHARACTERS, MAX_VOCAB_SIZE, DataConfig, Examples, load_dataset
+from flax_imdb.data import MAX_CHARACTERS, MAX_VOCAB_SIZE, DataConfig, Examples, make_dataset
+from flax_imdb.data.cache import load_corpus
+from flax_imdb.data.sources import find_source
 from flax_imdb.data.tokenizer import SPECIAL_TOKENS
 from flax_imdb.training import Evaluation
 
@@ -194,7 +196,9 @@ def _calibration(confidence: np.ndarray, correct: np.ndarray) -> dict[str, Any]:
     }
 
 
-def baseline_accuracy(config: DataConfig, weights: np.ndarray) -> float | None:
+def baseline_accuracy(
+    config: DataConfig, weights: np.ndarray, known: tuple[str, ...] = ()
+) -> float | None:
     """Test accuracy of logistic regression on the words' counts, weighted by tf-idf.
 
     It sees the same examples as the LSTM, with all of their words, and has scikit-learn's default
@@ -203,6 +207,7 @@ def baseline_accuracy(config: DataConfig, weights: np.ndarray) -> float | None:
     Args:
       config: the data.
       weights: of the training examples, float32 [examples].
+      known: the labels that test texts may have, even if no training text has them.
 
     Where a text may have several labels there is one logistic regression for each.
 
@@ -214,9 +219,9 @@ def baseline_accuracy(config: DataConfig, weights: np.ndarray) -> float | None:
     from sklearn.feature_extraction.text import TfidfTransformer
     from sklearn.linear_model import LogisticRegression
 
-    dataset = load_dataset(
-        dataclasses.replace(config, vocab_size=MAX_VOCAB_SIZE, max_length=MAX_CHARACTERS)
-    )
+    config = dataclasses.replace(config, vocab_size=MAX_VOCAB_SIZE, max_length=MAX_CHARACTERS)
+    source = find_source(config, known)
+    dataset = make_dataset(source, load_corpus(source, config.text), config)
     train, test = dataset.train, dataset.test
     if len(np.unique(train.labels, axis=0)) < 2:
         return None

@@ -568,6 +568,19 @@ class TestWarmStart:
         np.testing.assert_array_equal(loaded.predict_proba(OLD[0]), ours.predict_proba(OLD[0]))
         assert ours.n_iter_ == 2
 
+    def test_word_vectors_are_those_that_it_began_with(self, tmp_path: Path) -> None:
+        path = few_vectors.write(tmp_path / "v.txt")
+        other = few_vectors.write(tmp_path / "other.txt", seed=1)
+        classifier = small(embeddings=path, freeze_embeddings=True, warm_start=True)
+        before = classifier.fit(TEXTS, LABELS)._fitted
+        path.unlink()
+        after = classifier.fit(TEXTS, LABELS)._fitted
+        assert after.config.training == before.config.training
+        frozen, same = (each.variables["params"]["embedding"] for each in (before, after))
+        np.testing.assert_array_equal(frozen["embedding"], same["embedding"])
+        with pytest.raises(InputError, match=r"other\.txt is another file of word vectors than"):
+            classifier.set_params(embeddings=other).fit(TEXTS, LABELS)
+
     def test_without_it_each_fit_begins_anew(self, fitted: LSTMClassifier) -> None:
         again = small().fit(*NEW)
         again.fit(TEXTS, LABELS)
@@ -582,6 +595,10 @@ class TestWarmStart:
             classifier.fit(TEXTS, [1, 2] * 24)
         with pytest.raises(InputError, match=r"`features` 9 is not what the classifier .* has .8."):
             classifier.set_params(features=9).fit(TEXTS, LABELS)
+        with pytest.raises(
+            InputError, match=r"is for texts with one label each, and y is of anoth"
+        ):
+            classifier.fit(TEXTS, np.eye(2)[[0, 1] * 24])
         np.testing.assert_array_equal(classifier.predict_proba(TEXTS), before)
 
 

@@ -206,12 +206,14 @@ class TestResume:
             quiet_train(other, tmp_path / "run", resume=True)
 
     def test_it_starts_only_from_what_its_fingerprint_says(
-        self, old: Path, new: Path, tmp_path: Path
+        self, old: Path, new: Path, whole: Path, tmp_path: Path
     ) -> None:
         config = going_on(old, new, init_fingerprint="0" * 64)
         with pytest.raises(InputError, match="is not what the run started from: other parameters"):
             quiet_train(config, tmp_path, baseline=False)
         assert files(tmp_path) == []
+        with pytest.raises(InputError, match=r"`init_fingerprint` 0+ is not what the run was"):
+            quiet_train(config, whole, resume=True)
 
 
 class TestRefusals:

@@ -58,6 +58,8 @@ def load_corpus(
     texts = f"{source.name} {source.location} {source.fingerprint} {rules}"
     if vocabulary is not None:
         texts += f" {vocabulary.fingerprint}"
+    if source.known:
+        texts += f" {source.known}"
     key = hashlib.sha256(texts.encode(errors="surrogateescape"))
     for module in sorted(_PACKAGE.rglob("*.py")):
         key.update(module.read_bytes())

@@ -85,7 +85,7 @@ def load_dataset(
       InputError: there are no such texts, or fewer than asked for; or they are nothing that the
         model reads, or have a label that is none of its classes.
     """
-    source = find_source(config)
+    source = find_source(config, known.classes if known else ())
     vocabulary = None
     if known is not None:
         _check_kind(source, known)
@@ -121,15 +121,10 @@ def _of_classes(dataset: Dataset, classes: tuple[str, ...]) -> Dataset:
             f"{place} has labels that the model does not know: {listed(unknown, 3)}; it knows "
             f"{listed([*map(shown, classes)], 5)}, and `new_head` begins with other classes"
         )
-    warnings = dataset.warnings
-    if lacking := [shown(name) for name in classes if name not in own]:
-        units = dataset.info.units
-        warnings += (f"{place}: classes of the model without {units}: {listed(lacking, 3)}",)
     numbers = np.array([classes.index(name) for name in own], np.int32)
     return dataclasses.replace(
         dataset,
         info=dataclasses.replace(dataset.info, classes=classes),
-        warnings=warnings,
         train=dataset.train.relabelled(numbers, len(classes)),
         validation=dataset.validation.relabelled(numbers, len(classes)),
         test=dataset.test.relabelled(numbers, len(classes)),
@@ -271,7 +266,7 @@ def read_again(config: DataConfig, info: DatasetInfo, numbers: Sequence[int]) ->
     Raises:
       InputError: they are not there any more, or the dataset has other texts now.
     """
-    source = find_source(config)
+    source = find_source(config, info.classes)
     if source.fingerprint != info.fingerprint:
         raise InputError(f"{source.location} holds other texts than the run was trained on")
     return source.texts("test", numbers)

@@ -100,10 +100,11 @@ def monitored(evaluation: Evaluation, labels: np.ndarray, classes: int, monitor:
     from sklearn.metrics import f1_score, roc_auc_score
 
     if monitor == "macro_f1":
-        numbers = range(classes)
-        return float(
-            f1_score(labels, evaluation.predicted, labels=numbers, average="macro", zero_division=0)
-        )
+        pairs, numbers = [(labels, evaluation.predicted)], range(classes)
+        if labels.ndim == 2:  # A column by itself: scikit-learn takes one alone for two classes.
+            pairs, numbers = [*zip(labels.T, evaluation.predicted.T, strict=True)], range(1, 2)
+        options = {"labels": numbers, "average": "macro", "zero_division": 0}
+        return float(np.mean([f1_score(*pair, **options) for pair in pairs]))
     if monitor == "roc_auc":
         return float(roc_auc_score(labels, evaluation.probability))
     return evaluation.loss if monitor == "loss" else evaluation.accuracy

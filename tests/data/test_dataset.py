@@ -1,12 +1,13 @@
 """Texts for a model that there is already."""
 
 import dataclasses
+from pathlib import Path
 
 import numpy as np
 import pytest
 from own_rows import written
 
-from flax_imdb.data import DataConfig, DatasetInfo, Task, Vocabulary, load_dataset
+from flax_imdb.data import DataConfig, DatasetInfo, Task, Vocabulary, load_dataset, read_again
 from flax_imdb.errors import InputError
 
 MODEL = DatasetInfo("old.csv", "abc", ("c", "b", "a"), Vocabulary(["film", "a", "unseen"]))
@@ -31,8 +32,8 @@ def test_they_have_its_ids_and_the_numbers_of_its_classes(config: DataConfig) ->
     assert dataset.train.labels.tolist() == [2, 1] * 8
     assert dataset.test.inputs.tolist() == [1, 5, 2, 1, 4, 3]
     assert dataset.test.labels.tolist() == [1, 2]
-    assert dataset.train.known_share() == pytest.approx(2 / 3)
-    assert any("classes of the model without texts: 'c'" in line for line in dataset.warnings)
+    assert dataset.train.known_share(len(dataset.info.vocabulary)) == pytest.approx(2 / 3)
+    assert any("without a text in the test split: 'c'" in line for line in dataset.warnings)
     assert load_dataset(config).train.labels.tolist() == [0, 1] * 8
 
 
@@ -40,6 +41,18 @@ def test_a_model_without_classes_takes_those_of_the_texts(config: DataConfig) ->
     dataset = load_dataset(config, known=dataclasses.replace(MODEL, classes=()))
     assert dataset.info.classes == ("a", "b")
     np.testing.assert_array_equal(dataset.train.labels, load_dataset(config).train.labels)
+
+
+def test_texts_to_test_on_may_have_labels_that_the_model_alone_knows(config: DataConfig) -> None:
+    file = written(Path(config.dataset).with_name("c.csv"), ["text,label", "a film,c", "a film,a"])
+    config = dataclasses.replace(config, test_dataset=str(file))
+    dataset = load_dataset(config, known=MODEL)
+    assert dataset.info.classes == MODEL.classes
+    assert (dataset.train.labels.tolist(), dataset.test.labels.tolist()) == ([2, 1] * 8, [0, 2])
+    assert read_again(config, dataset.info, [1]) == ["a film"]
+    for known in (None, dataclasses.replace(MODEL, classes=())):
+        with pytest.raises(InputError, match="labels that no training text has: 'c'; known are"):
+            load_dataset(config, known=known)
 
 
 def test_texts_of_a_model_that_reads_something_else_are_refused(config: DataConfig) -> None:

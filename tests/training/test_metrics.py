@@ -74,6 +74,16 @@ class TestMonitored:
         if classes == 2:
             assert monitored(evaluation, labels, 2, "roc_auc") == scores.roc_auc
 
+    @pytest.mark.parametrize("classes", [1, 3])
+    def test_of_several_labels_likewise(self, classes: int) -> None:
+        rng = np.random.default_rng(classes)
+        labels, predicted = rng.integers(0, 2, (2, 50, classes))
+        evaluation = Evaluation(0.7, 0.5, predicted, predicted.astype(np.float32))
+        names = tuple(map(str, range(classes)))
+        scores = score(evaluation, labels, names, dict.fromkeys(names, 0.5))
+        f1 = monitored(evaluation, labels.astype(np.float32), classes, "macro_f1")
+        assert f1 == pytest.approx(scores.macro_f1, abs=1e-12)
+
     def test_a_class_without_an_example_counts_for_macro_f1(self) -> None:
         ones = np.ones(3, np.int32)
         evaluation = Evaluation(0.1, 1.0, ones, np.ones(3, np.float32))

@@ -173,19 +173,22 @@ def test_what_makes_no_sense_is_one_line_and_leaves_nothing(
         (("--padding", "keras"), "--padding keras is for texts"),
         (("--data-dir", "."), "--data-dir . is for texts"),
         (("--layout", "channels-first"), "lengths adds up to"),
+        (("--init-from", "RUN", "--freeze-embeddings"), "--freeze-embeddings has no effect: numer"),
     ],
 )
 def test_settings_that_have_no_effect_are_refused_before_anything_is_written(
     file: Path,
+    run: Path,
     tmp_path: Path,
     flags: tuple[str, ...],
     message: str,
     capsys: pytest.CaptureFixture[str],
 ) -> None:
-    run = tmp_path / "run"
-    assert main(["train", "--dataset", str(file), "--workdir", str(run), *flags]) == 2
+    given = [str(run) if flag == "RUN" else flag for flag in flags]
+    new = tmp_path / "run"
+    assert main(["train", "--dataset", str(file), "--workdir", str(new), *given]) == 2
     assert message in capsys.readouterr().err
-    assert not run.exists()
+    assert not new.exists()
 
 
 def test_a_model_of_texts_refuses_sequences(

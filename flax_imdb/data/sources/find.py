@@ -33,8 +33,12 @@ _OF_OWN = (
 )
 
 
-def find_source(config: DataConfig) -> Source:
+def find_source(config: DataConfig, known: tuple[str, ...] = ()) -> Source:
     """Find the texts that `config` asks for.
+
+    Args:
+      config: which texts.
+      known: the labels that a model knows, which test texts may have, too.
 
     Raises:
       InputError: they are not there, or cannot be read.
@@ -56,9 +60,9 @@ def find_source(config: DataConfig) -> Source:
             )
         if is_npz(config.dataset):
             config.check_effect(sequences=True)
-            return NpzSource(config)
+            return NpzSource(config, known)
         config.check_effect(sequences=False)
-        return OwnSource(config)
+        return OwnSource(config, known)
     config.check_effect(sequences=False)
     for setting in _OF_OWN:
         if (value := getattr(config, setting)) != getattr(DataConfig, setting):

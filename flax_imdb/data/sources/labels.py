@@ -47,6 +47,11 @@ def natural_key(label: str) -> tuple[object, ...]:
     return parts, label
 
 
+def with_known(classes: tuple[str, ...], known: Sequence[str]) -> tuple[str, ...]:
+    """The classes of the training texts, and then those that a model knows besides."""
+    return tuple(dict.fromkeys((*classes, *known)))
+
+
 def names_in(label: Label) -> tuple[str, ...]:
     """The labels of a text, of which it may have one or several."""
     return (label,) if isinstance(label, str) else label
@@ -107,7 +112,7 @@ def check_labels(
 
 
 def index_of_classes(labels: Iterable[str], classes: Sequence[str], place: str) -> dict[str, int]:
-    """The index of each class of the training split, for labels of rows at `place`.
+    """The index of each class, for labels of rows at `place`.
 
     Raises:
       InputError: there is a label that is no class.
@@ -117,8 +122,8 @@ def index_of_classes(labels: Iterable[str], classes: Sequence[str], place: str) 
     if unknown:
         known = [shown(label) for label in classes]
         raise InputError(
-            f"{place} has labels that no training text has: {listed(unknown, 3)}; those of the "
-            f"training texts are {listed(known, 5)}"
+            f"{place} has labels that no training text has: {listed(unknown, 3)}; known are "
+            f"{listed(known, 5)}"
         )
     return index
 

@@ -19,6 +19,7 @@ from flax_imdb.data.sources.labels import (
     problem_of_label,
     split_rows,
     warnings_on,
+    with_known,
 )
 from flax_imdb.data.sources.source import SequenceSource, Split
 from flax_imdb.data.sources.text_files import check_file, damaged, format_of
@@ -184,7 +185,7 @@ class SequenceFile:
 class NpzSource(SequenceSource):
     """The numeric sequences and labels of a file, or of two."""
 
-    def __init__(self, config: DataConfig) -> None:
+    def __init__(self, config: DataConfig, known: tuple[str, ...] = ()) -> None:
         file = SequenceFile("`dataset`", config.dataset, config.layout)
         other = None
         if config.test_dataset is not None:
@@ -208,7 +209,7 @@ class NpzSource(SequenceSource):
         sequences = file.sequences()
         labels = file.labels(len(sequences))
         check_labels(labels, file.place, "")
-        self.classes = order_labels(labels)
+        self.classes = with_known(order_labels(labels), known)
         codes = indices_of(labels, self.classes, file.place)
         if tests is None:
             trained, tested = split_rows(codes, config.test_fraction)

@@ -28,6 +28,7 @@ from flax_imdb.data.sources.labels import (
     order_labels,
     split_rows,
     warnings_on,
+    with_known,
 )
 from flax_imdb.data.sources.parquet import Parquet
 from flax_imdb.data.sources.rows import Rows, read_rows
@@ -136,11 +137,12 @@ def open_unlabelled(
 class OwnSource(Source):
     """The texts and labels of a dataset of the user's own."""
 
-    def __init__(self, config: DataConfig) -> None:
+    def __init__(self, config: DataConfig, known: tuple[str, ...] = ()) -> None:
         place = open_place("`dataset`", config.dataset, config)
         self.name = place.name
         self.location = place.location
         self.multi_label = config.multi_label
+        self.known = known
         self._config = config
         self._train = part_of(place.train, config)
         columns, sets = self._train.columns, self._train.sets
@@ -235,7 +237,7 @@ class OwnSource(Source):
         names = self._train.columns.labels
         column = names[0] if table.has_columns and len(names) == 1 else ""
         check_labels(train.counts, table.place, column, are_columns=train.all_names)
-        classes = _classes_of(train)
+        classes = with_known(_classes_of(train), self.known)
         labels = _encoded(train, classes, table.place, self.multi_label)
         if self._test is None or test is None:
             in_test = np.zeros(len(labels), bool)

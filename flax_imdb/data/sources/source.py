@@ -39,6 +39,7 @@ class Source(abc.ABC):
       note: a warning to show with every result; empty for real texts.
       classes: the names of labels 0, 1, ...
       multi_label: whether a text has any number of labels, instead of one.
+      known: labels that test texts may have, even if no training text has them.
       remarks: what was chosen or left out while reading.
       warnings: what may be wrong with the texts or labels.
     """
@@ -49,6 +50,7 @@ class Source(abc.ABC):
     note: str = ""
     classes: tuple[str, ...]
     multi_label: bool = False
+    known: tuple[str, ...] = ()
     remarks: tuple[str, ...] = ()
     warnings: tuple[str, ...] = ()
 

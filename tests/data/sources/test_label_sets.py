@@ -269,7 +269,7 @@ def test_other_files_are_read_by_the_labels_of_the_model(tmp_path: Path) -> None
     config = DataConfig(dataset=str(path), multi_label=True, label_separator="|")
     labels, _ = read_labelled(config, ("a", "b", "c"), ignored)
     assert labels.tolist() == [[0, 1, 0], [1, 1, 0]]
-    with one_line_error("has labels that no training text has: 'a'; those of the training texts"):
+    with one_line_error("has labels that no training text has: 'a'; known are 'b', 'c'"):
         read_labelled(config, ("b", "c"), ignored)
 
 

@@ -158,8 +158,7 @@ class TestSplit:
         path = table(tmp_path / "a.csv", two(10, "a", "b"))
         test = table(tmp_path / "test.csv", ["a", "c", "B"])
         with one_line_error(
-            f"{test} has labels that no training text has: 'B', 'c'; those of the training texts "
-            "are 'a', 'b'"
+            f"{test} has labels that no training text has: 'B', 'c'; known are 'a', 'b'"
         ):
             own(path, test_dataset=str(test)).read("train")
 
