@@ -100,10 +100,10 @@ def monitored(evaluation: Evaluation, labels: np.ndarray, classes: int, monitor:
     from sklearn.metrics import f1_score, roc_auc_score
 
     if monitor == "macro_f1":
-        numbers = range(classes)
-        return float(
-            f1_score(labels, evaluation.predicted, labels=numbers, average="macro", zero_division=0)
-        )
+        predicted, numbers = evaluation.predicted, range(classes)
+        if classes == 1:  # Which scikit-learn takes for that of two classes, 0 and 1.
+            labels, predicted, numbers = labels[:, 0], predicted[:, 0], range(1, 2)
+        return float(f1_score(labels, predicted, labels=numbers, average="macro", zero_division=0))
     if monitor == "roc_auc":
         return float(roc_auc_score(labels, evaluation.probability))
     return evaluation.loss if monitor == "loss" else evaluation.accuracy

@@ -74,6 +74,15 @@ class TestMonitored:
         if classes == 2:
             assert monitored(evaluation, labels, 2, "roc_auc") == scores.roc_auc
 
+    @pytest.mark.parametrize("labels", [1, 3])
+    def test_it_is_what_the_scores_of_several_labels_say(self, labels: int) -> None:
+        rng = np.random.default_rng(labels)
+        has, predicted = rng.integers(0, 2, (2, 50, labels)).astype(np.int32)
+        evaluation = Evaluation(0.7, 0.5, predicted, rng.random((50, labels)).astype(np.float32))
+        scores = score(evaluation, has.astype(np.float32), tuple(map(str, range(labels))))
+        f1 = monitored(evaluation, has.astype(np.float32), labels, "macro_f1")
+        assert f1 == pytest.approx(scores.macro_f1, abs=1e-12)
+
     def test_a_class_without_an_example_counts_for_macro_f1(self) -> None:
         ones = np.ones(3, np.int32)
         evaluation = Evaluation(0.1, 1.0, ones, np.ones(3, np.float32))
