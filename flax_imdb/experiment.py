@@ -278,7 +278,7 @@ def _start_of(config: ExperimentConfig, dataset: Dataset) -> str:
     """What is said of a run that starts from another one."""
     line = f"starting from the parameters in {config.init_from}, with a new optimizer"
     if dataset.info.task.features is None:
-        known = dataset.train.known_share()
+        known = dataset.train.known_share(len(dataset.info.vocabulary))
         line += f"; its vocabulary has {known:.1%} of the words to train on"
     return line
 

@@ -98,11 +98,11 @@ class Examples:
             counts += np.bincount(self.take(rows).spread()[2], minlength=vocab_size)
         return counts
 
-    def known_share(self) -> float:
-        """The share of the words that the vocabulary has."""
-        _, _, tokens = self.spread()
-        words = tokens[tokens != START]
-        return float(np.mean(words != UNKNOWN)) if len(words) else 1.0
+    def known_share(self, vocab_size: int) -> float:
+        """The share of the words that a vocabulary of so many ids has."""
+        counts = self.counts(vocab_size)
+        words = counts.sum() - counts[START]
+        return float(1 - counts[UNKNOWN] / words) if words else 1.0
 
     def balanced(self) -> "Examples":
         """The examples, weighted by ``examples / (classes * examples of the class)``."""

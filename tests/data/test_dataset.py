@@ -31,7 +31,7 @@ def test_they_have_its_ids_and_the_numbers_of_its_classes(config: DataConfig) ->
     assert dataset.train.labels.tolist() == [2, 1] * 8
     assert dataset.test.inputs.tolist() == [1, 5, 2, 1, 4, 3]
     assert dataset.test.labels.tolist() == [1, 2]
-    assert dataset.train.known_share() == pytest.approx(2 / 3)
+    assert dataset.train.known_share(len(dataset.info.vocabulary)) == pytest.approx(2 / 3)
     assert any("classes of the model without texts: 'c'" in line for line in dataset.warnings)
     assert load_dataset(config).train.labels.tolist() == [0, 1] * 8
 
