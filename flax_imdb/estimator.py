@@ -357,6 +357,9 @@ class LSTMClassifier(ClassifierMixin, BaseEstimator):
             )
         if len(set(names)) < len(names):
             raise InputError(f"the columns of y have names that are alike: {', '.join(names)}")
+        for number, name in enumerate(names, start=1):
+            if problem := problem_of_label(name):
+                raise InputError(f"column {number} of y {problem}")
 
     def _train(self, config: ExperimentConfig, dataset: Dataset, before: _Fitted | None) -> None:
         report = Report(Console(quiet=not self.verbose))
@@ -634,7 +637,9 @@ def _several(y: Any) -> tuple[np.ndarray, np.ndarray] | None:
     matrix: np.ndarray = np.asarray(y) if rows or hasattr(y, "__array__") else np.empty(0)
     if matrix.ndim != 2 or matrix.shape[1] < 2:
         return None
-    if matrix.dtype.kind not in "biufO" or not np.all((matrix == 0) | (matrix == 1)):
+    # What is missing may not even be compared.
+    missing = matrix.dtype.kind == "O" and any(map(_is_missing, matrix.flat))
+    if missing or matrix.dtype.kind not in "biufO" or not np.all((matrix == 0) | (matrix == 1)):
         raise InputError(_NO_MATRIX)
     if len(np.unique(matrix.astype(np.float32), axis=0)) < 2:
         raise InputError("all texts have the same labels: there is nothing to tell apart")

@@ -362,9 +362,17 @@ class TestSeveralLabels:
         with pytest.raises(InputError, match="the columns of y have names that are alike: 1, 1"):
             small().fit(self.TEXTS, frame)
 
+    @pytest.mark.parametrize("name", ["", "a\nb"])
+    def test_with_names_that_are_no_labels_are_refused(self, name: str) -> None:
+        with pytest.raises(InputError, match=r"column 2 of y has (no label|a control char)"):
+            small().fit(self.TEXTS, Frame(self.LABELS, ["a", name]))
+
 
 class NotAvailable:
     """As pandas' NA, of which nobody knows whether it equals itself."""
+
+    def __eq__(self, other: object) -> Any:
+        return self
 
     def __ne__(self, other: object) -> Any:
         return self
@@ -420,6 +428,7 @@ class TestInput:
             ([["a", "b"], ["b"]] * 24, "MultiLabelBinarizer makes one of lists of labels"),
             ([{"a"}, {"b"}] * 24, "MultiLabelBinarizer makes one of lists of labels"),
             (np.array([[0, 2], [1, 0]] * 24), "a matrix of 0 and 1, with a column for each label"),
+            (np.array([[NotAvailable(), 1], [0, 0]] * 24), "a matrix of 0 and 1, with a column"),
             (np.ones((48, 2)), "all texts have the same labels"),
             ("yn" * 24, "a list of labels is needed, and this is a str"),
             (iter(LABELS), "a list of labels is needed, and this is a list_iterator"),

@@ -101,8 +101,8 @@ class Examples:
     def known_share(self, vocab_size: int) -> float:
         """The share of the words that a vocabulary of so many ids has."""
         counts = self.counts(vocab_size)
-        counts[START] = 0
-        return 1 - float(counts[UNKNOWN] / max(counts.sum(), 1))
+        words = counts.sum() - counts[START]
+        return float(1 - counts[UNKNOWN] / words) if words else 1.0
 
     def balanced(self) -> "Examples":
         """The examples, weighted by ``examples / (classes * examples of the class)``."""

@@ -452,6 +452,8 @@ def _classes(info: DatasetInfo) -> str:
     if len(names) == 2 and not info.multi_label:
         first, second = map(short, names)
         return f"2 classes: {first}, {second}; a probability is that of {second}"
+    if len(names) == 1:
+        return f"1 label, which a text has or not: {short(names[0])}"
     shown = ", ".join(map(short, names[:10])) + (", ..." if len(names) > 10 else "")
     return f"{len(names):,} {kind}: {shown}"
 

@@ -100,11 +100,10 @@ def monitored(evaluation: Evaluation, labels: np.ndarray, classes: int, monitor:
     from sklearn.metrics import f1_score, roc_auc_score
 
     if monitor == "macro_f1":
-        pairs, numbers = [(labels, evaluation.predicted)], range(classes)
-        if labels.ndim == 2:  # A column by itself: scikit-learn takes one alone for two classes.
-            pairs, numbers = [*zip(labels.T, evaluation.predicted.T, strict=True)], range(1, 2)
-        options = {"labels": numbers, "average": "macro", "zero_division": 0}
-        return float(np.mean([f1_score(*pair, **options) for pair in pairs]))
+        predicted, numbers = evaluation.predicted, range(classes)
+        if classes == 1:  # Which scikit-learn takes for that of two classes, 0 and 1.
+            labels, predicted, numbers = labels[:, 0], predicted[:, 0], range(1, 2)
+        return float(f1_score(labels, predicted, labels=numbers, average="macro", zero_division=0))
     if monitor == "roc_auc":
         return float(roc_auc_score(labels, evaluation.probability))
     return evaluation.loss if monitor == "loss" else evaluation.accuracy

@@ -51,6 +51,8 @@ def test_ids_are_counted_in_what_is_left_of_the_texts(
     texts = [np.array([1, 5, 3]), np.array([1, 3, 3]), np.array([1, 4]), np.array([1])]
     examples = Examples.build(texts, np.zeros(4)).limited(5, 2).take(np.array([0, 1, 3]))
     np.testing.assert_array_equal(examples.counts(6), [0, 1, 1, 3, 0, 0])
+    assert examples.known_share(6) == 3 / 4
+    assert examples.take(np.array([2])).known_share(6) == 1
 
 
 def test_tokens_are_spread_in_the_order_of_the_examples() -> None:

@@ -148,8 +148,12 @@ def _check_asked(
     labels: Sequence[str] | None,
 ) -> None:
     """Raise InputError if the columns that are asked for are not there."""
-    if texts is not None and not texts:
-        raise InputError("`text_columns` is empty: name the columns of the text")
+    for setting, what, columns in (
+        ("text_columns", "text", texts),
+        ("label_column", "label", labels),
+    ):
+        if columns is not None and not columns:
+            raise InputError(f"`{setting}` is empty: name the columns of the {what}")
     asked = [("text_columns", name) for name in texts or ()]
     asked += [("label_column", name) for name in labels or ()]
     names = [name for name, _ in head]

@@ -97,6 +97,8 @@ class TestAskedFor:
     def test_columns_have_names(self, setting: str, tmp_path: Path) -> None:
         with one_line_error(f"`{setting}` "):
             rows_in(table(tmp_path, "text,label"), **{setting: ""})
+        with one_line_error(f"`{setting}` is empty: name the columns of the (text|label)"):
+            rows_in(table(tmp_path, "text,label"), multi_label=True, **{setting: ""})
 
     @pytest.mark.parametrize(
         ("values", "text"),
