@@ -688,7 +688,7 @@ class TestWordVectors:
         config = with_vectors(reviews, tmp_path / "v.txt")
         with (
             mock.patch("flax_imdb.experiment.load_dataset", side_effect=AssertionError),
-            pytest.raises(InputError, match="v.txt cannot be read: No such file"),
+            pytest.raises(InputError, match=r"v\.txt cannot be read: No such file"),
         ):
             quiet_train(config, tmp_path / "run")
 
