@@ -24,6 +24,7 @@ from flax_imdb.data import (
     Dataset,
     DatasetInfo,
     WordVectors,
+    check_word_vectors,
     load_dataset,
     sha256_of,
 )
@@ -113,6 +114,11 @@ def train(
         return finished
     distributed.everywhere(_check, config, devices)  # Before anything is written.
 
+    embeddings = config.training.embeddings
+    if embeddings is not None and resume and _have_checkpoints(files, config):
+        embeddings = None  # They are in the checkpoint.
+    if embeddings is not None:  # Before the texts are read, which may take long.
+        distributed.on_main(check_word_vectors)(embeddings)
     start = functools.cache(lambda: read_start(config))
     config, known = _begun(config, files, start, resume=resume)
     with report.reading() as progress:
@@ -125,7 +131,7 @@ def train(
     monitor = config.training.monitor_of(dataset.info.multi_label)
     check_monitor(monitor, dataset.validation.labels, len(dataset.info.classes))
     vectors = None
-    if config.training.embeddings is not None and not (resume and _have_checkpoints(files, config)):
+    if embeddings is not None:
         vectors = show_word_vectors(config, dataset, report)
         config = config.with_vectors(vectors)
     if config.training.class_weights == "balanced":

@@ -682,6 +682,16 @@ class TestWordVectors:
         assert message.format(path=path) in line
         assert not run.exists()
 
+    def test_missing_ones_are_noticed_before_the_texts_are_read(
+        self, reviews: Path, tmp_path: Path
+    ) -> None:
+        config = with_vectors(reviews, tmp_path / "v.txt")
+        with (
+            mock.patch("flax_imdb.experiment.load_dataset", side_effect=AssertionError),
+            pytest.raises(InputError, match=r"v\.txt cannot be read: No such file"),
+        ):
+            quiet_train(config, tmp_path / "run")
+
 
 class TestSynthetic:
     def test_every_file_says_that_the_reviews_are_synthetic(

@@ -6,7 +6,7 @@ import signal
 from pathlib import Path
 
 from flax_imdb.cli.flags import Imports, first_of, parse, say
-from flax_imdb.config import ExperimentConfig, recipe
+from flax_imdb.config import ExperimentConfig, recipe, settings
 from flax_imdb.devices import DeviceName
 from flax_imdb.distributed import Processes, join
 from flax_imdb.errors import InputError, Preempted
@@ -61,6 +61,13 @@ def command(args: list[str], prog: str) -> int:
         experiment = start_from(first.init_from)
     else:
         experiment = ExperimentConfig() if first.recipe in (None, "None") else recipe(first.recipe)
+    # Of a flag that is on already tyro knows the one alone that turns it off.
+    on = {
+        f"--{name.replace('_', '-')}"
+        for name, value in settings(experiment).items()
+        if value is True
+    }
+    args = [arg for arg in args if arg.replace("_", "-") not in on]
     default = TrainOptions(experiment=experiment)
     options = parse(TrainOptions, args, prog, default=default)
     if options.workdir is None:

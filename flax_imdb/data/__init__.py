@@ -16,7 +16,12 @@ from flax_imdb.data.info import DatasetInfo, Task
 from flax_imdb.data.numeric import are_sequences, as_sequences
 from flax_imdb.data.standardizer import Standardizer
 from flax_imdb.data.tokenizer import Vocabulary
-from flax_imdb.data.word_vectors import WordVectors, read_word_vectors, sha256_of
+from flax_imdb.data.word_vectors import (
+    WordVectors,
+    check_word_vectors,
+    read_word_vectors,
+    sha256_of,
+)
 from flax_imdb.data.words import split_words
 
 __all__ = [
@@ -39,6 +44,7 @@ __all__ = [
     "WordVectors",
     "are_sequences",
     "as_sequences",
+    "check_word_vectors",
     "encode",
     "inputs_of",
     "load_dataset",

@@ -127,6 +127,8 @@ def _as_sequence(value: Any, name: str, layout: Layout) -> np.ndarray:
         array = np.asarray(value)
     except ValueError:
         raise InputError(f"{name} is ragged: each step needs the same features") from None
+    if isinstance(value, str):
+        raise InputError(f"{name} is a text: real numbers are needed")
     if array.ndim not in (1, 2):
         raise InputError(
             f"{name} has {array.ndim} axes: {_axes(layout)} are needed, or time alone for one "

@@ -131,6 +131,12 @@ def read_word_vectors(
     )
 
 
+def check_word_vectors(path: str | os.PathLike[str]) -> None:
+    """Raise InputError if a file of word vectors is not there, or begins like something else."""
+    with _opened(local_path("`embeddings`", path, "file")):
+        pass
+
+
 def sha256_of(path: str | os.PathLike[str]) -> str:
     """The SHA-256 of what is in a file of word vectors, unpacked, in hex.
 

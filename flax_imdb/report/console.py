@@ -32,6 +32,9 @@ _NOTEBOOK_SECONDS = 0.25
 # If less of the texts has a word vector, they may be of another language or form of words.
 _LITTLE = 0.5
 
+# How an epoch's monitored value is shown, where it is not among the others.
+_MONITORED = {"macro_f1": "macro F1 {:.2%}", "roc_auc": "ROC AUC {:.4f}"}
+
 # Time between lines where there is no bar.
 _LOG_SECONDS = 60.0
 
@@ -349,8 +352,8 @@ class TrainingReport:
                 else ""
             )
             + (
-                f" {record.monitor.replace('_', ' ')} {record.monitored:.4f}"
-                if record.monitor in ("macro_f1", "roc_auc")
+                f" {_MONITORED[record.monitor].format(record.monitored)}"
+                if record.monitor in _MONITORED
                 else ""
             )
             + (f"  {skipped} steps skipped, not finite" if skipped else ""),
@@ -425,17 +428,15 @@ def score_line(scores: Scores) -> str:
     """The scores over all classes, on one line."""
     parts = [f"macro F1 {scores.macro_f1:.2%}"]
     if scores.micro_f1 is not None:
-        parts = [
-            "accuracy is the share of the texts with all labels right",
-            f"micro F1 {scores.micro_f1:.2%}",
-            *parts,
-        ]
+        parts = [f"micro F1 {scores.micro_f1:.2%}", *parts]
     if scores.roc_auc is not None and scores.average_precision is not None:
         parts += [
             f"ROC AUC {scores.roc_auc:.4f}",
             f"average precision {scores.average_precision:.4f}",
         ]
-    return ", ".join([*parts, f"expected calibration error {scores.calibration_error:.4f}"])
+    line = ", ".join([*parts, f"expected calibration error {scores.calibration_error:.4f}"])
+    strict = "; accuracy is the share of the texts with all labels right"
+    return line if scores.micro_f1 is None else line + strict
 
 
 def _unlike_defaults(config: ExperimentConfig) -> str:

@@ -74,6 +74,7 @@ GOOD = np.ones((3, 2))
         ([GOOD.astype(object)], "sequence 1 is of type object"),
         ([GOOD.astype("U")], "sequence 1 is of type <U"),
         ([np.array(["2020-01-01"], "M8[D]")], "sequence 1 is of type datetime64"),
+        (["a text"], "sequence 1 is a text: real numbers are needed"),
         ([CASES], r"sequence 1 has 3 axes: \[time, features\] are needed"),
         ([GOOD, 5], "sequence 2 has 0 axes"),
         (np.ones((1, 2, 3, 4)), "this is an array of 4 axes"),

@@ -158,6 +158,16 @@ def test_the_commands_answer(
     assert json.loads(capsys.readouterr().out)["labels"] == ["calm", "loud"]
 
 
+def test_a_flag_that_is_on_may_be_given_again(
+    finished: tuple[Path, dict[str, Any], str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    command = ["train", "--multi-label", "--resume", "--workdir", str(finished[0])]
+    assert main(command) == 0
+    assert capsys.readouterr().out.endswith(f"Accuracy: {finished[1]['test_accuracy']:.2%}\n")
+    assert main([*command, "--no-multi-label"]) == 2
+    assert "--multi-label False is not what the run was started with" in capsys.readouterr().err
+
+
 def test_each_label_has_words_of_its_own(model: TrainedModel) -> None:
     (explanation,) = model.explain([BOTH])
     assert explanation.labels == ("calm", "loud")
