@@ -262,7 +262,7 @@ class TestSequences:
         ("given", "message"),
         [
             ([[[0.0, np.nan]]], "sequence 1, step 1, feature 2 is nan"),
-            ([[[0.0, 1, 2]]], "the sequences have 3 features, and the model reads 2"),
+            ([[[0.0, 1, 2]]], "the sequences have 3 features, and 2 are needed"),
             (["a text"], "sequence 1 has 0 axes|sequence 1 is of type"),
             ([1.0], "sequence 1 has 0 axes"),
         ],

@@ -74,8 +74,7 @@ def check_width(sequences: Sequence[np.ndarray], features: int, place: str = "")
     """Raise InputError unless sequences, which are of one width, have this many features."""
     if sequences and sequences[0].shape[1] != features:
         raise InputError(
-            f"{place}the sequences have {sequences[0].shape[1]} features, and the model reads "
-            f"{features}"
+            f"{place}the sequences have {sequences[0].shape[1]} features, and {features} are needed"
         )
 
 

@@ -8,6 +8,8 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from flax_imdb.errors import InputError
+
 # A smaller one is 0 to XLA, which flushes such numbers.
 _LEAST_SCALE = float(np.finfo(np.float32).tiny)
 
@@ -66,5 +68,18 @@ class Standardizer:
         return {"mean": [*self.mean], "scale": [*self.scale], "features": [*self.names]}
 
     def __call__(self, steps: np.ndarray) -> np.ndarray:
-        """Steps [..., features] of any real type, standardized: float32, computed in float64."""
-        return ((steps - np.array(self.mean)) / np.array(self.scale)).astype(np.float32)
+        """Steps [..., features] of any real type, standardized: float32, computed in float64.
+
+        Raises:
+          InputError: a number is too far from the mean for float32.
+        """
+        with np.errstate(over="ignore"):
+            made = ((steps - np.array(self.mean)) / np.array(self.scale)).astype(np.float32)
+        if not np.all(np.isfinite(made)):
+            *step, feature = np.argwhere(~np.isfinite(made))[0]
+            raise InputError(
+                f"feature {feature + 1} of a sequence is {steps[(*step, feature)]}: float32 cannot "
+                f"hold its distance from the mean in training, {self.mean[feature]:g}, divided by "
+                f"the deviation there, {self.scale[feature]:g}"
+            )
+        return made

@@ -8,6 +8,7 @@ from hypothesis.extra.numpy import arrays
 from sklearn.preprocessing import StandardScaler
 
 from flax_imdb.data import Standardizer
+from flax_imdb.errors import InputError
 
 STEPS = arrays(
     st.sampled_from([np.float32, np.float64]),
@@ -54,6 +55,13 @@ def test_any_real_type_is_standardized_to_float32(kind: type) -> None:
     standardized = Standardizer.fit(steps)(steps)
     assert standardized.dtype == np.float32
     assert standardized.tolist() == [[-1], [1], [1], [-1]]
+
+
+def test_a_number_that_is_too_far_from_the_mean_is_named() -> None:
+    standardizer = Standardizer((0.0, 1.0), (1.0, 1e-20))
+    message = r"feature 2 of a sequence is 1e\+30: .* training, 1, divided by .* there, 1e-20"
+    with pytest.raises(InputError, match=message):
+        standardizer(np.array([[1e30, 0], [0, 1e30]]))
 
 
 def test_its_fingerprint_is_of_all_it_holds() -> None:

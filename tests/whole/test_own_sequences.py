@@ -126,7 +126,7 @@ def test_it_predicts_the_sequences_of_a_file(
             ["evaluate", "--dataset", "{other}"],
             "the features are height, speed, and speed, height are needed, in this order",
         ),
-        (["evaluate", "--dataset", "{wide}"], "the sequences have 3 features, and the model reads"),
+        (["evaluate", "--dataset", "{wide}"], "the sequences have 3 features, and 2 are needed"),
         (["predict", "--input", "{bad}"], "bad.npz: inputs: sequence 1, step 1, feature 1 (speed)"),
         (
             ["predict", "--input", "{bad}", "--encoding", "ascii"],

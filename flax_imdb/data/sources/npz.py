@@ -66,6 +66,10 @@ class SequenceFile:
         self.place = str(path)
         self.location = absolute_path(setting, path)
         self.digest, self._arrays = _read_arrays(path)
+        if not self.has_test:
+            for key in (_of("test", "lengths"), _of("test", "labels")):
+                if key in self._arrays:
+                    raise InputError(f"{self.place} has {key}, and no test_inputs to go with them")
         self._layout = layout
         names = self._arrays.get("feature_names", np.empty(0, "U"))
         if names.ndim != 1 or names.dtype.kind != "U":
@@ -104,7 +108,7 @@ class SequenceFile:
         if not sequences:
             raise InputError(f"{place} has no sequences")
         if names:
-            check_width(sequences, len(names), f"{place}, where feature_names names others: ")
+            check_width(sequences, len(names), f"{place}, as feature_names says: ")
         return sequences
 
     def labels(self, sequences: int, split: Split = "train") -> list[str]:
