@@ -8,6 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 from flax import struct
+from flax.core import unfreeze
 from flax.training import train_state
 from jaxtyping import Array, Int, Key
 
@@ -164,7 +165,8 @@ def state_creator(
     @jax.jit  # One program, instead of one for each operation.
     def create(key: Key[Array, ""]) -> TrainState:
         params_key, dropout_key = _keys(key)
-        variables = model.init(params_key, inputs)
+        # Plain dictionaries, whatever FLAX_RETURN_FROZENDICT says.
+        variables = unfreeze(model.init(params_key, inputs))
         state = TrainState(
             step=0,
             apply_fn=model.apply,

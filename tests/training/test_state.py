@@ -4,6 +4,7 @@ import functools
 import math
 from typing import Any
 
+import flax
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -25,6 +26,16 @@ from flax_imdb.training import (
     to_evaluate,
     train_step,
 )
+
+
+def test_parameters_are_plain_dictionaries_whatever_flax_is_set_to() -> None:
+    """A compiled step takes the kind of dictionaries that it was compiled for, and no other."""
+    config = models.ModelConfig(embedding_features=4, features=6)
+    model = models.build(config, VOCAB_SIZE)
+    with flax.config.temp_flip_flag("return_frozendict", True):
+        state = create_state(model, learning_rate=1e-2, seed=0)
+    assert type(state.params) is dict
+    assert type(state.params["embedding"]) is dict
 
 
 def test_clipping_is_by_the_norm_of_all_gradients() -> None:
