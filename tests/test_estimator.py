@@ -263,7 +263,7 @@ class TestSequences:
         [
             ([[[0.0, np.nan]]], "sequence 1, step 1, feature 2 is nan"),
             ([[[0.0, 1, 2]]], "the sequences have 3 features, and 2 are needed"),
-            (["a text"], "sequence 1 has 0 axes|sequence 1 is of type"),
+            (["a text"], "sequence 1 is a text: real numbers are needed"),
             ([1.0], "sequence 1 has 0 axes"),
         ],
     )

@@ -69,7 +69,7 @@ def choose_texts(
     if texts is None and usual and set(usual) <= set(names):
         return tuple(usual)
     texts = texts and [name if name in names else name.strip() for name in texts]
-    _check_asked(table, head, texts, ())
+    _check_asked(table, head, texts, None)
     found = _named(names, TEXT_NAMES, [], table.likely_texts()) if texts is None else texts
     found = names if len(names) == 1 else found
     if len(found) != 1 and texts is None:
