@@ -306,7 +306,8 @@ class LSTMClassifier(ClassifierMixin, BaseEstimator):
         before = self._fitted if self.warm_start and hasattr(self, "_fitted") else None
         names, known = tuple(map(str, classes)), None
         if before is not None:
-            config = self._continued(config, before, classes)
+            read = Task(multi_label=several is not None, features=1 if are_sequences(X) else None)
+            config = self._continued(config, before, read, classes)
             names, known = before.info.classes, before.info.inputs
         elif several is None:
             names = order_labels(names)  # As the command orders them.
@@ -327,16 +328,16 @@ class LSTMClassifier(ClassifierMixin, BaseEstimator):
         return self
 
     def _continued(
-        self, config: ExperimentConfig, before: _Fitted, classes: np.ndarray
+        self, config: ExperimentConfig, before: _Fitted, read: Task, classes: np.ndarray
     ) -> ExperimentConfig:
         """The experiment that goes on from what an earlier fit left.
 
         Raises:
-          InputError: this experiment, or one of these classes, does not go with it.
+          InputError: this experiment, this task or one of these classes does not go with it.
         """
         where = "the classifier that `warm_start` starts from"
-        if config.data.multi_label != before.info.multi_label:
-            raise InputError(f"{where} is for {before.info.task.kind}, and y is of another kind")
+        if read.kind != before.info.task.kind:
+            raise InputError(f"{where} is for {before.info.task.kind}, and these are {read.kind}")
         if config.training.embeddings is not None:
             config = with_saved_vectors(config, before.config, f"{where} has")
         check_settings(config, before.config, where)
@@ -579,12 +580,10 @@ def _dataset(
 ) -> Dataset:
     """The dataset of texts, or of numeric sequences; for what is `known` of an earlier fit's."""
     if are_sequences(inputs):
-        if isinstance(known, Vocabulary):
-            raise InputError("the classifier that `warm_start` starts from reads texts")
+        assert not isinstance(known, Vocabulary)
         sequences = as_sequences(inputs, config.layout)
         return make_sequences(ArraySequences(sequences, codes, names, config.layout), config, known)
-    if isinstance(known, Standardizer):
-        raise InputError("the classifier that `warm_start` starts from reads numeric sequences")
+    assert not isinstance(known, Standardizer)
     config.check_effect(sequences=False)
     check_texts(inputs)
     source = ArraySource(inputs, codes, names)

@@ -604,10 +604,10 @@ class TestWarmStart:
             classifier.fit(TEXTS, [1, 2] * 24)
         with pytest.raises(InputError, match=r"`features` 9 is not what the classifier .* has .8."):
             classifier.set_params(features=9).fit(TEXTS, LABELS)
-        with pytest.raises(
-            InputError, match=r"is for texts with one label each, and y is of anoth"
-        ):
+        with pytest.raises(InputError, match=r"is for texts with one .*these are texts with any n"):
             classifier.fit(TEXTS, np.eye(2)[[0, 1] * 24])
+        with pytest.raises(InputError, match=r"and these are numeric sequences with one label"):
+            classifier.fit([np.ones((3, 2))] * 48, LABELS)
         np.testing.assert_array_equal(classifier.predict_proba(TEXTS), before)
 
 

@@ -9,7 +9,7 @@ from flax_imdb.cli.flags import Imports, first_of, parse, say
 from flax_imdb.config import ExperimentConfig, recipe, settings
 from flax_imdb.devices import DeviceName
 from flax_imdb.distributed import Processes, join
-from flax_imdb.errors import InputError, Preempted
+from flax_imdb.errors import InputError, Preempted, as_flags
 from flax_imdb.start import start_from
 from flax_imdb.training.checkpoints import CheckpointConfig
 from flax_imdb.workdir import Workdir
@@ -62,11 +62,7 @@ def command(args: list[str], prog: str) -> int:
     else:
         experiment = ExperimentConfig() if first.recipe in (None, "None") else recipe(first.recipe)
     # Of a flag that is on already tyro knows the one alone that turns it off.
-    on = {
-        f"--{name.replace('_', '-')}"
-        for name, value in settings(experiment).items()
-        if value is True
-    }
+    on = {as_flags(f"`{name}`") for name, value in settings(experiment).items() if value is True}
     args = [arg for arg in args if arg.replace("_", "-") not in on]
     default = TrainOptions(experiment=experiment)
     options = parse(TrainOptions, args, prog, default=default)
