@@ -68,7 +68,7 @@ def set_cpu_devices(least: int = 1) -> None:
 def number_of_cpus(described: str) -> int:
     """How many CPU devices there are in a description (see `devices_like`)."""
     count, _, model = described.partition(" x ")
-    return int(count) if model == "cpu" else 0
+    return int(count) * (model == "cpu")
 
 
 def devices_like(described: str) -> list[jax.Device]:

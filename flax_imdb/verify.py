@@ -320,8 +320,9 @@ def _segments(
     try:
         segments = [Segment(**content) for content in result.segments]
         parts = [_Part(each.begin, each.environment, each.implementation) for each in segments]
-        if sorted(part.begin for part in parts) != [part.begin for part in parts]:
-            raise ValueError("they are not in order")
+        begins = [part.begin for part in parts]
+        if sorted(begins) != begins or not all(isinstance(n, int) for n in sum(begins, ())):
+            raise ValueError("they do not follow each other")
         for part in parts:
             number_of_cpus(part.devices)
     except (TypeError, ValueError, KeyError) as error:
