@@ -31,6 +31,7 @@ from flax_imdb.training.checkpoint_store import CheckpointStore
 from flax_imdb.workdir import Workdir
 
 TRAIN, TEST = 6400, 1600
+PLANTED_TRAIN, PLANTED_TEST = 512, 128
 
 
 def in_json(path: Path, change: Callable[[dict[str, Any]], None], line: int | None = None) -> None:
@@ -90,25 +91,25 @@ def of_parameters(run: Path) -> None:
 
 
 ALTERATIONS: dict[str, Callable[[Path], None]] = {
-    "the last digit of a step's loss": lambda run: in_json(
+    "the last digit of a loss in `steps.jsonl`": lambda run: in_json(
         run / "steps.jsonl", set_to("loss", next_digit), line=10
     ),
-    "the loss of an epoch": lambda run: in_json(
+    "that of a loss in `metrics.jsonl`": lambda run: in_json(
         run / "metrics.jsonl", set_to("eval_loss", next_digit), line=0
     ),
-    "the test accuracy": lambda run: in_json(
+    "the test accuracy in `result.json`": lambda run: in_json(
         run / "result.json", set_to("test_accuracy", lambda accuracy: accuracy + 0.001)
     ),
     "a bit of a parameter, with right checksums": of_parameters,
     "a bit of a checkpoint's file": lambda run: _flip_file(run),
-    "the seed": lambda run: in_json(
+    "the seed in `config.json`": lambda run: in_json(
         run / "config.json",
         lambda config: config["training"].update(seed=config["training"]["seed"] + 1),
     ),
-    "the learning rate": lambda run: in_json(
+    "the learning rate there": lambda run: in_json(
         run / "config.json", lambda config: config["training"].update(learning_rate=1.001e-3)
     ),
-    "the words of two ids, exchanged": lambda run: in_json(
+    "the words of two ids, exchanged in `vocabulary.json`": lambda run: in_json(
         run / "vocabulary.json",
         lambda info: info.update(words=[*info["words"][:-2], *info["words"][:-3:-1]]),
     ),
@@ -152,11 +153,12 @@ def plant(run: Path, reviews: Path, directory: Path) -> list[dict[str, Any]]:
         rows.append({"alteration": name, **verify(copy)})
         print(rows[-1], flush=True)
         shutil.rmtree(copy)
-    text = next((reviews / "aclImdb" / "train" / LABELS[0]).glob("*.txt"))
+    text = min((reviews / "aclImdb" / "train" / LABELS[0]).glob("*.txt"))
     content = text.read_bytes()
-    text.write_bytes(content + b" very")
-    rows.append({"alteration": "a word in a text that it was trained on", **verify(run)})
-    print(rows[-1], flush=True)
+    for name, changed in (("a word more", content + b" very"), ("another row", content[::-1])):
+        text.write_bytes(changed)
+        rows.append({"alteration": f"{name} in the texts that it was trained on", **verify(run)})
+        print(rows[-1], flush=True)
     text.write_bytes(content)
     for row in rows:  # Its directories mean nothing elsewhere.
         row["said"] = row["said"].replace(f"{directory}/", "")
@@ -180,26 +182,32 @@ def real_reviews(directory: Path, train: int, test: int) -> Path:
 
 
 def measure(directory: Path, train_examples: int, test_examples: int) -> dict[str, Any]:
-    """All of it, in a directory."""
-    reviews = real_reviews(directory / "reviews", train_examples, test_examples)
+    """How long it takes, of a run on so many reviews."""
+    reviews = real_reviews(directory / "timed", train_examples, test_examples)
     run = directory / "run"
-    train(
-        reviews, directory / "first", "--no-baseline", "--epochs", "1"
-    )  # It encodes and compiles.
+    # The first one encodes the texts and compiles.
+    train(reviews, directory / "first", "--no-baseline", "--epochs", "1")
     start = time.perf_counter()
     train(reviews, run, "--no-baseline")
     seconds = time.perf_counter() - start
     whole, last = verify(run), verify(run, "--last-epoch")
-    config = Workdir(run).config()
-    assert config is not None
+    epochs = len(Workdir(run).records())
     return {
         "train_examples": train_examples,
-        "epochs": config.training.epochs,
+        "test_examples": test_examples,
+        "epochs": epochs,
         "run_seconds": seconds,
         "whole": whole | {"ratio": whole["seconds"] / seconds},
         "last_epoch": last | {"ratio": last["seconds"] / seconds},
-        "alterations": plant(run, reviews, directory),
     }
+
+
+def planted(directory: Path) -> dict[str, Any]:
+    """What is found in a short run."""
+    reviews = real_reviews(directory / "planted", PLANTED_TRAIN, PLANTED_TEST)
+    train(reviews, directory / "short")
+    rows = plant(directory / "short", reviews, directory)
+    return {"planted_examples": PLANTED_TRAIN, "alterations": rows}
 
 
 def main() -> None:
@@ -209,7 +217,8 @@ def main() -> None:
     parser.add_argument("--test-examples", type=runner.at_least(64), default=TEST)
     options = parser.parse_args()
     with tempfile.TemporaryDirectory() as directory:
-        results = measure(Path(directory), options.train_examples, options.test_examples)
+        results = planted(Path(directory))
+        results |= measure(Path(directory), options.train_examples, options.test_examples)
     runner.write(options.json, results)
     missed = [row["alteration"] for row in results["alterations"] if not row["found"]]
     missed += [name for name in ("whole", "last_epoch") if results[name]["status"] != 0]

@@ -532,7 +532,9 @@ def _of_checkpoints(
             with _states(run.files, run.config) as read:
                 recorded = read(step)
         except RefusedError as error:
-            yield Difference(file, str(error), step=step)
+            path = run.files.checkpoints.absolute() / str(step)
+            reason = str(error).removeprefix(f"the checkpoint {path} ")
+            yield Difference(file, f"the checkpoint {reason}", step=step)
             continue
         try:
             with _states(there, run.config) as read:

@@ -73,9 +73,9 @@ class TestVerify:
 
     def test_what_was_changed_is_named_with_the_first_place(self, copy: Path) -> None:
         for name in (
-            "the last digit of a step's loss",
-            "the loss of an epoch",
-            "the test accuracy",
+            "the last digit of a loss in `steps.jsonl`",
+            "that of a loss in `metrics.jsonl`",
+            "the test accuracy in `result.json`",
             "a bit of a parameter, with right checksums",
         ):
             verification.ALTERATIONS[name](copy)
@@ -104,7 +104,7 @@ class TestVerify:
             del result["segments"]
             result["versions"]["jax"] = "0.9.9"
 
-        verification.ALTERATIONS["the loss of an epoch"](copy)
+        verification.ALTERATIONS["that of a loss in `metrics.jsonl`"](copy)
         verification.ALTERATIONS["a bit of a parameter, with right checksums"](copy)
         verification.in_json(copy / "result.json", older)
         args = ["verify", "--workdir", str(copy), "--last-epoch", "--tolerance", "1e-6"]
@@ -200,7 +200,7 @@ class TestVerify:
 
     @pytest.mark.long
     def test_another_seed_and_a_damaged_checkpoint_differ(self, copy: Path) -> None:
-        verification.ALTERATIONS["the seed"](copy)
+        verification.ALTERATIONS["the seed in `config.json`"](copy)
         found = verify(copy)
         assert found.differences[0].step == 1
         assert "`seed` is 7 in it and 8 here" in found.differences[1].name
