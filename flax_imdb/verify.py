@@ -132,8 +132,8 @@ class Verification:
                 if most
             ]
         lines.append(
-            f"repeated {self.steps:,} steps, and compared {self.checkpoints:,} checkpoints, in "
-            f"{self.seconds:.1f} s"
+            f"repeated {self.steps:,} steps, and compared {self.checkpoints:,} "
+            f"checkpoint{'s' * (self.checkpoints != 1)}, in {self.seconds:.1f} s"
         )
         if self.environment:
             lines.append(f"other than recorded: {environment.listed(self.environment)}")
@@ -260,10 +260,13 @@ def _read(files: Workdir, last_epoch: bool) -> _Run:
             "nothing says how it was trained"
         )
     epochs = files.records()
-    if config is None or info is None or result is None:
+    if config is None or result is None:
         raise _unfinished(files, "result.json")
+    if info is None or not epochs:
+        name = "vocabulary.json" if info is None else "metrics.jsonl"
+        raise InputError(f"{files.path} has no {name} any more, which is needed to verify it")
     done = max(len(epochs), result.epochs)
-    if not epochs or (done < config.training.epochs and not result.stopped_early):
+    if done < config.training.epochs and not result.stopped_early:
         raise _unfinished(files)
     saved = sorted(int(name) for name in names_in(files.checkpoints) if name.isdecimal())
     segments, notes = _segments(files, config, result)

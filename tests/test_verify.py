@@ -281,7 +281,7 @@ class TestCommand:
             (
                 Verification(True, (), 0.0, {"steps": 0.0}, 3, 1, {}, ("a",), 1.0),
                 0,
-                ["the same bits", "repeated 3 steps, and compared 1 checkpoints, in 1.0 s"],
+                ["the same bits", "repeated 3 steps, and compared 1 checkpoint, in 1.0 s"],
             ),
             (
                 Verification(
@@ -299,8 +299,9 @@ class TestCommand:
                 [
                     "steps.jsonl: loss of step 2 was 0.5 and is 0.75: a difference of 0.25",
                     "the largest difference of steps: 0.25",
-                    "repeated 3 steps, and compared 1 checkpoints, in 1.0 s",
+                    "repeated 3 steps, and compared 1 checkpoint, in 1.0 s",
                     "other than recorded: jax 2 (was 1)",
+                    "so it may round differently: --tolerance says how much may differ",
                 ],
             ),
             (

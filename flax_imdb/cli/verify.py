@@ -7,6 +7,7 @@ import sys
 
 from flax_imdb.cli.flags import Imports, given_of, leaving_nothing, parse
 from flax_imdb.devices import DeviceName
+from flax_imdb.errors import as_flags
 
 
 @dataclasses.dataclass(frozen=True)
@@ -61,5 +62,5 @@ def command(args: list[str], prog: str) -> int:
     if options.json:
         print(json.dumps(verification.content(), allow_nan=False))
     else:
-        print("\n".join(verification.lines()))
+        print(as_flags("\n".join(verification.lines())))
     return 0 if verification.same else 1
