@@ -86,9 +86,12 @@ def devices_like(described: str) -> list[jax.Device]:
     devices = jax.devices("cpu" if cpus else None)
     if not cpus:
         devices = [device for device in devices if device.platform != "cpu"]
-    if len(devices) < count:
+    if not 0 < count <= len(devices):
         found = f"{len(devices)} x {devices[0].device_kind}" if devices else "none but CPUs"
-        raise InputError(f"JAX {jax.__version__} has not the devices {described}, but {found}")
+        raise InputError(
+            f"the run was trained on {described}, and JAX {jax.__version__} has {found} here: "
+            "`device` names another kind, or all of one"
+        )
     return devices[:count]
 
 

@@ -46,6 +46,9 @@ MOVED = ("dataset", "test_dataset", "data_dir", "embeddings", "init_from")
 
 Kind = Literal["steps", "parameters", "figures"]
 
+# A directory may say anything, and JAX would make as many devices.
+_MOST_CPUS = 4096
+
 # No repetition gives them again.
 _TIMES = {
     *("seconds", "step_ms", "step_ms_median", "examples_per_second"),
@@ -187,8 +190,8 @@ def verify(
     summary = files.summary()
     if config.runs > 1 and summary is None:
         raise _unfinished(files, "summary.json")
-    # Before JAX starts.
-    set_cpu_devices(max(number_of_cpus(part.devices) for run in runs for part in run.parts))
+    cpus = max(number_of_cpus(part.devices) for run in runs for part in run.parts)
+    set_cpu_devices(min(cpus, _MOST_CPUS))  # Before JAX starts.
     report = Report(console or ProgramConsole(stderr=True), bar_only=True)
     begun, comparison = time.perf_counter(), _Comparison(float(tolerance))
     options = _Options(last_epoch, device, moved)
@@ -405,7 +408,7 @@ def _repeat(
     config = prepared.config
     changed: set[str] = set()
     with _temporary_directory() as directory:
-        there = Workdir(directory)
+        there = Workdir(directory, setting="TMPDIR")
         _put(run, config, there)
         result = None
         for part, after in itertools.zip_longest(run.parts, run.parts[1:]):
@@ -482,12 +485,12 @@ def _put(run: _Run, config: ExperimentConfig, there: Workdir) -> None:
     best = History(run.epochs).best(run.since[0])
     assert best is not None
     for step in {run.since[0], best.step}:
+        try:
+            with _states(run.files, run.config) as read:
+                read(step)
+        except RefusedError as error:
+            raise InputError(f"`last_epoch` has nothing to begin with: {error}") from None
         _copy(run.files.checkpoints / str(step), there.checkpoints / str(step))
-    try:
-        with _states(run.files, run.config) as read:
-            read(run.since[0])
-    except RefusedError as error:
-        raise InputError(f"`last_epoch` has nothing to begin with: {error}") from None
 
 
 def _copy(source: Path, target: Path) -> None:
@@ -616,7 +619,8 @@ def _figures(result: Result | Summary) -> dict[str, Any]:
     content = dataclasses.asdict(result)
     if isinstance(result, Result):
         content["confusion_matrix"] = [
-            [count / result.test_examples for count in row] for row in result.confusion_matrix
+            [count / max(1, result.test_examples) for count in row]
+            for row in result.confusion_matrix
         ]
     return content
 

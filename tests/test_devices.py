@@ -73,7 +73,7 @@ def test_devices_like_those_of_a_run_are_as_many_of_the_same_kind() -> None:
     assert devices_like("3 x cpu") == jax.devices("cpu")[:3]
     assert (number_of_cpus("3 x cpu"), number_of_cpus("3 x NVIDIA x y")) == (3, 0)
     for described, found in (("5 x cpu", "4 x cpu"), ("1 x NVIDIA x y", "none but CPUs")):
-        with pytest.raises(InputError, match=f"has not the devices {described}, but {found}"):
+        with pytest.raises(InputError, match=f"on {described}, and JAX .* has {found} here"):
             devices_like(described)
 
 
