@@ -82,8 +82,12 @@ def devices_like(described: str) -> list[jax.Device]:
     Raises:
       InputError: there are not so many here.
     """
-    count, cpus = int(described.partition(" x ")[0]), number_of_cpus(described)
-    devices = jax.devices("cpu" if cpus else None)
+    number, _, model = described.partition(" x ")
+    count, cpus = int(number), model == "cpu"
+    try:
+        devices = jax.devices("cpu" if cpus else None)
+    except (RuntimeError, AssertionError):
+        raise _missing("cpu" if cpus else "auto") from None
     if not cpus:
         devices = [device for device in devices if device.platform != "cpu"]
     if not 0 < count <= len(devices):
