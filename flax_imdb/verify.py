@@ -192,6 +192,8 @@ def verify(
         raise _unfinished(files, "summary.json")
     cpus = max(number_of_cpus(part.devices) for run in runs for part in run.parts)
     set_cpu_devices(min(cpus, _MOST_CPUS))  # Before JAX starts.
+    for part in itertools.chain.from_iterable(run.parts for run in runs):
+        _devices(part, config, device)  # Before the texts are read, which may take long.
     report = Report(console or ProgramConsole(stderr=True), bar_only=True)
     begun, comparison = time.perf_counter(), _Comparison(float(tolerance))
     options = _Options(last_epoch, device, moved)
@@ -412,10 +414,7 @@ def _repeat(
         _put(run, config, there)
         result = None
         for part, after in itertools.zip_longest(run.parts, run.parts[1:]):
-            if options.device is None:
-                devices = devices_like(part.devices)
-            else:
-                devices = select_devices(options.device, config.training.batch_size)
+            devices = _devices(part, config, options.device)
             changes = environment.changes(part.environment, environment.describe(devices))
             comparison.changed(changes)
             changed |= changes.keys()
@@ -438,6 +437,13 @@ def _repeat(
         elsewhere = _DEVICES if changed & {"devices", "processes"} else set()
         _compare_figures(comparison, run, there, place, options.left_out | elsewhere)
     return result
+
+
+def _devices(part: _Part, config: ExperimentConfig, device: DeviceName | None) -> list[jax.Device]:
+    """The devices that a part of a run is repeated on."""
+    if device is None:
+        return devices_like(part.devices)
+    return select_devices(device, config.training.batch_size)
 
 
 def _with_moved(config: ExperimentConfig, moved: Mapping[str, str]) -> ExperimentConfig:
