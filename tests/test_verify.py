@@ -120,6 +120,7 @@ class TestVerify:
             "repeated in one go, on 1 x cpu"
         ]
 
+    @pytest.mark.long
     def test_a_run_that_went_on_elsewhere_is_repeated_there(
         self, reviews: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     ) -> None:
