@@ -33,11 +33,7 @@ def select_devices(name: DeviceName = "auto", batch_size: int | None = None) -> 
     Raises:
       InputError: JAX has no such devices, or the processes have different numbers of them.
     """
-    # RuntimeError: JAX is initialized. -1: the user has not set a number.
-    with contextlib.suppress(RuntimeError):
-        chosen = CPU_DEVICES_FLAG in os.environ.get("XLA_FLAGS", "")
-        if jax.config.jax_num_cpu_devices < 0 and not chosen:  # type: ignore[attr-defined]
-            jax.config.update("jax_num_cpu_devices", _cores())
+    set_cpu_devices()
     try:
         devices = jax.devices(None if name == "auto" else name)
     except (RuntimeError, AssertionError):
@@ -56,6 +52,51 @@ def select_devices(name: DeviceName = "auto", batch_size: int | None = None) -> 
     elif batch_size is not None:
         each = max(1, min(each, batch_size // (_ROWS_PER_CPU * len(counts))))
     return [device for process in sorted(by_process) for device in by_process[process][:each]]
+
+
+def set_cpu_devices(least: int = 1) -> None:
+    """Make JAX have a device per CPU core, and at least so many.
+
+    It has no effect once JAX is initialized, or if the user has set a number.
+    """
+    with contextlib.suppress(RuntimeError):  # JAX is initialized.
+        chosen = CPU_DEVICES_FLAG in os.environ.get("XLA_FLAGS", "")
+        if jax.config.jax_num_cpu_devices < 0 and not chosen:  # type: ignore[attr-defined]
+            jax.config.update("jax_num_cpu_devices", max(_cores(), least))
+
+
+def number_of_cpus(described: str) -> int:
+    """How many CPU devices there are in a description (see `devices_like`)."""
+    count, _, model = described.partition(" x ")
+    return int(count) * (model == "cpu")
+
+
+def devices_like(described: str) -> list[jax.Device]:
+    """As many devices of the same kind as a run had.
+
+    The model of GPUs and TPUs may be another.
+
+    Args:
+      described: the run's devices, such as ``"2 x cpu"`` (see `flax_imdb.environment.describe`).
+
+    Raises:
+      InputError: there are not so many here.
+    """
+    number, _, model = described.partition(" x ")
+    count, cpus = int(number), model == "cpu"
+    try:
+        devices = jax.devices("cpu" if cpus else None)
+    except (RuntimeError, AssertionError):
+        raise _missing("cpu" if cpus else "auto") from None
+    if not cpus:
+        devices = [device for device in devices if device.platform != "cpu"]
+    if not 0 < count <= len(devices):
+        found = f"{len(devices)} x {devices[0].device_kind}" if devices else "none but CPUs"
+        raise InputError(
+            f"the run was trained on {described}, and JAX {jax.__version__} has {found} here: "
+            "`device` names another kind, or all of one"
+        )
+    return devices[:count]
 
 
 def _missing(name: DeviceName) -> InputError:

@@ -94,9 +94,24 @@ def difference(then: Mapping[str, str], now: Mapping[str, str]) -> str | None:
     Raises:
       InputError: the run would draw other random numbers.
     """
-    if not then or not now:  # Checkpoints of older versions have no environment.
+    changed = changes(then, now)
+    if not changed:
         return None
-    # Other versions of JAX have other settings.
+    return (
+        "the run goes on in another environment, and rounds differently from here on: "
+        f"{listed(changed)}"
+    )
+
+
+def changes(then: Mapping[str, str], now: Mapping[str, str]) -> dict[str, tuple[str, str]]:
+    """What differs between two environments, by name: the values then and now.
+
+    None does where one of them is empty (not known), as in checkpoints of older versions. What one
+    of them alone has is left out: other versions of JAX have other settings.
+
+    Raises:
+      InputError: the run would draw other random numbers.
+    """
     names = [name for name in now if name in then]
     changed = {name: (then[name], now[name]) for name in names if then[name] != now[name]}
     for name in _DRAWS:
@@ -106,10 +121,12 @@ def difference(then: Mapping[str, str], now: Mapping[str, str]) -> str | None:
                 f"{name.upper()} {is_now} is not what the run was trained with ({was}): it would "
                 "go on with other random numbers"
             )
-    if not changed:
-        return None
-    listed = "; ".join(f"{name} {now} (was {was})" for name, (was, now) in changed.items())
-    return f"the run goes on in another environment, and rounds differently from here on: {listed}"
+    return changed
+
+
+def listed(changed: Mapping[str, tuple[str, str]]) -> str:
+    """What `changes` returns, in words."""
+    return "; ".join(f"{name} {now} (was {was})" for name, (was, now) in changed.items())
 
 
 def _settings(names: Sequence[str]) -> dict[str, str]:

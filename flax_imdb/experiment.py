@@ -1,10 +1,12 @@
 """An experiment, from its configuration to its result."""
 
+import contextlib
 import dataclasses
 import functools
 import os
 import statistics
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
+from typing import NamedTuple
 
 import jax
 import optax
@@ -114,39 +116,12 @@ def train(
         return finished
     distributed.everywhere(_check, config, devices)  # Before anything is written.
 
-    embeddings = config.training.embeddings
-    if embeddings is not None and resume and _have_checkpoints(files, config):
-        embeddings = None  # They are in the checkpoint.
-    if embeddings is not None:  # Before the texts are read, which may take long.
-        distributed.on_main(check_word_vectors)(embeddings)
-    start = functools.cache(lambda: read_start(config))
-    config, known = _begun(config, files, start, resume=resume)
-    with report.reading() as progress:
-        dataset = distributed.everywhere(load_dataset, config.data, progress, known)
-    release_memory()  # Encoding takes more than is left of it.
-    distributed.check_agreement(
-        {"`dataset`": dataset.info.name, "the fingerprint of the texts": dataset.info.fingerprint}
-    )
-    report.dataset(dataset)
-    monitor = config.training.monitor_of(dataset.info.multi_label)
-    check_monitor(monitor, dataset.validation.labels, len(dataset.info.classes))
-    vectors = None
-    if embeddings is not None:
-        vectors = show_word_vectors(config, dataset, report)
-        config = config.with_vectors(vectors)
-    if config.training.class_weights == "balanced":
-        dataset = dataclasses.replace(dataset, train=dataset.train.balanced())
-    # Some settings do not go with so many classes: before anything is deleted.
-    jax.eval_shape(functools.partial(config.create_state, dataset.info.task))
-    config = _found(config, dataset)
+    config, dataset, begin = _prepare(config, files, report, resume=resume)
     if baseline:
         dataset.info.check_texts("`baseline`")
     elif baseline is None:
         of_texts = dataset.info.task.features is None
         baseline = of_texts and len(dataset.train) <= MAX_BASELINE_EXAMPLES
-
-    def begin(config: ExperimentConfig, state: TrainState) -> TrainState:
-        return _first_state(config, state, dataset, start, vectors, report)
 
     @functools.cache  # The same for all seeds.
     def compare() -> float | None:
@@ -173,6 +148,120 @@ def train(
     return result
 
 
+class Prepared(NamedTuple):
+    """What the training of an experiment needs.
+
+    Attributes:
+      config: the experiment, with what was found of its texts and of what it starts from.
+      dataset: its examples.
+      begin: the state before the first step, from one whose parameters are drawn at random.
+    """
+
+    config: ExperimentConfig
+    dataset: Dataset
+    begin: Callable[[ExperimentConfig, TrainState], TrainState]
+
+
+def _prepare(config: ExperimentConfig, files: Workdir, report: Report, *, resume: bool) -> Prepared:
+    embeddings = config.training.embeddings
+    if embeddings is not None and resume and _have_checkpoints(files, config):
+        embeddings = None  # They are in the checkpoint.
+    if embeddings is not None:  # Before the texts are read, which may take long.
+        distributed.on_main(check_word_vectors)(embeddings)
+    start = functools.cache(lambda: read_start(config))
+    config, known = _begun(config, files, start, resume=resume)
+    with report.reading() as progress:
+        dataset = distributed.everywhere(load_dataset, config.data, progress, known)
+    release_memory()  # Encoding takes more than is left of it.
+    distributed.check_agreement(
+        {"`dataset`": dataset.info.name, "the fingerprint of the texts": dataset.info.fingerprint}
+    )
+    report.dataset(dataset)
+    monitor = config.training.monitor_of(dataset.info.multi_label)
+    check_monitor(monitor, dataset.validation.labels, len(dataset.info.classes))
+    vectors = None
+    if embeddings is not None:
+        vectors = show_word_vectors(config, dataset, report)
+        config = config.with_vectors(vectors)
+    if config.training.class_weights == "balanced":
+        dataset = dataclasses.replace(dataset, train=dataset.train.balanced())
+    # Some settings do not go with so many classes: before anything is deleted.
+    jax.eval_shape(functools.partial(config.create_state, dataset.info.task))
+    config = _found(config, dataset)
+
+    def begin(config: ExperimentConfig, state: TrainState) -> TrainState:
+        return _first_state(config, state, dataset, start, vectors, report)
+
+    return Prepared(config, dataset, begin)
+
+
+def prepare_again(config: ExperimentConfig, run: Workdir, report: Report) -> Prepared:
+    """What the repetition of a run needs, from `config`, its own or one whose texts have moved.
+
+    Raises:
+      InputError: the texts, or what else it was made of, are not there, or are others.
+    """
+    prepared = _prepare(config, run, report, resume=True)
+    _check_same(run, prepared.dataset)
+    return prepared
+
+
+def train_again(
+    prepared: Prepared,
+    devices: list[jax.Device],
+    workdir: Workdir,
+    report: Report,
+    *,
+    keep: Collection[int] = (),
+    until: tuple[int, int] | None = None,
+    baseline: bool = False,
+) -> Result | None:
+    """Train a run again in another directory, or go on with what is there.
+
+    No signals are caught, and no pictures drawn.
+
+    Args:
+      prepared: from `prepare_again`.
+      devices: train on these.
+      workdir: the directory.
+      report: shows how far it is.
+      keep: steps after which to save; these checkpoints are kept, whatever else is.
+      until: stop where so many steps are done and so many epochs finished, and save.
+      baseline: see `train`.
+
+    Returns:
+      The result; None if it has stopped before.
+    """
+    config, dataset, begin = prepared
+    _check(config, devices)
+    with workdir.hold():
+        try:
+            return _train_once(
+                config,
+                dataset,
+                devices,
+                workdir,
+                CheckpointConfig(keep_checkpoints=1),
+                report,
+                lambda: _baseline(config, dataset) if baseline else None,
+                begin,
+                _Again(keep, until),
+            )[0]
+        except _Stopped:
+            return None
+
+
+class _Again(NamedTuple):
+    """Where a repetition saves, and where it stops (see `train_again`)."""
+
+    keep: Collection[int] = ()
+    until: tuple[int, int] | None = None
+
+
+class _Stopped(Exception):  # noqa: N818 - nothing went wrong
+    """A repetition is where it is to stop."""
+
+
 def _train_once(
     config: ExperimentConfig,
     dataset: Dataset,
@@ -182,8 +271,10 @@ def _train_once(
     report: Report,
     baseline: Callable[[], float | None],
     begin: Callable[[ExperimentConfig, TrainState], TrainState],
+    again: _Again | None = None,
 ) -> tuple[Result, Predicted]:
     training = config.training
+    keep, until = again or _Again()
     trainer = config.trainer(devices)
     state = config.create_state(dataset.info.task, training.steps(len(dataset.train)))
     report.start(config, dataset, devices, state, workdir)
@@ -195,9 +286,13 @@ def _train_once(
         environment.describe(devices),
     )
     with (
-        catch_signals() as preemption,
+        contextlib.nullcontext(Preemption()) if again else catch_signals() as preemption,
         Checkpoints(
-            workdir.checkpoints, of_run, checkpoint_config, defaults=identity_of_old()
+            workdir.checkpoints,
+            of_run,
+            checkpoint_config,
+            defaults=identity_of_old(),
+            always=keep,
         ) as checkpoints,
         report.epochs(training.epochs),
     ):
@@ -207,9 +302,10 @@ def _train_once(
             state = begin(config, state)
         state = trainer.place(state)
         report.resumed(restored)
+        history.go_on(int(state.step), of_run.environment, config.model.implementation)
         _go_on(workdir, config, dataset, history)
         report.before(workdir, history)
-        saving = _Saving(checkpoints, workdir, preemption)
+        saving = _Saving(checkpoints, workdir, preemption, until)
         if new and config.init_from is not None:  # From now on it needs that directory no more.
             history.unfinished = UnfinishedEpoch()
             saving.save(state, history)
@@ -241,6 +337,8 @@ def _train_once(
             _write_history(workdir, history)
             report.epoch(history.epochs[-1])
             preemption.check()
+            if saving.is_there(state, history):
+                raise _Stopped
             test = evaluation if history.epochs[-1].eval_split == "test" else None
         best = history.best()
         assert best is not None
@@ -301,7 +399,14 @@ def _with_thresholds(dataset: Dataset, evaluate: Callable[[], Evaluation]) -> Da
 class _Saving:
     """A hook that saves the state: from time to time, and when the run is preempted."""
 
-    def __init__(self, checkpoints: Checkpoints, workdir: Workdir, preemption: Preemption):
+    def __init__(
+        self,
+        checkpoints: Checkpoints,
+        workdir: Workdir,
+        preemption: Preemption,
+        until: tuple[int, int] | None = None,
+    ):
+        self._until = until
         self._checkpoints = checkpoints
         self._workdir = workdir
         self._preemption = preemption
@@ -310,19 +415,33 @@ class _Saving:
     def due(self, step: int) -> bool:
         """Whether to save; called in all processes, which agree on a preemption."""
         self._stop = self._preemption.requested()
-        return self._checkpoints.due(step) or self._stop
+        ends = self._until is not None and step == self._until[0]
+        return self._checkpoints.due(step) or self._stop or ends
 
     def __call__(self, state: TrainState, history: History) -> None:
         """Save, and stop if the run is preempted."""
         self.save(state, history)
         if self._stop:  # Not asked again: not all processes are here if it is only time to save.
             self._preemption.stop()
+        self._end(state, history)
 
     def check(self, state: TrainState, history: History) -> None:
         """Save and stop if the run is preempted; called after each batch of an evaluation."""
         if self._preemption.requested():
             self.save(state, history)
             self._preemption.stop()
+        if self.is_there(state, history):
+            self.save(state, history)
+            self._end(state, history)
+
+    def is_there(self, state: TrainState, history: History) -> bool:
+        """Whether the run is where it is to stop."""
+        return self._until is not None and (int(state.step), len(history.epochs)) == self._until
+
+    def _end(self, state: TrainState, history: History) -> None:
+        if self.is_there(state, history):
+            self._checkpoints.wait()
+            raise _Stopped
 
     def save(self, state: TrainState, history: History) -> None:
         """Save, if the directory is still this run's."""
@@ -360,12 +479,19 @@ def _train_several(
                 _draw(directory, result, test)
         results.append(result)
         predicted.append(test)
+    summary = summarize(config, results)
+    workdir.write("summary.json", summary.dump())
+    return summary, predicted
+
+
+def summarize(config: ExperimentConfig, results: Sequence[Result]) -> Summary:
+    """The summary of an experiment of several runs, from the result of each."""
     accuracies = [result.test_accuracy for result in results]
     same = (
         *("arch", "dataset", "note", "device", "devices", "padding", "precision"),
         "baseline_accuracy",
     )
-    summary = Summary(
+    return Summary(
         **{name: getattr(results[0], name) for name in same},
         epochs=config.training.epochs,
         runs=config.runs,
@@ -379,8 +505,6 @@ def _train_several(
         versions=results[0].versions,
         epochs_by_run=[result.epochs for result in results],
     )
-    workdir.write("summary.json", summary.dump())
-    return summary, predicted
 
 
 def _drawn(workdir: Workdir) -> bool:
@@ -678,6 +802,7 @@ def _result(
         compile_seconds=sum(record.compile_seconds for record in epochs),
         step_ms_median=statistics.median(record.step_ms_median for record in epochs),
         versions=environment.versions(),
+        segments=[dataclasses.asdict(segment) for segment in history.segments],
     )
 
 

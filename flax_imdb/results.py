@@ -69,6 +69,8 @@ class Result(Scores, _Written):
       step_ms_median: median over epochs of the median step time, in milliseconds.
       versions: versions of the software that determines the numbers.
       stopped_early: whether it stopped before the epochs that it was asked for.
+      segments: where it went on in another environment, the start first, with the attributes of
+        `flax_imdb.training.Segment`; none if an older version wrote the file.
     """
 
     arch: str
@@ -98,6 +100,7 @@ class Result(Scores, _Written):
     step_ms_median: float
     versions: dict[str, str]
     stopped_early: bool = False
+    segments: list[dict[str, Any]] = dataclasses.field(default_factory=list)
 
 
 @dataclasses.dataclass(frozen=True)

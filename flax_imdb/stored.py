@@ -61,7 +61,7 @@ def read_stored(files: Workdir) -> Stored:
     """
     if is_exported(files.path):
         return with_variables(*read_exported(files.path))
-    config, known = _for_any_device(read_config(files)), files.dataset_info()
+    config, known = for_any_device(read_config(files)), files.dataset_info()
     read = None
     if known is not None and exists(files.checkpoints):
         of_run = Identity(identity(config), known.fingerprint, known.settled)
@@ -86,12 +86,13 @@ def with_variables(
     result: Result | None = None,
 ) -> Stored:
     """The model with these ``{"params": ..., "constants": ...}``, as if they had been stored."""
-    config = _for_any_device(config)
+    config = for_any_device(config)
     state = empty_state(config.state_creator(info.task), config.training.seed)
     return Stored(config, info, state.replace(opt_state=(), **variables), result)
 
 
-def _for_any_device(config: ExperimentConfig) -> ExperimentConfig:
-    # The implementation used in training may not be available here.
+def for_any_device(config: ExperimentConfig) -> ExperimentConfig:
+    """The experiment with the implementation that any device has."""
+    # That of the training may not be available here.
     model = dataclasses.replace(config.model, implementation="auto")
     return dataclasses.replace(config, model=model)

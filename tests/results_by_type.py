@@ -7,7 +7,7 @@ VALUES: dict[Any, Any] = {
     **{str: "lstm", int: 3, bool: True, float: 0.5, int | None: 2, float | None: None},
     **{dict[str, str]: {"jax": "1"}, list[int]: [1, 2], list[float]: [0.5, 0.25]},
     **{list[str]: ["no", "yes"], list[list[int]]: [[1, 0], [0, 2]], list[list[float]]: [[0.5, 1]]},
-    dict[str, float]: {},
+    **{dict[str, float]: {}, list[dict[str, Any]]: [{"step": 0}]},
     dict[str, dict[str, float]]: {"no": {"f1": 0.5}, "yes": {"f1": 1.0}},
 }
 

@@ -6,12 +6,12 @@ import jax
 import pytest
 from fresh_process import output
 
-from flax_imdb.devices import select_devices
+from flax_imdb.devices import devices_like, number_of_cpus, select_devices
 from flax_imdb.errors import InputError
 
 SELECT = """
 import sys
-from flax_imdb.devices import select_devices
+from flax_imdb.devices import devices_like, number_of_cpus, select_devices
 from flax_imdb.errors import InputError
 
 try:
@@ -67,3 +67,20 @@ def test_no_device_at_all_is_an_error_with_jaxs_reason(monkeypatch: pytest.Monke
     monkeypatch.setattr(jax, "devices", unknown)
     with pytest.raises(InputError, match="finds no device: Unable to initialize backend 'abacus'"):
         select_devices("auto")
+
+
+def test_devices_like_those_of_a_run_are_as_many_of_the_same_kind() -> None:
+    assert devices_like("3 x cpu") == jax.devices("cpu")[:3]
+    assert (number_of_cpus("3 x cpu"), number_of_cpus("3 x NVIDIA x y")) == (3, 0)
+    for described, found in (("5 x cpu", "4 x cpu"), ("1 x NVIDIA x y", "none but CPUs")):
+        with pytest.raises(InputError, match=f"on {described}, and JAX .* has {found} here"):
+            devices_like(described)
+
+
+def test_there_are_as_many_cpu_devices_as_a_run_had() -> None:
+    code = """
+from flax_imdb.devices import devices_like, set_cpu_devices
+set_cpu_devices(9)
+print(len(devices_like("9 x cpu")))
+"""
+    assert output(code, XLA_FLAGS="") == "9"

@@ -97,16 +97,21 @@ def import_modules(modules: list[str]) -> None:
 
 @contextlib.contextmanager
 def leaving_nothing() -> Iterator[None]:
-    """Context manager in which SIGTERM ends the program as an error would: unfinished files go."""
-    before = signal.getsignal(signal.SIGTERM)
-    if threading.current_thread() is not threading.main_thread() or before != signal.SIG_DFL:
-        yield
-        return
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
+    """Context manager in which signals end the program as an error would: unfinished files go.
+
+    These are SIGTERM and SIGHUP, unless they are handled or ignored; SIGINT does so anyway.
+    """
+    caught = []
+    if threading.current_thread() is threading.main_thread():
+        known = [signal.Signals[name] for name in ("SIGTERM", "SIGHUP") if hasattr(signal, name)]
+        caught = [each for each in known if signal.getsignal(each) == signal.SIG_DFL]
+    for each in caught:
+        signal.signal(each, lambda number, _: sys.exit(128 + number))
     try:
         yield
     finally:
-        signal.signal(signal.SIGTERM, before)
+        for each in caught:
+            signal.signal(each, signal.SIG_DFL)
 
 
 def say(line: str) -> None:

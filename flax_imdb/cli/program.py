@@ -24,6 +24,7 @@ COMMANDS = {
     "serve": "Answer over HTTP: a page to type a text in, and an API.",
     "export": "Write a run's model in another format: ONNX, StableHLO, Keras, PyTorch, HTML, ...",
     "report": "Write a page about a run, or about several: report.html.",
+    "verify": "Repeat a finished run: the same bits, or where it differs first.",
     "recipes": "List the recipes: their settings, and what each reached on the IMDB reviews.",
 }
 

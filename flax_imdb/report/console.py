@@ -66,15 +66,18 @@ class Report:
     Args:
       console: where to print.
       tensorboard: also write event files for TensorBoard.
+      bar_only: show nothing but how far it is.
 
     Raises:
       InputError: the library that writes event files is not installed.
     """
 
-    def __init__(self, console: Console, *, tensorboard: bool = False):
+    def __init__(self, console: Console, *, tensorboard: bool = False, bar_only: bool = False):
         if tensorboard:
             check_installed()
-        self._console = console
+        self._of_bars = console
+        self._console = Console(quiet=True) if bar_only else console
+        self._warns = not bar_only
         self._training: TrainingReport | None = None
         self._tensorboard = tensorboard
         self._events: EventFiles | None = None
@@ -83,14 +86,18 @@ class Report:
         """Print a line without markup or wrapping."""
         self._console.print(line, highlight=False, markup=False, soft_wrap=True)
 
+    def warn(self, line: str) -> None:
+        """Print a warning to standard error."""
+        if self._warns and is_main():
+            warn(line)
+
     def dataset(self, dataset: Dataset) -> None:
         """Print what was chosen while reading, and warn of what may be wrong with the texts."""
         self.note(dataset.note)
         for remark in dataset.remarks:
             self.say(remark)
-        if is_main():
-            for warning in dataset.warnings:
-                warn(warning)
+        for warning in dataset.warnings:
+            self.warn(warning)
 
     def word_vectors(
         self, vectors: WordVectors, config: ExperimentConfig, dataset: Dataset
@@ -115,7 +122,7 @@ class Report:
         if vectors.undecoded:
             self.say(f"{vectors.undecoded:,} of its words are not UTF-8 and were left out")
         if share < _LITTLE:
-            warn(
+            self.warn(
                 f"only {share:.1%} of the words of the training texts have a vector in "
                 f"{vectors.path}: the other words begin at random"
             )
@@ -152,9 +159,8 @@ class Report:
 
     def resumed(self, restored: Restored) -> None:
         """Print where the run resumes; warn of refused checkpoints and of another environment."""
-        if is_main():
-            for line in (*restored.refused, *filter(None, [restored.elsewhere])):
-                warn(line)
+        for line in (*restored.refused, *filter(None, [restored.elsewhere])):
+            self.warn(line)
         step, history = int(restored.state.step), restored.history
         if step and history.unfinished is None:
             where = f"resumed after step {step}, the end of epoch {len(history.epochs)}"
@@ -169,7 +175,7 @@ class Report:
     @contextlib.contextmanager
     def reading(self) -> Iterator[OnRead]:
         """Context manager that shows how far the reading of texts is, by what it returns."""
-        with Bar(self._console, "reading") as bar:
+        with Bar(self._of_bars, "reading") as bar:
             yield lambda what, done, total: bar.show(
                 what, done, total, f"{done:,}" if total is None else f"{done:,}/{total:,}"
             )
@@ -178,7 +184,8 @@ class Report:
     def epochs(self, count: int) -> Iterator[None]:
         """Context manager that shows progress; call the following methods inside."""
         try:
-            with TrainingReport(self._console, count) as self._training:
+            training = TrainingReport(self._of_bars, count, self._console)
+            with training as self._training:
                 yield
         finally:
             if self._events is not None:
@@ -237,9 +244,9 @@ class Report:
                     f"{result.reported_epoch}"
                 )
             self.scores(result)
-            if is_main() and result.test_accuracy <= result.majority_accuracy:
+            if result.test_accuracy <= result.majority_accuracy:
                 answer = "set of labels" if result.thresholds else "class"
-                warn(
+                self.warn(
                     f"always answering with the most frequent {answer} would score as well "
                     f"({result.majority_accuracy:.2%})"
                 )
@@ -305,10 +312,16 @@ class Bar:
 
 
 class TrainingReport:
-    """Context manager that shows how far a training is, and a line after each epoch."""
+    """Context manager that shows how far a training is, and a line after each epoch.
 
-    def __init__(self, console: Console, epochs: int):
-        self._console = console
+    Args:
+      console: where to show it.
+      epochs: how many there are.
+      of_lines: where to print the lines, if elsewhere.
+    """
+
+    def __init__(self, console: Console, epochs: int, of_lines: Console | None = None):
+        self._console = of_lines or console
         self._epochs = epochs
         self._epoch = ""  # The current one; none before the first and after the last.
         self._bar = Bar(console, "compiling")

@@ -1,7 +1,13 @@
 """Training: state, step, epochs, training history and checkpoints."""
 
 from flax_imdb.training.config import TrainConfig
-from flax_imdb.training.history import EpochRecord, History, StepRecord, UnfinishedEpoch
+from flax_imdb.training.history import (
+    EpochRecord,
+    History,
+    Segment,
+    StepRecord,
+    UnfinishedEpoch,
+)
 from flax_imdb.training.metrics import (
     EvalMetrics,
     Evaluation,
@@ -44,6 +50,7 @@ __all__ = [
     "Predictor",
     "Preemption",
     "Progress",
+    "Segment",
     "StepMetrics",
     "StepRecord",
     "TrainConfig",

@@ -3,7 +3,7 @@
 import dataclasses
 import math
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any, NamedTuple
@@ -104,6 +104,7 @@ class Checkpoints:
       config: when to save, and what to keep.
       defaults: the settings that a checkpoint of an older version lacks.
       read_only: change nothing.
+      always: steps at which to save as well, and what to keep whatever `config` says.
     """
 
     def __init__(
@@ -114,7 +115,9 @@ class Checkpoints:
         *,
         defaults: Mapping[str, Any] = MappingProxyType({}),
         read_only: bool = False,
+        always: Collection[int] = (),
     ):
+        self._always = set(always)
         self._directory = directory.absolute()
         self._identity = identity
         self._defaults = defaults
@@ -143,13 +146,14 @@ class Checkpoints:
         """The steps to keep: the newest, and for each of them the best epoch up to it."""
         newest = steps[-self._config.keep_checkpoints :]
         bests = (self._history.best(step) for step in newest)
-        return {*newest, *(best.step for best in bests if best is not None)}
+        return {*newest, *(best.step for best in bests if best is not None), *self._always}
 
     def due(self, step: int) -> bool:
         """Whether it is time to save after this training step."""
         every, minutes = self._config.checkpoint_steps, self._config.checkpoint_minutes
         return is_main() and (
-            (every is not None and step % every == 0)
+            step in self._always
+            or (every is not None and step % every == 0)
             or time.monotonic() - self._last_save >= 60 * minutes
         )
 
@@ -220,6 +224,10 @@ class Checkpoints:
         for step in refused:
             self._store.move_aside(step)
         return history, list(refused.values()), elsewhere
+
+    def steps(self) -> list[int]:
+        """The steps of all checkpoints, in order; in the first process."""
+        return self._store.steps()
 
     def restore(self, state: TrainState, step: int) -> TrainState:
         """The state of a step; see `resume`."""

@@ -143,6 +143,29 @@ class UnfinishedEpoch:
         return statistics.median(record.step_ms for record in recent)
 
 
+@dataclasses.dataclass(frozen=True)
+class Segment:
+    """A part of a run that was trained in one environment: up to the next one, or to the end.
+
+    Attributes:
+      step: training steps before it.
+      epochs: epochs that were finished before it. If all steps of the next one were done, its
+        evaluation is what the segment begins with.
+      environment: see `flax_imdb.environment.describe`.
+      implementation: the setting for how the LSTM is computed.
+    """
+
+    step: int
+    epochs: int
+    environment: Mapping[str, str]
+    implementation: str
+
+    @property
+    def begin(self) -> tuple[int, int]:
+        """Where it begins: step and epochs."""
+        return self.step, self.epochs
+
+
 @dataclasses.dataclass
 class History:
     """The training history: with the state, all that is needed to continue training.
@@ -151,11 +174,14 @@ class History:
       epochs: the finished epochs.
       unfinished: the current epoch; None if it has not begun.
       last_steps: the steps of the last finished epoch.
+      segments: where the training went on in another environment, the start first. Of a run that
+        an older version began, the first one is that of a later step, or there is none.
     """
 
     epochs: list[EpochRecord] = dataclasses.field(default_factory=list)
     unfinished: UnfinishedEpoch | None = None
     last_steps: list[StepRecord] = dataclasses.field(default_factory=list)
+    segments: list[Segment] = dataclasses.field(default_factory=list)
 
     @classmethod
     def from_dict(cls, content: Mapping[str, Any]) -> "History":
@@ -166,7 +192,16 @@ class History:
             unfinished = UnfinishedEpoch(**_with_records(saved, epochs))
             unfinished.records = [StepRecord(*record) for record in unfinished.records]
         last_steps = [StepRecord(*record) for record in content.get("last_steps", [])]
-        return cls(epochs, unfinished, last_steps)
+        segments = [Segment(**segment) for segment in content.get("segments", [])]
+        return cls(epochs, unfinished, last_steps, segments)
+
+    def go_on(self, step: int, environment: Mapping[str, str], implementation: str) -> None:
+        """Begin a new segment after this step, unless the last one is like it."""
+        new = Segment(step, len(self.epochs), dict(environment), implementation)
+        # Nothing was kept of one that began at the same place.
+        segments = [segment for segment in self.segments if segment.begin != new.begin]
+        like = dataclasses.replace(segments[-1], step=step, epochs=new.epochs) if segments else None
+        self.segments = segments if like == new else [*segments, new]
 
     def end_epoch(
         self,

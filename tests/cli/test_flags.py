@@ -10,13 +10,14 @@ from flax_imdb.cli.flags import leaving_nothing
 from flax_imdb.paths import writing
 
 
-def test_sigterm_leaves_no_unfinished_file(tmp_path: Path) -> None:
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP])
+def test_a_signal_leaves_no_unfinished_file(number: signal.Signals, tmp_path: Path) -> None:
     with (
         pytest.raises(SystemExit) as ended,
         leaving_nothing(),
         writing("`output`", tmp_path / "file", False),
     ):
-        os.kill(os.getpid(), signal.SIGTERM)
-    assert ended.value.code == 128 + signal.SIGTERM
+        os.kill(os.getpid(), number)
+    assert ended.value.code == 128 + number
     assert list(tmp_path.iterdir()) == []
-    assert signal.getsignal(signal.SIGTERM) == signal.SIG_DFL
+    assert signal.getsignal(number) == signal.SIG_DFL

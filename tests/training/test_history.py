@@ -6,7 +6,7 @@ import math
 
 from epochs import epochs
 
-from flax_imdb.training import History, StepRecord, UnfinishedEpoch
+from flax_imdb.training import History, Segment, StepRecord, UnfinishedEpoch
 
 
 class TestHistory:
@@ -56,15 +56,31 @@ class TestHistory:
     def test_what_is_written_is_read_again(self) -> None:
         steps = [StepRecord(1, 3, 0.5, 0.75, 1.25, 9.0), StepRecord(2, 4, None, 0.5, None, 8.0)]
         history = History(epochs(3), UnfinishedEpoch(1, 1, records=steps[1:]), steps[:1])
+        history.go_on(3, {"jax": "1"}, "auto")
         written = json.dumps(dataclasses.asdict(history), allow_nan=False)
         assert History.from_dict(json.loads(written)) == history
 
+    def test_a_new_segment_begins_where_it_goes_on_elsewhere(self) -> None:
+        one, two = {"devices": "1 x cpu"}, {"devices": "2 x cpu"}
+        history = History()
+        history.go_on(0, one, "auto")
+        history.go_on(2, one, "auto")
+        assert history.segments == [Segment(0, 0, one, "auto")]
+        history.go_on(3, two, "auto")
+        history.go_on(3, one, "scan")  # Nothing was kept of the one before.
+        assert history.segments == [Segment(0, 0, one, "auto"), Segment(3, 0, one, "scan")]
+        history.go_on(3, one, "auto")
+        assert history.segments == [Segment(0, 0, one, "auto")]
+        history.epochs = epochs(3)
+        history.go_on(3, two, "auto")  # After the evaluation.
+        assert history.segments[-1].begin == (3, 1)
+
     def test_of_an_older_version_has_the_times_of_its_steps_alone(self) -> None:
         content = dataclasses.asdict(History(epochs(3), UnfinishedEpoch(2)))
-        del content["last_steps"], content["unfinished"]["records"]
+        del content["last_steps"], content["segments"], content["unfinished"]["records"]
         content["unfinished"]["step_ms"] = [1.5, 2.5]
         history = History.from_dict(content)
-        assert history.last_steps == []
+        assert history.last_steps == history.segments == []
         assert history.unfinished is not None
         assert [record[:2] for record in history.unfinished.records] == [(2, 4), (2, 5)]
         assert history.unfinished.records[0].loss is None

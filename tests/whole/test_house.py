@@ -22,6 +22,7 @@ ROOMS = (
         "predict_files",
         "answers",
         "predict",
+        "verify",
         "experiment",
         "report",
         "pages",
