@@ -15,7 +15,7 @@ from flax_imdb.check.texts import Texts, name_of
 from flax_imdb.check.wrong_labels import WrongLabels
 
 KINDS = {
-    "label": "probably a wrong label",
+    "label": "a label that the words contradict",
     "conflict": "the same text with another label",
     "leak": "the same text in both splits",
     "duplicate": "the same text again",
@@ -48,14 +48,14 @@ class Finding:
 
 
 def of_wrong_labels(texts: Texts, chosen: np.ndarray, wrong: WrongLabels) -> Iterator[Finding]:
-    """The probable wrong labels, the most doubtful first.
+    """The doubtful labels: probable wrong ones first, and of these the most doubtful.
 
     Args:
       texts: all texts.
       chosen: indices of those that have been looked at.
       wrong: what was found, of these, with the classes of `texts`.
     """
-    order = np.argsort(-wrong.doubt, kind="stable")
+    order = np.lexsort([-wrong.doubt, ~wrong.is_probable])
     for number in order[wrong.doubt[order] > 0].tolist():
         text, doubt = int(chosen[number]), float(wrong.doubt[number])
         proposed = name_of(wrong.proposed[number], texts.classes)
@@ -76,8 +76,9 @@ def of_duplicates(texts: Texts, duplicates: Duplicates) -> Iterator[Finding]:
     for copy in copies[np.argsort(-duplicates.similarity[copies], kind="stable")].tolist():
         first, similarity = int(duplicates.first[copy]), float(duplicates.similarity[copy])
         leaks = texts.in_test[copy] != texts.in_test[first]
-        splits = ("train", "test")[int(texts.in_test[first])] if leaks else "this"
-        why = f"{_same(similarity)} {texts.where(first)}, in {splits} split"
+        why = f"{_same(similarity)} {texts.where(first)}"
+        if leaks:
+            why += f", in the {texts.split(first)} split"
         yield Finding("leak" if leaks else "duplicate", copy, "", similarity, why)
 
 
@@ -147,6 +148,6 @@ def row_of(texts: Texts, finding: Finding) -> dict[str, str | int | float]:
         "why": finding.why,
         "finding": finding.kind,
         "score": round(finding.score, 4),
-        "split": "test" if texts.in_test[text] else "train",
+        "split": texts.split(text),
         "file": texts.origins[texts.origin_of[text]].place,
     }

@@ -13,7 +13,7 @@ import numpy as np
 
 from flax_imdb.data import Examples
 from flax_imdb.data.encoder import Encoder, OnRead
-from flax_imdb.data.sources import Origin, Source
+from flax_imdb.data.sources import Origin, Source, Split
 from flax_imdb.data.sources.labels import plain_label
 from flax_imdb.data.tokenizer import SPECIAL_TOKENS, START
 from flax_imdb.data.words import TAG
@@ -165,10 +165,15 @@ class Texts:
         """The label of a text as it is written; of several, all of them."""
         return name_of(self.spelled[text], self.written)
 
+    def split(self, text: int) -> Split:
+        """The split that a text is in."""
+        return "test" if self.in_test[text] else "train"
+
     def where(self, text: int) -> str:
         """Where a text is, for a person."""
-        origin, position = self.origins[self.origin_of[text]], self.positions[text]
-        place = f" of {origin.place}" if len(self.origins) > 1 else ""
+        origin, position = self.origins[self.origin_of[text]], str(self.positions[text])
+        position = position if position.isprintable() else repr(position)
+        place = f" of {os.path.basename(origin.place)}" if len(self.origins) > 1 else ""
         return f"{origin.unit} {position}".strip() + place
 
 

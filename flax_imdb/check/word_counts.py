@@ -43,7 +43,7 @@ def weigh_words(texts: Texts) -> "csr_matrix":
     numbers = np.full(len(counts), -1, np.int32)
     numbers[kept] = np.arange(len(kept))
     weights = (1 + np.log(len(texts) / counts[kept])).astype(np.float32)
-    parts = in_threads(lambda each: _weighted(*each, numbers, weights), columns_of_parts)
+    parts = in_threads(lambda each: _weighted(each[0], each[1], numbers, weights), columns_of_parts)
     data, indices, sizes = (
         np.concatenate([part[i] for part in parts] or [np.empty(0)]) for i in range(3)
     )

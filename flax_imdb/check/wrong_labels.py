@@ -80,5 +80,5 @@ def _of_one(labels: np.ndarray, probabilities: np.ndarray) -> WrongLabels:
     joint = counts * (sizes / counts.sum(axis=1))[:, None]
     proposed = np.argmax(probabilities, axis=1)
     doubt = probabilities[rows, proposed] - own
-    is_probable = np.all([counted, sure != labels, proposed != labels], axis=0)
+    is_probable = np.asarray(counted & (sure != labels) & (proposed != labels))
     return WrongLabels(proposed, doubt, is_probable, joint)

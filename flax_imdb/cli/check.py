@@ -83,7 +83,8 @@ def command(args: list[str], prog: str) -> int:
     with leaving_nothing():
         with Bar(console, "reading") as bar:
             checked = check_dataset(
-                config, lambda what, done, total: bar.show(what, done, total, f"{done:,}" * (done > 0))
+                config,
+                lambda what, done, total: bar.show(what, done, total, f"{done:,}" * (done > 0)),
             )
         for warning in checked.texts.source.warnings:
             warn(warning)

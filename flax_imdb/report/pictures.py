@@ -37,6 +37,13 @@ def draw_scores(scores: Scores, title: str) -> bytes:
 
 
 def as_png(plot: Callable[["Figure"], None], title: str, height: float) -> bytes:
+    """A picture as a PNG, the same whatever the user's matplotlibrc says.
+
+    Args:
+      plot: fills the figure.
+      title: above it.
+      height: in inches; it is 9 wide.
+    """
     import matplotlib
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure

@@ -32,6 +32,7 @@ ROOMS = (
         "results",
         "scores",
         "explain",
+        "check",
         "config",
         "training",
         "tuning",
@@ -51,7 +52,7 @@ HEAVY = {
     *("tensorflow", "tensorflow_datasets", "array_record", "matplotlib", "orbax", "tyro", "rich"),
     *("keras", "pyarrow", "regex", "sklearn", "torch", "jinja2", "tensorboardX"),
     *("starlette", "uvicorn", "prometheus_client"),
-    *("onnx", "onnxruntime", "safetensors", "tokenizers", "py_mini_racer"),
+    *("onnx", "onnxruntime", "safetensors", "tokenizers", "py_mini_racer", "datasketch"),
 }
 
 
@@ -67,6 +68,7 @@ def imported(statement: str) -> set[str]:
     [
         ("flax_imdb", set()),
         ("flax_imdb.data", set()),
+        ("flax_imdb.check", set()),
         # flax imports rich.
         ("flax_imdb.layers", {"rich"}),
         ("flax_imdb.models", {"rich"}),
