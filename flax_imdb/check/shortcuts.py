@@ -5,7 +5,7 @@ from collections.abc import Iterator
 
 import numpy as np
 
-from flax_imdb.check.texts import FORMS, Part, Texts, in_threads, sizes_of
+from flax_imdb.check.texts import FORMS, Part, Texts, in_threads, of_class, sizes_of
 
 FEWEST = 20
 """Of a class with fewer texts, and of the others, nothing is said."""
@@ -104,16 +104,15 @@ def _lengths(texts: Texts, sizes: np.ndarray, enough: np.ndarray) -> Iterator[Sh
     with np.errstate(invalid="ignore", divide="ignore"):
         area = (ranks - sizes * (sizes + 1) / 2) / (sizes * others)
     for number in np.flatnonzero(enough & (np.abs(area - 0.5) >= TELLING_LENGTH - 0.5)).tolist():
-        of_class = np.zeros(len(texts), bool)
-        of_class[rows[classes == number]] = True
+        has = of_class(texts.examples.labels, number)
         more = area[number] > 0.5
         yield Shortcut(
             label=texts.classes[number],
             mark="more words" if more else "fewer words",
-            in_class=float(np.median(texts.lengths[of_class])),
-            elsewhere=float(np.median(texts.lengths[~of_class])),
+            in_class=float(np.median(texts.lengths[has])),
+            elsewhere=float(np.median(texts.lengths[~has])),
             strength=float(max(area[number], 1 - area[number])),
-            example=int(np.flatnonzero(of_class)[0]),
+            example=int(np.flatnonzero(has)[0]),
         )
 
 
@@ -193,7 +192,6 @@ def _telling(
     for entry in np.flatnonzero(telling).tolist():
         mark, number = int(both.row[entry]), int(both.col[entry])
         having = has.indices[has.indptr[mark] : has.indptr[mark + 1]]
-        of_class = np.asarray(members[having, [number]].todense()).ravel() > 0
         strength = float(inside[entry] - outside[entry])
         yield (
             strength,
@@ -205,7 +203,7 @@ def _telling(
                 in_class=float(inside[entry]),
                 elsewhere=float(outside[entry]),
                 strength=strength,
-                example=int(having[of_class].min()),
+                example=int(having[of_class(texts.examples.labels[having], number)].min()),
             ),
         )
 

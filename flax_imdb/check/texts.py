@@ -289,6 +289,11 @@ def sizes_of(labels: np.ndarray, classes: int) -> np.ndarray:
     return np.bincount(labels, minlength=classes)
 
 
+def of_class(labels: np.ndarray, number: int) -> np.ndarray:
+    """Which labels are those of a class, or have it among others, bool [labels]."""
+    return labels[:, number] > 0 if labels.ndim == 2 else labels == number
+
+
 def _merged(labels: np.ndarray, of_class: np.ndarray, classes: int) -> np.ndarray:
     merged = np.zeros((len(labels), classes), np.float32)
     for number, column in enumerate(of_class.tolist()):

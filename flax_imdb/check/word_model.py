@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from flax_imdb.check.texts import in_threads
+from flax_imdb.check.texts import in_threads, of_class
 
 if TYPE_CHECKING:
     from scipy.sparse import csr_matrix
@@ -87,11 +87,6 @@ class WordModel:
         in_threads(fill, np.unique(folds).tolist())
         return found
 
-    def _of_class(self, number: int, texts: np.ndarray) -> np.ndarray:
-        """Whether texts have a class, bool [texts]."""
-        labels = self.labels[texts]
-        return labels[:, number] > 0 if labels.ndim == 2 else labels == number
-
     def _descend(
         self, trained: np.ndarray, asked: np.ndarray, classes: Sequence[int], epochs: int
     ) -> np.ndarray:
@@ -99,11 +94,12 @@ class WordModel:
         from sklearn.linear_model import SGDClassifier
 
         features, others = self.features[trained], self.features[asked]
+        labels = self.labels[trained]
         logits = np.empty((len(asked), len(classes)))
         for column, number in enumerate(classes):
-            of_class = self._of_class(number, trained)
-            if of_class.all() or not of_class.any():
-                logits[:, column] = _LARGEST_LOGIT if of_class.any() else -_LARGEST_LOGIT
+            has = of_class(labels, number)
+            if has.all() or not has.any():
+                logits[:, column] = _LARGEST_LOGIT if has.any() else -_LARGEST_LOGIT
                 continue
             model = SGDClassifier(
                 loss="log_loss",
@@ -113,7 +109,7 @@ class WordModel:
                 average=True,
                 random_state=_SEED,
             )
-            logits[:, column] = model.fit(features, of_class).decision_function(others)
+            logits[:, column] = model.fit(features, has).decision_function(others)
         return logits
 
     def _count(
@@ -130,7 +126,7 @@ class WordModel:
                 np.argsort(-np.bincount(features.indices, minlength=len(columns)))[:most]
             )
             features = features[:, columns]
-        rows, members = np.nonzero([self._of_class(number, trained) for number in classes])
+        rows, members = np.nonzero([of_class(self.labels[trained], number) for number in classes])
         of_classes = csr_matrix(
             (np.ones(len(rows), np.float32), (rows, members)), shape=(len(classes), len(trained))
         )

@@ -57,7 +57,7 @@ def find_wrong_labels(labels: np.ndarray, probabilities: np.ndarray) -> WrongLab
     return WrongLabels(
         proposed=np.where(is_changed, 1 - labels, labels),
         doubt=doubts.max(axis=1),
-        is_probable=probable.any(axis=1),
+        is_probable=np.asarray(probable.any(axis=1)),
         joint=np.stack([column.joint for column in columns]),
     )
 

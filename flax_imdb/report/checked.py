@@ -7,7 +7,7 @@ import numpy as np
 from rich.console import Console
 
 from flax_imdb.check import KINDS, Checked, Shortcut
-from flax_imdb.check.texts import sizes_of
+from flax_imdb.check.texts import of_class, sizes_of
 from flax_imdb.data.sources import listed, shown
 from flax_imdb.report.console import short
 from flax_imdb.report.pictures import as_png
@@ -156,17 +156,12 @@ def _largest(checked: Checked) -> np.ndarray:
     return np.argsort(-sizes, kind="stable")[:_CLASSES]
 
 
-def _of_class(checked: Checked, number: int) -> np.ndarray:
-    """Which texts have a class, bool [texts]."""
-    labels = checked.texts.examples.labels
-    return labels[:, number] > 0 if labels.ndim == 2 else labels == number
-
-
 def _plot_classes(axes: "Axes", checked: Checked) -> None:
     texts, numbers = checked.texts, _largest(checked)
+    labels = texts.examples.labels
     for in_test, name in ((False, "train"), (True, "test")):
         of_split = texts.in_test == in_test
-        sizes = [np.count_nonzero(_of_class(checked, each) & of_split) for each in numbers]
+        sizes = [np.count_nonzero(of_class(labels, each) & of_split) for each in numbers]
         places = np.arange(len(numbers)) + (0.2 if in_test else -0.2)
         axes.barh(places, sizes, height=0.4, label=name)
     names = [short(texts.classes[number]) for number in numbers]
@@ -186,9 +181,9 @@ def _plot_lengths(axes: "Axes", checked: Checked) -> None:
     edges = np.geomspace(1, lengths.max() + 1, 40).tolist()
     for number in _largest(checked)[:4].tolist():
         name = short(checked.texts.classes[number])
-        of_class = lengths[_of_class(checked, number)]
-        weights = np.full(len(of_class), 1 / max(len(of_class), 1))
-        axes.hist(of_class, edges, weights=weights, histtype="step", label=name)
+        its = lengths[of_class(checked.texts.examples.labels, number)]
+        weights = np.full(len(its), 1 / max(len(its), 1))
+        axes.hist(its, edges, weights=weights, histtype="step", label=name)
     axes.set(xscale="log", xlabel="words", ylabel="share of the class")
     axes.set_title("lengths", fontsize="medium")
     for text in axes.legend().get_texts():
