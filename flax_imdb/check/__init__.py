@@ -3,6 +3,7 @@
 import dataclasses
 from collections import Counter
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import numpy as np
@@ -143,21 +144,23 @@ def check_dataset(config: DataConfig, on_step: OnRead = lambda what, done, total
     on_step("looking for duplicates", 0, None)
     duplicates = find_duplicates(texts)
     notes = [] if duplicates.near else [MISSING]
-    on_step("looking for shortcuts", 0, None)
-    shortcuts = find_shortcuts(texts)
     on_step("looking at labels", 0, None)
     chosen, classes, few = _with_enough(texts)
     wrong = curve = None
-    if problem := _problem(len(chosen), len(classes), texts.examples.labels.ndim):
-        notes.append(problem)
-    else:
-        wrong, curve = _look_at_labels(texts, duplicates, chosen, classes)
+    with ThreadPoolExecutor(1) as beside:
+        shortcuts = beside.submit(find_shortcuts, texts)
+        if problem := _problem(len(chosen), len(classes), texts.examples.labels.ndim):
+            notes.append(problem)
+        else:
+            wrong, curve = _look_at_labels(texts, duplicates, chosen, classes)
     findings = [*(of_wrong_labels(texts, chosen, wrong) if wrong else ())]
     findings += of_duplicates(texts, duplicates)
     findings += [*of_spelling(texts), *of_characters(texts)]
     order = [*KINDS]
     findings.sort(key=lambda finding: order.index(finding.kind))
-    return Checked(texts, duplicates, chosen, few, wrong, curve, shortcuts, findings, tuple(notes))
+    return Checked(
+        texts, duplicates, chosen, few, wrong, curve, shortcuts.result(), findings, tuple(notes)
+    )
 
 
 def _with_enough(texts: Texts) -> tuple[np.ndarray, np.ndarray, tuple[str, ...]]:

@@ -103,7 +103,10 @@ def _lengths(texts: Texts, sizes: np.ndarray, enough: np.ndarray) -> Iterator[Sh
     others = len(texts) - sizes
     with np.errstate(invalid="ignore", divide="ignore"):
         area = (ranks - sizes * (sizes + 1) / 2) / (sizes * others)
-    for number in np.flatnonzero(enough & (np.abs(area - 0.5) >= TELLING_LENGTH - 0.5)).tolist():
+    telling = np.flatnonzero(enough & (np.abs(area - 0.5) >= TELLING_LENGTH - 0.5))
+    # Of two classes one is longer where the other is shorter.
+    only_two = len(sizes) == 2 and texts.examples.labels.ndim == 1
+    for number in telling[-1:].tolist() if only_two else telling.tolist():
         has = of_class(texts.examples.labels, number)
         more = area[number] > 0.5
         yield Shortcut(
