@@ -19,8 +19,9 @@ _C = 2.0
 # Steps of gradient descent: few texts are read more often.
 _STEPS, _LEAST_EPOCHS, _MOST_EPOCHS = 120_000, 3, 50
 
-# Entries of the matrix times epochs and classes, of one model: takes some seconds.
-_MOST_WORK = 3e8
+# Numbers that are read to train on a fold, in all epochs and for all classes: takes some seconds.
+_MOST_WORK = 1.5e8
+_WORK_OF_TEXT = 30  # Besides that of its words.
 
 # Numbers in the weights of naive Bayes: columns times classes.
 _MOST_WEIGHTS = 40_000_000
@@ -46,6 +47,14 @@ class WordModel:
     labels: np.ndarray
     classes: int
 
+    @property
+    def descends(self) -> bool:
+        """Whether it is logistic regression, however many of the texts are trained on."""
+        texts = self.features.shape[0]
+        numbers = self.features.nnz + _WORK_OF_TEXT * texts
+        models = 1 if self.labels.ndim == 1 and self.classes == 2 else self.classes
+        return numbers * _epochs(texts) * models <= _MOST_WORK
+
     def probabilities(self, trained: np.ndarray, asked: np.ndarray) -> np.ndarray:
         """The probability of each class for texts, by a model that was trained on others.
 
@@ -57,11 +66,8 @@ class WordModel:
           float32 [asked, classes]; where a text has one label, rows add up to 1.
         """
         two = self.labels.ndim == 1 and self.classes == 2
-        epochs = int(np.clip(_STEPS // len(trained), _LEAST_EPOCHS, _MOST_EPOCHS))
-        entries = self.features.nnz * len(trained) / max(self.features.shape[0], 1)
-        work = entries * epochs * (1 if two else self.classes)
-        method = self._descend if work <= _MOST_WORK else self._count
-        logits = method(trained, asked, [1] if two else [*range(self.classes)], epochs)
+        method = self._descend if self.descends else self._count
+        logits = method(trained, asked, [1] if two else [*range(self.classes)])
         likely = 1 / (1 + np.exp(-np.clip(logits, -_LARGEST_LOGIT, _LARGEST_LOGIT)))
         if two:
             likely = np.concatenate([1 - likely, likely], axis=1)
@@ -88,7 +94,7 @@ class WordModel:
         return found
 
     def _descend(
-        self, trained: np.ndarray, asked: np.ndarray, classes: Sequence[int], epochs: int
+        self, trained: np.ndarray, asked: np.ndarray, classes: Sequence[int]
     ) -> np.ndarray:
         """The logits of classes against the rest by logistic regression, [asked, classes]."""
         from sklearn.linear_model import SGDClassifier
@@ -104,7 +110,7 @@ class WordModel:
             model = SGDClassifier(
                 loss="log_loss",
                 alpha=1 / (_C * len(trained)),
-                max_iter=epochs,
+                max_iter=_epochs(len(trained)),
                 tol=None,
                 average=True,
                 random_state=_SEED,
@@ -112,9 +118,7 @@ class WordModel:
             logits[:, column] = model.fit(features, has).decision_function(others)
         return logits
 
-    def _count(
-        self, trained: np.ndarray, asked: np.ndarray, classes: Sequence[int], epochs: int
-    ) -> np.ndarray:
+    def _count(self, trained: np.ndarray, asked: np.ndarray, classes: Sequence[int]) -> np.ndarray:
         """The same by naive Bayes: a word's weight is how much more of the class it is made of."""
         from scipy.sparse import csr_matrix
 
@@ -136,6 +140,11 @@ class WordModel:
         weights = np.log(sums / sums.sum(axis=1, keepdims=True))
         weights -= np.log(rest / rest.sum(axis=1, keepdims=True))
         return np.asarray(self.features[asked][:, columns] @ weights.T)
+
+
+def _epochs(texts: int) -> int:
+    """How often so many texts are read."""
+    return int(np.clip(_STEPS // texts, _LEAST_EPOCHS, _MOST_EPOCHS))
 
 
 def fold_numbers(labels: np.ndarray, first: np.ndarray) -> np.ndarray:

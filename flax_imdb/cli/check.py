@@ -2,7 +2,7 @@
 
 import dataclasses
 import json
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import tyro
 
@@ -10,6 +10,11 @@ from flax_imdb.cli.flags import given_of, leaving_nothing, parse
 from flax_imdb.data import DataConfig
 from flax_imdb.errors import InputError, warn
 from flax_imdb.paths import output_path, writing
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+    from flax_imdb.check import Checked
 
 # The settings of `DataConfig` that say where texts are and how they are read.
 _READING = (
@@ -46,7 +51,7 @@ class CheckOptions:
       skip_bad_rows: Leave out rows without a text or a label, instead of stopping.
     """
 
-    dataset: Annotated[str, tyro.conf.Positional]
+    dataset: Annotated[str, tyro.conf.Positional, tyro.conf.arg(metavar="FILE")]
     output: str | None = None
     json: bool = False
     picture: str | None = None
@@ -67,9 +72,8 @@ class CheckOptions:
 
 def command(args: list[str], prog: str) -> int:
     """Look for what may be wrong with texts and labels, before training."""
-    from flax_imdb.check import check_dataset
     from flax_imdb.report.checked import draw_checked, show_checked
-    from flax_imdb.report.console import Bar, ProgramConsole
+    from flax_imdb.report.console import ProgramConsole
 
     options = parse(CheckOptions, args, prog)
     files = {name: getattr(options, name) for name in ("output", "picture")}
@@ -78,14 +82,9 @@ def command(args: list[str], prog: str) -> int:
             output_path(f"`{name}`", path, options.overwrite)
     if options.overwrite and not any(files.values()):
         raise InputError("`overwrite` has no effect: it is for a file, `output` or `picture`")
-    config = DataConfig(dataset=options.dataset, **given_of(options, _READING))
     console = ProgramConsole(highlight=False, stderr=options.json)
     with leaving_nothing():
-        with Bar(console, "reading") as bar:
-            checked = check_dataset(
-                config,
-                lambda what, done, total: bar.show(what, done, total, f"{done:,}" * (done > 0)),
-            )
+        checked = _checked(options, console)
         for warning in checked.texts.source.warnings:
             warn(warning)
         if options.json:
@@ -95,7 +94,25 @@ def command(args: list[str], prog: str) -> int:
         if options.output is not None:
             with writing("`output`", options.output, options.overwrite) as file:
                 checked.write(file)
+            if not options.json:
+                print(f"{len(checked.findings):,} rows written to {options.output}")
         if options.picture is not None:
             with writing("`picture`", options.picture, options.overwrite) as file:
                 file.write(draw_checked(checked))
     return 0
+
+
+def _checked(options: CheckOptions, console: "Console") -> "Checked":
+    """What is found, while a bar shows how far it is."""
+    from flax_imdb.check import check_dataset
+    from flax_imdb.report.console import Bar
+
+    try:
+        config = DataConfig(dataset=options.dataset, **given_of(options, _READING))
+        with Bar(console, "reading") as bar:
+            return check_dataset(
+                config,
+                lambda what, done, total: bar.show(what, done, total, f"{done:,}" if done else ""),
+            )
+    except InputError as error:  # It is no flag here.
+        raise InputError(str(error).replace("`dataset`", "FILE")) from None
