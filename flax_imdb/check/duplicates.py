@@ -4,7 +4,7 @@ import dataclasses
 import hashlib
 import importlib.util
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 import numpy as np
 
@@ -57,8 +57,8 @@ def find_duplicates(texts: Texts) -> Duplicates:
     similarity = np.ones(len(texts))
     near = importlib.util.find_spec("datasketch") is not None
     if near:
-        own = np.flatnonzero(first == np.arange(len(texts)))
-        for text, earlier, share in _nearly_same(texts, own[_may_be_near(texts)[own]]):
+        may_be = _may_be_near(texts) & (first == np.arange(len(texts)))
+        for text, earlier, share in _nearly_same(texts, np.flatnonzero(may_be)):
             first[text], similarity[text] = earlier, share
         # Copies of a near-duplicate follow it.
         copies = np.flatnonzero(first[first] != first)
@@ -119,6 +119,8 @@ def _nearly_same(texts: Texts, chosen: np.ndarray) -> Iterator[tuple[int, int, f
     from datasketch import MinHash, MinHashLSH
 
     sets = [*_sets(texts, chosen)]
+    kept = _sharing(sets)
+    sets, chosen = [sets[number] for number in kept.tolist()], chosen[kept]
     signs = MinHash.generator(
         (shingles.tolist() for shingles in sets), num_perm=math.prod(_BANDS), hashfunc=int
     )
@@ -142,6 +144,17 @@ def _sets(texts: Texts, chosen: np.ndarray) -> Iterator[np.ndarray]:
         ends = np.searchsorted(owners, np.arange(len(part.lengths) + 1))
         for number in np.flatnonzero(is_chosen[part.first :][: len(part.lengths)]).tolist():
             yield np.unique(hashes[ends[number] : ends[number + 1]])
+
+
+def _sharing(sets: Sequence[np.ndarray]) -> np.ndarray:
+    """Indices of the sets that share `SIMILAR` of their elements with the others together."""
+    if not sets:
+        return np.empty(0, np.int64)
+    sizes = np.array([len(each) for each in sets])
+    _, numbers, counts = np.unique(np.concatenate(sets), return_inverse=True, return_counts=True)
+    owners = np.repeat(np.arange(len(sets)), sizes)
+    shared = np.bincount(owners, counts[numbers] > 1, minlength=len(sets))
+    return np.flatnonzero(shared >= SIMILAR * sizes)
 
 
 def _jaccard(first: np.ndarray, second: np.ndarray) -> float:

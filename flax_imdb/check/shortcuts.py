@@ -96,10 +96,10 @@ def _members(labels: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
 
 def _lengths(texts: Texts, sizes: np.ndarray, enough: np.ndarray) -> Iterator[Shortcut]:
     """Classes whose texts are longer or shorter than the others."""
-    from scipy.stats import rankdata
-
     rows, classes = _members(texts.examples.labels)
-    ranks = np.bincount(classes, rankdata(texts.lengths)[rows], minlength=len(sizes))
+    _, numbers, counts = np.unique(texts.lengths, return_inverse=True, return_counts=True)
+    rank = (np.cumsum(counts) - (counts - 1) / 2)[numbers]  # Equal lengths share one.
+    ranks = np.bincount(classes, rank[rows], minlength=len(sizes))
     others = len(texts) - sizes
     with np.errstate(invalid="ignore", divide="ignore"):
         area = (ranks - sizes * (sizes + 1) / 2) / (sizes * others)
@@ -139,15 +139,12 @@ def _beginnings_and_ends(texts: Texts, least: int) -> Iterator[_Marks]:
 def _phrases(texts: Texts, least: int) -> _Marks:
     """Runs of words anywhere, where `least` texts share them."""
     parts = [*texts.parts()]
-    bits = int(np.clip(len(texts.examples.inputs), 1, 2**25)).bit_length()
+    # So many that few of them reach `least` by chance.
+    bits = int(np.clip(8 * len(texts.examples.inputs) // least, 1, 2**25)).bit_length()
     shift = np.uint32(32 - bits)
     totals = np.zeros(1 << bits, np.int32)
-
-    def count(part: Part) -> tuple[np.ndarray, np.ndarray]:
-        return np.unique(part.runs(_PHRASE).hashes >> shift, return_counts=True)
-
-    for buckets, counts in in_threads(count, parts):
-        totals[buckets] += counts
+    for part in parts:
+        np.add.at(totals, part.runs(_PHRASE).hashes >> shift, 1)
 
     def frequent(part: Part) -> tuple[np.ndarray, np.ndarray]:
         starts, owners, hashes = part.runs(_PHRASE)

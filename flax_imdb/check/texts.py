@@ -253,7 +253,8 @@ class _Looks:
 
     def take(self, text: str) -> None:
         """Look at a text."""
-        if found := _BROKEN.findall(text):
+        # Most texts, the fast way.
+        if not (text.isascii() and text.isprintable()) and (found := _BROKEN.findall(text)):
             self.broken[len(self.excerpts)] = tuple(dict.fromkeys(found))
         self.characters.append(len(text))
         self.forms.append(sum(1 << bit for bit, has in enumerate(FORMS.values()) if has(text)))
