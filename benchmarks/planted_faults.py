@@ -247,7 +247,8 @@ def are_alike(first: str, second: str) -> bool:
     """Whether two texts share 70 % of their runs of three words, or have the same words."""
     words, others = split_words(first), split_words(second)
     runs, theirs = ({*zip(w, w[1:], w[2:], strict=False)} for w in (words, others))
-    return words == others or len(runs & theirs) >= 0.7 * len(runs | theirs)
+    both, either = len(runs & theirs), len(runs | theirs)
+    return words == others or (both > 0 and both >= 0.7 * either)
 
 
 def measure(rows: Sequence[Row], part: Sequence[Row], seed: int) -> dict[str, Any]:
@@ -281,7 +282,16 @@ def main() -> None:
     parser = runner.Parser(__doc__)
     parser.add_argument("--seeds", type=runner.at_least(1), default=3)
     options = parser.parse_args()
-    results: dict[str, Any] = {"wrong_labels": WRONG, "copies": COPIES, "rows": []}
+    results: dict[str, Any] = {
+        "wrong_labels": WRONG,
+        "copies": COPIES,
+        "changed_words": CHANGED_WORDS,
+        "spelled": SPELLED,
+        "short_words": SHORT_WORDS,
+        "share_of_source": SHARE_OF_SOURCE,
+        "rows_of_shortcuts": ROWS_OF_SHORTCUTS,
+        "rows": [],
+    }
     results["without_faults"] = without_faults()
     print(results["without_faults"], flush=True)
     rows, part = reviews(), reviews(ROWS_OF_SHORTCUTS)
