@@ -20,7 +20,7 @@ from flax_imdb.check.findings import (
     row_of,
     write_csv,
 )
-from flax_imdb.check.learning_curve import LearningCurve, learn
+from flax_imdb.check.learning_curve import LearningCurve, are_right, learn
 from flax_imdb.check.shortcuts import Shortcut, find_shortcuts
 from flax_imdb.check.texts import Texts, read_texts, sizes_of
 from flax_imdb.check.word_counts import weigh_words
@@ -32,10 +32,38 @@ from flax_imdb.data.sources import SequenceSource, find_source
 from flax_imdb.data.sources.labels import FEW_EXAMPLES
 from flax_imdb.errors import InputError
 
-__all__ = ["KINDS", "MISSING", "Checked", "Finding", "LearningCurve", "Shortcut", "check_dataset"]
+__all__ = [
+    "KINDS",
+    "MISSING",
+    "Checked",
+    "Finding",
+    "Labels",
+    "LearningCurve",
+    "Shortcut",
+    "check_dataset",
+]
 
 # Probabilities of all classes for all texts, in memory: 400 MB.
 _MOST_PROBABILITIES = 100_000_000
+
+
+@dataclasses.dataclass(frozen=True)
+class Labels:
+    """What word counts say of the labels.
+
+    Attributes:
+      chosen: indices of the texts that have been looked at.
+      few: the classes with too few texts to say anything of their labels.
+      wrong: what was found of the chosen texts; None if nothing can be said.
+      curve: whether more texts would help; None if nothing can be said.
+      problem: why nothing can be said of the labels; empty if something can.
+    """
+
+    chosen: np.ndarray
+    few: tuple[str, ...]
+    wrong: WrongLabels | None = None
+    curve: LearningCurve | None = None
+    problem: str = ""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -45,10 +73,7 @@ class Checked:
     Attributes:
       texts: the texts.
       duplicates: the texts that are alike.
-      chosen: indices of the texts whose labels have been looked at.
-      few: the classes with too few texts to say anything of their labels.
-      wrong: what was found of the labels of the chosen texts; None if nothing can be said.
-      curve: whether more texts would help; None likewise.
+      labels: what was found of the labels.
       shortcuts: what tells a class without its meaning.
       findings: the doubtful texts: probable wrong labels first, the most doubtful first.
       notes: what was not looked at, and why.
@@ -56,10 +81,7 @@ class Checked:
 
     texts: Texts
     duplicates: Duplicates
-    chosen: np.ndarray
-    few: tuple[str, ...]
-    wrong: WrongLabels | None
-    curve: LearningCurve | None
+    labels: Labels
     shortcuts: Sequence[Shortcut]
     findings: Sequence[Finding]
     notes: tuple[str, ...]
@@ -74,17 +96,18 @@ class Checked:
         """As JSON has it."""
         texts = self.texts
         labels = None
-        if self.wrong is not None:
+        if (wrong := self.labels.wrong) is not None:
             labels = {
-                "looked_at": len(self.chosen),
-                "estimated_wrong": self.wrong.estimated,
-                "probable": int(np.count_nonzero(self.wrong.is_probable)),
+                "looked_at": len(self.labels.chosen),
+                "estimated_wrong": wrong.estimated,
+                "probable": int(np.count_nonzero(wrong.is_probable)),
+                "without": [*self.labels.few],
             }
         shortcuts = []
         for each in self.shortcuts:
             shown = dataclasses.asdict(each)
             shortcuts.append(shown | {"example": texts.where(each.example)})
-        curve = self.curve and dataclasses.asdict(self.curve) | {"verdict": self.curve.verdict}
+        curve = self.labels.curve
         return {
             "dataset": texts.source.name,
             "summary": self.summary(),
@@ -92,7 +115,7 @@ class Checked:
             "findings": self.counts,
             "labels": labels,
             "shortcuts": shortcuts,
-            "learning_curve": curve,
+            "learning_curve": curve and dataclasses.asdict(curve) | {"verdict": curve.verdict},
             "rows": [row_of(texts, finding) for finding in self.findings],
         }
 
@@ -114,7 +137,7 @@ class Checked:
             "words": _spread(texts.lengths),
             "characters": _spread(texts.characters),
             "without_words": int(np.count_nonzero(texts.lengths == 0)),
-            "different_words": len(texts.words),
+            "different_words": len(np.unique(texts.examples.inputs)) - 1,  # But for <start>.
             "broken_characters": {"rows": len(texts.broken), "rows_by_character": dict(broken)},
             "duplicates": int(np.count_nonzero(exact)),
             "near_duplicates": int(np.count_nonzero(copies & ~exact))
@@ -143,33 +166,80 @@ def check_dataset(config: DataConfig, on_step: OnRead = lambda what, done, total
     texts = read_texts(source, on_step)
     on_step("looking for duplicates", 0, None)
     duplicates = find_duplicates(texts)
-    notes = [] if duplicates.near else [MISSING]
     on_step("looking at labels", 0, None)
-    chosen, classes, few = _with_enough(texts)
-    wrong = curve = None
     with ThreadPoolExecutor(1) as beside:
         shortcuts = beside.submit(find_shortcuts, texts)
-        if problem := _problem(len(chosen), len(classes), texts.examples.labels.ndim):
-            notes.append(problem)
-        else:
-            wrong, curve = _look_at_labels(texts, duplicates, chosen, classes)
-    findings = [*(of_wrong_labels(texts, chosen, wrong) if wrong else ())]
+        labels = _look_at_labels(texts, duplicates)
+    wrong = labels.wrong
+    findings = [*(of_wrong_labels(texts, labels.chosen, wrong) if wrong else ())]
     findings += of_duplicates(texts, duplicates)
     findings += [*of_spelling(texts), *of_characters(texts)]
     order = [*KINDS]
     findings.sort(key=lambda finding: order.index(finding.kind))
+    notes = [*([] if duplicates.near else [MISSING]), *filter(None, [labels.problem])]
     return Checked(
-        texts, duplicates, chosen, few, wrong, curve, shortcuts.result(), findings, tuple(notes)
+        texts=texts,
+        duplicates=duplicates,
+        labels=labels,
+        shortcuts=shortcuts.result(),
+        findings=findings,
+        notes=tuple(notes),
     )
 
 
-def _with_enough(texts: Texts) -> tuple[np.ndarray, np.ndarray, tuple[str, ...]]:
-    """The texts and the classes that can be looked at, and the names of the other classes."""
+def _look_at_labels(texts: Texts, duplicates: Duplicates) -> Labels:
+    """What out-of-fold probabilities say of the labels."""
+    chosen, classes, few = _with_enough(texts, duplicates)
+    labels = Labels(chosen, few)
+
+    def without(why: str) -> Labels:
+        return dataclasses.replace(labels, problem=f"labels were not looked at: {why}")
+
+    own = texts.examples.labels[chosen]
+    if len(classes) < (1 if own.ndim == 2 else 2):
+        return without(
+            f"there are fewer than two classes with {FEW_EXAMPLES} different texts or more"
+        )
+    if len(chosen) * len(classes) > _MOST_PROBABILITIES:
+        return without(
+            f"{len(chosen):,} texts times {len(classes):,} classes are more than "
+            f"{_MOST_PROBABILITIES:,}"
+        )
+    features = weigh_words(texts)[chosen]
+    if not features.shape[1]:
+        return without("no word is in two texts")
+    known = own[:, classes] if own.ndim == 2 else np.searchsorted(classes, own)
+    model = WordModel(features, known, len(classes))
+    folds = fold_numbers(texts.examples.labels, duplicates.first)[chosen]
+    likely = model.out_of_fold(folds)
+    labels = dataclasses.replace(labels, curve=learn(model, folds, likely))
+    right, guess = float(np.mean(are_right(known, likely))), _best_guess(known)
+    if right <= guess + 2 * np.sqrt(guess * (1 - guess) / len(known)):
+        return without(
+            f"the words do not tell them, right in {right:.1%}, where the most frequent answer is "
+            f"in {guess:.1%}"
+        )
+    wrong = find_wrong_labels(known, likely)
+    if own.ndim == 2:
+        proposed = own.copy()
+        proposed[:, classes] = wrong.proposed
+    else:
+        proposed = classes[wrong.proposed]
+    return dataclasses.replace(labels, wrong=dataclasses.replace(wrong, proposed=proposed))
+
+
+def _with_enough(
+    texts: Texts, duplicates: Duplicates
+) -> tuple[np.ndarray, np.ndarray, tuple[str, ...]]:
+    """The texts and the classes that can be looked at, and the names of the other classes.
+
+    Copies, which are in one fold, count once.
+    """
     labels = texts.examples.labels
-    sizes = sizes_of(labels, len(texts.classes))
+    sizes = sizes_of(labels[~duplicates.is_copy], len(texts.classes))
     enough = sizes >= FEW_EXAMPLES
     if labels.ndim == 2:
-        enough &= len(labels) - sizes >= FEW_EXAMPLES
+        enough &= np.count_nonzero(~duplicates.is_copy) - sizes >= FEW_EXAMPLES
         chosen = np.arange(len(labels))
     else:
         chosen = np.flatnonzero(enough[labels])
@@ -177,38 +247,10 @@ def _with_enough(texts: Texts) -> tuple[np.ndarray, np.ndarray, tuple[str, ...]]
     return chosen, np.flatnonzero(enough), few
 
 
-def _problem(texts: int, classes: int, axes: int) -> str:
-    """Why the labels cannot be looked at; empty if they can."""
-    if classes < (1 if axes == 2 else 2):
-        return (
-            f"labels were not looked at, nor what more texts would do: of fewer than two classes "
-            f"there are {FEW_EXAMPLES} texts or more"
-        )
-    if texts * classes > _MOST_PROBABILITIES:
-        return (
-            f"labels were not looked at, nor what more texts would do: {texts:,} texts times "
-            f"{classes:,} classes are more than {_MOST_PROBABILITIES:,}"
-        )
-    return ""
-
-
-def _look_at_labels(
-    texts: Texts, duplicates: Duplicates, chosen: np.ndarray, classes: np.ndarray
-) -> tuple[WrongLabels, LearningCurve]:
-    """What out-of-fold probabilities say of the chosen texts."""
-    labels = texts.examples.labels[chosen]
-    known = labels[:, classes] if labels.ndim == 2 else np.searchsorted(classes, labels)
-    model = WordModel(weigh_words(texts)[chosen], known, len(classes))
-    folds = fold_numbers(texts.examples.labels, duplicates.first)[chosen]
-    likely = model.out_of_fold(folds)
-    wrong = find_wrong_labels(known, likely)
-    curve = learn(model, folds, likely)
-    if labels.ndim == 2:
-        proposed = labels.copy()
-        proposed[:, classes] = wrong.proposed
-    else:
-        proposed = classes[wrong.proposed]
-    return dataclasses.replace(wrong, proposed=proposed), curve
+def _best_guess(labels: np.ndarray) -> float:
+    """How often the most frequent label, or set of labels, is right."""
+    _, counts = np.unique(labels, axis=0, return_counts=True)
+    return float(counts.max() / len(labels))
 
 
 def _spread(numbers: np.ndarray) -> dict[str, float]:

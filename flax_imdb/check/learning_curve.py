@@ -66,9 +66,9 @@ def learn(model: WordModel, folds: np.ndarray, whole: np.ndarray) -> LearningCur
     is_right = []
     for number in range(len(SHARES)):
         parts = zip(found[number :: len(SHARES)], jobs[number :: len(SHARES)], strict=True)
-        is_right.append(np.concatenate([_right(model.labels[a], p) for p, (_, a) in parts]))
+        is_right.append(np.concatenate([are_right(model.labels[a], p) for p, (_, a) in parts]))
     asked = np.concatenate([asked for _, asked in jobs[:: len(SHARES)]])
-    is_right.append(_right(model.labels[asked], whole[asked]))
+    is_right.append(are_right(model.labels[asked], whole[asked]))
     difference = is_right[-1].astype(float) - is_right[-2]
     return LearningCurve(
         sizes=(*(len(trained) for trained, _ in jobs[: len(SHARES)]), len(others)),
@@ -79,7 +79,7 @@ def learn(model: WordModel, folds: np.ndarray, whole: np.ndarray) -> LearningCur
     )
 
 
-def _right(labels: np.ndarray, probabilities: np.ndarray) -> np.ndarray:
+def are_right(labels: np.ndarray, probabilities: np.ndarray) -> np.ndarray:
     """Which texts are given their labels, bool [texts]."""
     if labels.ndim == 1:
         return np.argmax(probabilities, axis=1) == labels

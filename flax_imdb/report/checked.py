@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 # Of each kind so many are shown.
 _EXAMPLES = 5
 _CHARACTERS = 60
-_CLASSES = 10
+_CLASSES = _SHORTCUTS = 10
 
 _VERDICTS = {
     "yes": "more rows would help",
@@ -62,8 +62,10 @@ def _lines(checked: Checked) -> Iterator[str]:
     also = "" if near is None else f", and {near:,} nearly the same words"
     yield f"rows with the same words as an earlier one: {summary['duplicates']:,}{also}"
     yield from _labels(checked)
-    for shortcut in checked.shortcuts:
+    for shortcut in checked.shortcuts[:_SHORTCUTS]:
         yield _shortcut(shortcut, texts.where(shortcut.example))
+    if (more := len(checked.shortcuts) - _SHORTCUTS) > 0:
+        yield f"  and {more:,} more shortcuts"
     yield from _curve(checked)
     yield from checked.notes
     yield from _findings(checked)
@@ -76,18 +78,16 @@ def _classes(sizes: dict[str, int]) -> str:
 
 
 def _labels(checked: Checked) -> Iterator[str]:
-    if checked.wrong is not None:
-        rows, probable = len(checked.chosen), int(np.count_nonzero(checked.wrong.is_probable))
+    labels = checked.labels
+    if (wrong := labels.wrong) is not None:
+        rows, probable = len(labels.chosen), int(np.count_nonzero(wrong.is_probable))
         yield (
-            f"labels: {probable:,} of {rows:,} are probably wrong; about "
-            f"{checked.wrong.estimated:,.0f} ({checked.wrong.estimated / rows:.1%}) are by an "
-            "estimate"
+            f"labels: {probable:,} of {rows:,} are probably wrong; by an estimate about "
+            f"{wrong.estimated:,.0f} are ({wrong.estimated / rows:.1%})"
         )
-    if checked.few:
-        yield (
-            f"classes with too few rows for their labels to be looked at: "
-            f"{listed([*map(short, checked.few)], 5)}"
-        )
+    if labels.few:
+        names = listed([*map(short, labels.few)], 5)
+        yield f"classes with too few rows for their labels to be looked at: {names}"
 
 
 def _shortcut(shortcut: Shortcut, where: str) -> str:
@@ -104,7 +104,7 @@ def _shortcut(shortcut: Shortcut, where: str) -> str:
 
 
 def _curve(checked: Checked) -> Iterator[str]:
-    if (curve := checked.curve) is None:
+    if (curve := checked.labels.curve) is None:
         return
     pairs = zip(curve.sizes, curve.accuracies, strict=True)
     accuracies = ", ".join(f"{size:,} rows {accuracy:.1%}" for size, accuracy in pairs)
@@ -192,10 +192,10 @@ def _plot_lengths(axes: "Axes", checked: Checked) -> None:
 
 def _plot_doubts(axes: "Axes", checked: Checked) -> None:
     axes.set_title("doubt in the labels", fontsize="medium")
-    if checked.wrong is None:
+    if checked.labels.wrong is None:
         axes.text(0.5, 0.5, "not looked at", ha="center")
         return
-    doubt, probable = checked.wrong.doubt, checked.wrong.is_probable
+    doubt, probable = checked.labels.wrong.doubt, checked.labels.wrong.is_probable
     edges = np.linspace(0, 1, 41).tolist()
     axes.hist(
         [doubt[probable & (doubt > 0)], doubt[~probable & (doubt > 0)]],
@@ -211,7 +211,7 @@ def _plot_curve(axes: "Axes", checked: Checked) -> None:
     from matplotlib.ticker import PercentFormatter
 
     axes.set_title("would more rows help?", fontsize="medium")
-    if (curve := checked.curve) is None:
+    if (curve := checked.labels.curve) is None:
         axes.text(0.5, 0.5, "not looked at", ha="center")
         return
     accuracies = np.array(curve.accuracies)

@@ -59,8 +59,8 @@ class TestLabels:
             assert all(0 < score <= 1 for score in scores)
 
     def test_the_estimate_is_near(self, found: Checked) -> None:
-        assert found.wrong is not None
-        assert 2 <= found.wrong.estimated <= 10
+        assert found.labels.wrong is not None
+        assert 2 <= found.labels.wrong.estimated <= 10
 
     def test_a_file_without_faults_has_few(self, tmp_path: Path) -> None:
         found = checked(write(tmp_path / "rows.csv", rows_of(300)))
@@ -69,15 +69,15 @@ class TestLabels:
     def test_a_class_with_few_rows_is_left_out_and_named(self, tmp_path: Path) -> None:
         rows = [*rows_of(100), ("a rare kind of text", "rare"), ("another rare one", "rare")]
         found = checked(write(tmp_path / "rows.csv", rows))
-        assert found.few == ("rare",)
-        assert len(found.chosen) == 100
+        assert found.labels.few == ("rare",)
+        assert len(found.labels.chosen) == 100
         assert all(row["label"] != "rare" for row in listed(found))
-        assert found.wrong is not None
-        assert set(np.unique(found.wrong.proposed)) <= {0, 1}
+        assert found.labels.wrong is not None
+        assert set(np.unique(found.labels.wrong.proposed)) <= {0, 1}
 
     def test_with_few_rows_nothing_is_said_of_labels(self, tmp_path: Path) -> None:
         found = checked(write(tmp_path / "rows.csv", rows_of(12)))
-        assert found.wrong is found.curve is None
+        assert found.labels.wrong is found.labels.curve is None
         assert any("labels were not looked at" in note for note in found.notes)
 
     def test_with_too_many_classes_it_is_said(
@@ -85,11 +85,36 @@ class TestLabels:
     ) -> None:
         monkeypatch.setattr("flax_imdb.check._MOST_PROBABILITIES", 199)
         found = checked(write(tmp_path / "rows.csv", rows_of(100)))
-        assert found.wrong is None
+        assert found.labels.wrong is None
         assert found.notes == (
-            "labels were not looked at, nor what more texts would do: 100 texts times 2 classes "
-            "are more than 199",
+            "labels were not looked at: 100 texts times 2 classes are more than 199",
         )
+
+    def test_copies_of_a_text_count_once(self, tmp_path: Path) -> None:
+        """Otherwise a class would not be known where its only text is held out."""
+        rows = [*rows_of(100), *[("always the same answer", "short")] * 20]
+        found = checked(write(tmp_path / "rows.csv", rows))
+        assert found.labels.few == ("short",)
+        assert found.counts["label"] == 0
+
+    @pytest.mark.parametrize("share", [0.5, 0.95])
+    def test_labels_that_the_words_do_not_tell_are_not_accused(
+        self, tmp_path: Path, share: float
+    ) -> None:
+        labels = np.where(np.random.default_rng(0).random(400) < share, "a", "b").tolist()
+        texts = [text for text, _ in rows_of(400)]
+        found = checked(write(tmp_path / "rows.csv", zip(texts, labels, strict=True)))
+        assert found.counts["label"] == 0
+        assert found.labels.curve is not None
+        (note,) = found.notes
+        assert note.startswith("labels were not looked at: the words do not tell them, right in ")
+
+    def test_without_words_nothing_is_said_of_labels(self, tmp_path: Path) -> None:
+        rows = [("!" * n, "ab"[n % 2]) for n in range(1, 41)]
+        found = checked(write(tmp_path / "rows.csv", rows))
+        assert found.notes == ("labels were not looked at: no word is in two texts",)
+        summary = found.summary()
+        assert (summary["without_words"], summary["different_words"]) == (40, 0)
 
     def test_many_classes(self, tmp_path: Path) -> None:
         rng = np.random.default_rng(0)
@@ -216,6 +241,8 @@ class TestAll:
         assert [str(row["line"]) for row in content["rows"]] == [row["line"] for row in rows]
         assert content["findings"] == found.counts
         assert content["summary"]["rows"] == 202
+        # Those of `rows_of`: 12 of FILLER, 6 that tell, and one of each text.
+        assert content["summary"]["different_words"] == 12 + 6 + 200
         assert content["summary"]["classes"] == {"neg": 103, "pos": 99}
         assert content["learning_curve"]["verdict"] in ("yes", "hardly", "unclear")
 
@@ -224,8 +251,8 @@ class TestAll:
         assert listed(again) == listed(found)
 
     def test_the_joint_adds_up_to_the_rows(self, found: Checked) -> None:
-        assert found.wrong is not None
-        assert found.wrong.joint.sum() == pytest.approx(202)
+        assert found.labels.wrong is not None
+        assert found.labels.wrong.joint.sum() == pytest.approx(202)
         assert find_wrong_labels(np.array([0, 1]), np.eye(2)).estimated == 0
 
     def test_without_datasketch_it_is_said(
