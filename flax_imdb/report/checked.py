@@ -178,7 +178,7 @@ def _plot_classes(axes: "Axes", checked: Checked) -> None:
 
 def _plot_lengths(axes: "Axes", checked: Checked) -> None:
     lengths = np.maximum(checked.texts.lengths, 1)
-    edges = np.geomspace(1, lengths.max() + 1, 40).tolist()
+    edges = np.geomspace(lengths.min(), lengths.max() + 1, 40).tolist()
     for number in _largest(checked)[:4].tolist():
         name = short(checked.texts.classes[number])
         its = lengths[of_class(checked.texts.examples.labels, number)]
