@@ -72,7 +72,9 @@ def first_of(args: list[str]) -> argparse.Namespace:
 def given_of(options: object, names: Iterable[str]) -> dict[str, Any]:
     """The settings of these names that are given: neither None nor False."""
     values = {name: getattr(options, name) for name in names}
-    return {name: value for name, value in values.items() if value not in (None, False)}
+    return {
+        name: value for name, value in values.items() if value is not None and value is not False
+    }
 
 
 def import_modules(modules: list[str]) -> None:

@@ -17,6 +17,7 @@ from flax_imdb.tuning import tune_process
 from flax_imdb.watch import lost_process, take_last_word
 
 COMMANDS = {
+    "check": "Look for what may be wrong with texts and labels, before training.",
     "train": "Train a classifier on the IMDB reviews, or on texts of your own.",
     "evaluate": "Score a run's model on its test split again, or on other texts.",
     "predict": "Print the probability and the class of texts.",

@@ -22,7 +22,7 @@ def draw_curves(history: Sequence[EpochRecord], title: str) -> bytes:
     Raises:
       Exception: of any class, as broken installations of matplotlib fail in many ways.
     """
-    return _png(lambda figure: _plot_curves(figure, history), title, height=3.6)
+    return as_png(lambda figure: _plot_curves(figure, history), title, height=3.6)
 
 
 def draw_scores(scores: Scores, title: str) -> bytes:
@@ -33,10 +33,17 @@ def draw_scores(scores: Scores, title: str) -> bytes:
     Raises:
       Exception: of any class.
     """
-    return _png(lambda figure: _plot_scores(figure, scores), title, height=4.4)
+    return as_png(lambda figure: _plot_scores(figure, scores), title, height=4.4)
 
 
-def _png(plot: Callable[["Figure"], None], title: str, height: float) -> bytes:
+def as_png(plot: Callable[["Figure"], None], title: str, height: float) -> bytes:
+    """A picture as a PNG, the same whatever the user's matplotlibrc says.
+
+    Args:
+      plot: fills the figure.
+      title: above it.
+      height: in inches; it is 9 wide.
+    """
     import matplotlib
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure

@@ -116,6 +116,20 @@ def test_the_example_of_the_estimator_runs(tmp_path: Path, monkeypatch: pytest.M
     assert namespace["search"].best_score_ == 1
 
 
+def test_the_example_of_leaving_out_doubtful_rows_leaves_them_out(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    rows = [("text", "label"), ("a\nb", "x"), ("c", "y"), ("d\r\ne", "x"), ("f", "y")]
+    with open("reviews.csv", "w", newline="") as file:
+        csv.writer(file).writerows(rows)
+    Path("doubtful.csv").write_text("line,label\n4,y\n5,x\n5,x\n")
+    (example,) = code("docs/check.md")
+    exec(example, {"__name__": "example"})
+    with open("corrected.csv", newline="") as file:
+        assert [*map(tuple, csv.reader(file))] == [rows[0], rows[1], rows[4]]
+
+
 def test_the_examples_of_going_on_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     going_on, estimator = code("docs/going_on.md")

@@ -33,6 +33,7 @@ ROOMS = (
         "results",
         "scores",
         "explain",
+        "check",
         "config",
         "training",
         "tuning",
@@ -52,7 +53,7 @@ HEAVY = {
     *("tensorflow", "tensorflow_datasets", "array_record", "matplotlib", "orbax", "tyro", "rich"),
     *("keras", "pyarrow", "regex", "sklearn", "torch", "jinja2", "tensorboardX"),
     *("starlette", "uvicorn", "prometheus_client"),
-    *("onnx", "onnxruntime", "safetensors", "tokenizers", "py_mini_racer"),
+    *("onnx", "onnxruntime", "safetensors", "tokenizers", "py_mini_racer", "datasketch"),
 }
 
 
@@ -68,6 +69,7 @@ def imported(statement: str) -> set[str]:
     [
         ("flax_imdb", set()),
         ("flax_imdb.data", set()),
+        ("flax_imdb.check", set()),
         # flax imports rich.
         ("flax_imdb.layers", {"rich"}),
         ("flax_imdb.models", {"rich"}),

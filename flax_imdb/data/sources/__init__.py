@@ -8,6 +8,7 @@ from flax_imdb.data.sources.npz import SequenceFile, is_npz, read_labelled_seque
 from flax_imdb.data.sources.own import open_unlabelled, read_labelled
 from flax_imdb.data.sources.source import (
     SPLITS,
+    Origin,
     Reviews,
     Scanned,
     SequenceSource,
@@ -25,6 +26,7 @@ __all__ = [
     "ArraySource",
     "Bad",
     "FileTable",
+    "Origin",
     "Reviews",
     "Scanned",
     "SequenceFile",

@@ -1,11 +1,18 @@
 """IMDB reviews from an extracted ``aclImdb`` folder."""
 
 import functools
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 import numpy as np
 
-from flax_imdb.data.sources.source import SPLITS, Reviews, Split, fingerprint_of
+from flax_imdb.data.sources.source import (
+    SPLITS,
+    Origin,
+    Reviews,
+    Split,
+    fingerprint_of,
+)
 from flax_imdb.errors import InputError, one_line
 from flax_imdb.paths import exists, names_in, unreadable
 
@@ -47,9 +54,18 @@ class FolderReviews(Reviews):
 
     def read(self, split: Split) -> tuple[list[str], np.ndarray]:
         """Read one split: negative reviews first, each label in order of the review's number."""
-        files = [self._files[split, label] for label in LABELS]
-        texts = [_read_text(file) for label_files in files for file in label_files]
-        return texts, np.repeat(np.arange(len(LABELS), dtype=np.int32), [len(f) for f in files])
+        sizes = [len(self._files[split, label]) for label in LABELS]
+        texts = [_read_text(file) for file in self._files_of(split)]
+        return texts, np.repeat(np.arange(len(LABELS), dtype=np.int32), sizes)
+
+    def places(self, split: Split) -> tuple[Origin, Iterable[int | str]]:
+        """The folder, and the path of each file in it."""
+        names = (file.relative_to(self.location).as_posix() for file in self._files_of(split))
+        return Origin(self.location, ""), names
+
+    def _files_of(self, split: Split) -> Iterator[Path]:
+        for label in LABELS:
+            yield from self._files[split, label]
 
 
 def _read_text(file: Path) -> str:

@@ -47,6 +47,11 @@ def natural_key(label: str) -> tuple[object, ...]:
     return parts, label
 
 
+def plain_label(label: str) -> str:
+    """The label without blanks and case, in which labels should differ."""
+    return "".join(label.split()).casefold()
+
+
 def with_known(classes: tuple[str, ...], known: Sequence[str]) -> tuple[str, ...]:
     """The classes of the training texts, and then those that a model knows besides."""
     return tuple(dict.fromkeys((*classes, *known)))
@@ -151,7 +156,7 @@ def warnings_on(
     warnings = []
     alike: dict[str, list[str]] = {}
     for label in classes:
-        alike.setdefault("".join(label.split()).casefold(), []).append(label)
+        alike.setdefault(plain_label(label), []).append(label)
     if groups := [" and ".join(map(shown, group)) for group in alike.values() if len(group) > 1]:
         warnings.append(
             "labels that differ by case or blanks alone are classes of their own: "

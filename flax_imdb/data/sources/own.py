@@ -32,7 +32,7 @@ from flax_imdb.data.sources.labels import (
 )
 from flax_imdb.data.sources.parquet import Parquet
 from flax_imdb.data.sources.rows import Rows, read_rows
-from flax_imdb.data.sources.source import Scanned, Source, Split
+from flax_imdb.data.sources.source import At, Origin, Scanned, Source, Split, nowhere
 from flax_imdb.data.sources.table import FileTable, Table, listed, shown
 from flax_imdb.data.sources.text_files import COMPRESSIONS, check_file, format_of
 from flax_imdb.errors import InputError
@@ -198,9 +198,9 @@ class OwnSource(Source):
         chosen = in_test if split == "test" else ~in_test
         return list(itertools.compress(texts, chosen)), labels[chosen]
 
-    def scan(self, take: Callable[[str], object]) -> Scanned:
+    def scan(self, take: Callable[[str], object], at: At = nowhere) -> Scanned:
         """Read both splits, once; see `Source.scan`."""
-        self._content = self._scan(take)
+        self._content = self._scan(take, at)
         return self._content.scanned
 
     def texts(self, split: Split, numbers: Sequence[int]) -> list[str]:
@@ -221,7 +221,7 @@ class OwnSource(Source):
     def _content(self) -> "_Content":
         return self._scan(lambda text: None)
 
-    def _scan(self, take: Callable[[str], object]) -> "_Content":
+    def _scan(self, take: Callable[[str], object], at: At = nowhere) -> "_Content":
         hashes = array.array("q")
 
         def hashed(text: str) -> None:
@@ -229,8 +229,9 @@ class OwnSource(Source):
             take(text)
 
         before = self.fingerprint
-        train = self._train.read(hashed, self._config.skip_bad_rows)
-        test = self._test.read(hashed, self._config.skip_bad_rows) if self._test else None
+        skip = self._config.skip_bad_rows
+        train = self._train.read(hashed, skip, at)
+        test = self._test.read(hashed, skip, at) if self._test else None
         if self._digest() != before:
             raise InputError(f"{self.location} was changed while it was read: start again")
         table = self._train.table
@@ -362,9 +363,10 @@ class Part:
         first = itertools.islice(self.table.records(columns), _ROWS_WITHOUT_LABELS)
         return any(values[0] is not None for _, values in first)
 
-    def read(self, take: Callable[[str], object], skip_bad_rows: bool) -> Rows:
-        """Read the texts and labels; see `read_rows`."""
-        return read_rows(self.table, self.columns, take, skip_bad_rows, self.sets)
+    def read(self, take: Callable[[str], object], skip_bad_rows: bool, at: At = nowhere) -> Rows:
+        """Read the texts and labels; see `read_rows`, and `Source.scan` on `at`."""
+        here = functools.partial(at, Origin(self.table.place, self.table.unit))
+        return read_rows(self.table, self.columns, take, skip_bad_rows, self.sets, here)
 
     def used(self) -> list[object]:
         """Everything that what is read depends on."""

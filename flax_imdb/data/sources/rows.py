@@ -49,6 +49,7 @@ def read_rows(
     take: Callable[[str], object],
     skip_bad_rows: bool,
     sets: LabelSets | None = None,
+    at: Callable[[int | str], object] = lambda position: None,
 ) -> Rows:
     """Read the texts and labels of a table.
 
@@ -58,6 +59,7 @@ def read_rows(
       take: called with each text; those of several columns are joined by a line break.
       skip_bad_rows: leave out rows without a text or a label.
       sets: how labels are written, where a text may have several.
+      at: called with the position of each text, after `take`.
 
     Raises:
       InputError: there are none, or some are bad and are not to be left out.
@@ -80,6 +82,7 @@ def read_rows(
         if not problem:
             labels.append(different.setdefault(label, len(different)))
             take(text)
+            at(position)
             continue
         bad_rows += 1
         if bad_rows <= SHOWN_ROWS:

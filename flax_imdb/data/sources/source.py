@@ -3,6 +3,7 @@
 import abc
 import functools
 import hashlib
+import itertools
 import os
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
@@ -27,6 +28,26 @@ class Scanned(NamedTuple):
 
     labels: np.ndarray
     in_test: np.ndarray
+
+
+class Origin(NamedTuple):
+    """Where some texts are.
+
+    Attributes:
+      place: the file or folder.
+      unit: what the position of a text there is, such as ``"line"``; empty if it is a file's name.
+    """
+
+    place: str
+    unit: str
+
+
+At = Callable[[Origin, int | str], object]
+"""Called with where a text is: a place, and the position there."""
+
+
+def nowhere(origin: Origin, position: int | str) -> None:
+    """An `At` that does not keep where texts are."""
 
 
 class Source(abc.ABC):
@@ -71,11 +92,12 @@ class Source(abc.ABC):
           InputError: the files are damaged.
         """
 
-    def scan(self, take: Callable[[str], object]) -> Scanned:
+    def scan(self, take: Callable[[str], object], at: At = nowhere) -> Scanned:
         """Read both splits, once.
 
         Args:
           take: called with each text, in the order in which they are stored.
+          at: called with where it is, after `take`.
 
         Raises:
           InputError: as of `read`.
@@ -83,13 +105,19 @@ class Source(abc.ABC):
         labels, sizes = [], []
         for split in SPLITS:
             texts, of_split = self.read(split)
-            for text in texts:
+            origin, positions = self.places(split)
+            for text, position in zip(texts, positions, strict=False):
                 take(text)
+                at(origin, position)
             labels.append(of_split)
             sizes.append(len(texts))
         return Scanned(
             np.concatenate(labels), np.repeat([split == "test" for split in SPLITS], sizes)
         )
+
+    def places(self, split: Split) -> tuple[Origin, Iterable[int | str]]:
+        """Where the texts of a split are, and the position of each there."""
+        return Origin(f"{self.location or self.name} ({split})", "example"), itertools.count()
 
     def texts(self, split: Split, numbers: Sequence[int]) -> list[str]:
         """The texts with these indices in a split.
