@@ -69,6 +69,7 @@ class Result(Scores, _Written):
       step_ms_median: median over epochs of the median step time, in milliseconds.
       versions: versions of the software that determines the numbers.
       stopped_early: whether it stopped before the epochs that it was asked for.
+      calibration_examples: number of texts that it was calibrated with.
     """
 
     arch: str
@@ -98,6 +99,7 @@ class Result(Scores, _Written):
     step_ms_median: float
     versions: dict[str, str]
     stopped_early: bool = False
+    calibration_examples: int = 0
 
 
 @dataclasses.dataclass(frozen=True)
