@@ -50,6 +50,7 @@ from flax_imdb.start import check_settings, started
 from flax_imdb.training import (
     EpochRecord,
     History,
+    Predictor,
     TrainConfig,
     Trainer,
     TrainState,
@@ -400,8 +401,11 @@ class LSTMClassifier(ClassifierMixin, BaseEstimator):
         if info.multi_label and best is not None:
             thresholds = choose_thresholds(best.probability, dataset.validation.labels)
             info = dataclasses.replace(info, thresholds=thresholds)
-        best_state = state.replace(**arrays)
-        info = calibrated(info, dataset.calibration, lambda: trainer.predictor(best_state))
+
+        def predictor() -> Predictor:
+            return trainer.predictor(trainer.place(state.replace(**arrays)))
+
+        info = calibrated(info, dataset.calibration, predictor)
         self._keep(_Fitted(config, info, history.epochs, arrays))
 
     def _keep(self, fitted: _Fitted) -> None:
