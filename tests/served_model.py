@@ -7,6 +7,7 @@ from collections.abc import Iterator, Sequence
 from typing import Any
 
 from flax_imdb.serve import About
+from flax_imdb.training import check_coverage
 
 
 class ServedModel:
@@ -35,11 +36,23 @@ class ServedModel:
         while not self.prepared.wait(0.01):
             yield
 
-    def predict(self, texts: Sequence[Any]) -> list[dict[str, Any]]:
+    def least_probability(self, coverage: float) -> float:
+        check_coverage("`abstain`", coverage)
+        return coverage
+
+    def predict(self, texts: Sequence[Any], least: Sequence[float | None]) -> list[dict[str, Any]]:
         self.asked.append(list(texts))
         self.begun.release()
         self.go.wait()
-        return [self._answer(text) for text in texts]
+        return [self._predicted(*each) for each in zip(texts, least, strict=True)]
+
+    def _predicted(self, text: Any, least: float | None) -> dict[str, Any]:
+        answer = self._answer(text)
+        if least is None or "error" in answer:
+            return answer
+        in_set = [name for name, share in answer["probabilities"].items() if share >= least]
+        label = answer["label"] if len(in_set) == 1 else None
+        return {**answer, "label": label, "prediction_set": in_set}
 
     def explain(self, text: Any) -> dict[str, Any]:
         answer = self._answer(text)

@@ -6,6 +6,7 @@ from flax_imdb.training.conformal import (
     conformity,
     least_probability,
     prediction_sets,
+    usual_coverages,
 )
 from flax_imdb.training.history import EpochRecord, History, StepRecord, UnfinishedEpoch
 from flax_imdb.training.metrics import (
@@ -83,4 +84,5 @@ __all__ = [
     "sum_gradients",
     "to_evaluate",
     "train_step",
+    "usual_coverages",
 ]

@@ -17,6 +17,13 @@ from jaxtyping import Bool, Float, Int
 
 from flax_imdb.errors import InputError, is_number
 
+_USUAL = (0.8, 0.9, 0.95, 0.99)
+
+
+def usual_coverages(conformity: Sequence[float]) -> tuple[float, ...]:
+    """Coverages that pages offer, of those that so many rows to calibrate with allow."""
+    return tuple(each for each in _USUAL if len(conformity) >= _rows_for(each))
+
 
 def conformity(
     probabilities: Float[np.ndarray, "rows classes"], labels: Int[np.ndarray, " rows"]
@@ -58,15 +65,23 @@ def least_probability(
     """
     check_coverage(setting, coverage)
     rows = len(conformity)
-    # What is written, 0.95, and not the number of double precision next to it.
-    error = 1 - Fraction(str(float(coverage)))
-    rank = math.floor((rows + 1) * error)
-    if rank == 0:
+    if (needed := _rows_for(coverage)) > rows:
         raise InputError(
-            f"{setting} {coverage} needs {math.ceil(1 / error) - 1:,} rows to calibrate with, and "
-            f"there are {rows:,}: with these it is {rows / (rows + 1):.6g} at most"
+            f"{setting} {coverage} needs {needed:,} rows to calibrate with, and there are "
+            f"{rows:,}: with these it is {rows / (rows + 1):.6g} at most"
         )
-    return conformity[rank - 1]
+    return conformity[math.floor((rows + 1) * _error(coverage)) - 1]
+
+
+def _error(coverage: float) -> Fraction:
+    """How often the true class may be missing, as a fraction."""
+    # Of what is written, 0.95, and not of the number of double precision next to it.
+    return 1 - Fraction(str(float(coverage)))
+
+
+def _rows_for(coverage: float) -> int:
+    """The least number of rows to calibrate with."""
+    return math.ceil(1 / _error(coverage)) - 1
 
 
 def prediction_sets(
