@@ -107,7 +107,9 @@ class Served:
         """The probability that a class needs to be in a prediction set of this coverage."""
         return self._model.least_probability(coverage)
 
-    def predict(self, texts: Sequence[Any], least: Sequence[float | None]) -> list[dict[str, Any]]:
+    def predict(
+        self, texts: Sequence[Any], least: Sequence[float | None] | None = None
+    ) -> list[dict[str, Any]]:
         """For each text what ``flax-imdb predict --json`` prints."""
         names = [f"text {number}" for number in range(1, len(texts) + 1)]
         return [answer.content() for answer in self._answers(texts, names, least)]

@@ -1,7 +1,6 @@
 """The description of the API, in OpenAPI 3.1."""
 
 from collections.abc import Mapping
-from types import MappingProxyType
 from typing import Any
 
 import flax_imdb
@@ -102,6 +101,7 @@ def describe(limits: Limits) -> dict[str, Any]:
         "explanations",
         "Explanation",
         limits.of_explanations(),
+        {},
     )
     ready = {"200": _json("Everything is compiled.", "Status"), "503": _error("Not yet.")}
     return {
@@ -140,9 +140,7 @@ def describe(limits: Limits) -> dict[str, Any]:
                             }
                         },
                     },
-                    "responses": {
-                        status: _HTML for status in ("200", *_refusals(limits)) if status != "422"
-                    },
+                    "responses": dict.fromkeys(("200", *_refusals(limits)), _HTML),
                 },
             },
         },
@@ -172,7 +170,7 @@ def _asks(
     key: str,
     schema: str,
     limits: Limits,
-    more: Mapping[str, Any] = MappingProxyType({}),
+    more: Mapping[str, Any],
 ) -> dict[str, Any]:
     """An operation that takes texts, and may take more properties."""
     text = {"type": "string", "maxLength": limits.max_characters}
