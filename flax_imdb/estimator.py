@@ -531,6 +531,11 @@ class LSTMClassifier(ClassifierMixin, BaseEstimator):
         """
         check_is_fitted(self)
         model = self._loaded()
+        if not model.info.conformity and not model.info.multi_label:
+            raise InputError(
+                "predict_set needs `calibration_fraction`: the part of the texts to hold out of "
+                "training, such as 0.1"
+            )
         inputs = X if are_sequences(X) else _listed(X)
         sets = model.predict_set(inputs, coverage, wordless=True, setting="`coverage`")
         return sets[:, self._columns(model)]
