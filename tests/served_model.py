@@ -13,6 +13,8 @@ from flax_imdb.training import check_coverage
 class ServedModel:
     """Says "good" with 0.75 of texts that begin so, otherwise "bad"; "bug" is none of its words.
 
+    The classes in a prediction set have at least the coverage as their probability.
+
     Args:
       held: whether it waits with all answers until `go` is set.
       sizes: of its batches.
@@ -22,7 +24,7 @@ class ServedModel:
     """
 
     def __init__(self, held: bool = False, sizes: Sequence[int] = (1, 4, 8)):
-        self.about = About("known on <b>texts</b>", "", 500)
+        self.about = About("known on <b>texts</b>", "", 500, coverages=(0.2, 0.5, 0.8))
         self.sizes: Sequence[int] = sizes
         self.asked: list[list[str]] = []
         self.begun = threading.Semaphore(0)
