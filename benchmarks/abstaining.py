@@ -96,7 +96,7 @@ def synthetic_reviews(model: TrainedModel, reviews: int) -> Examples:
 
 
 def unknown_texts(model: TrainedModel, texts: int) -> list[str]:
-    """Texts without a single word that the model knows, from one word to more than it reads."""
+    """Texts without a single word that the model knows, from one to as many as it reads."""
     rng = np.random.default_rng(0)
     known = set(model.vocabulary.words)
     letters = np.array(list("bcdfghjklmnpqrstvwxz"))
