@@ -29,6 +29,8 @@ import numpy as np
 import prediction
 import runner
 
+from flax_imdb.errors import InputError
+
 CLIENTS = (1, 16, 256)
 SYSTEMS = ("flax_imdb", "keras-jax", "keras-tensorflow")
 TEXTS = 500
@@ -91,7 +93,11 @@ class KerasModel:
             self._predict(np.zeros((rows, self._length), np.int32))
             yield
 
-    def predict(self, texts: Sequence[Any]) -> list[dict[str, Any]]:
+    def least_probability(self, coverage: float) -> float:
+        """It does not abstain."""
+        raise InputError("Keras is not calibrated")
+
+    def predict(self, texts: Sequence[Any], least: Sequence[float | None]) -> list[dict[str, Any]]:
         """As the tutorial does: padded at the front to one length."""
         from flax_imdb.data import split_words
 

@@ -42,7 +42,7 @@ from flax_imdb.data.sources import (
 from flax_imdb.devices import DeviceName, select_devices
 from flax_imdb.environment import describe, fixed_settings
 from flax_imdb.errors import InputError, check_between, is_number, one_line, warn
-from flax_imdb.experiment import show_word_vectors, with_saved_vectors
+from flax_imdb.experiment import calibrated, show_word_vectors, with_saved_vectors
 from flax_imdb.models import ModelConfig
 from flax_imdb.predict import TrainedModel, as_texts, check_texts, load, save
 from flax_imdb.report import Report
@@ -50,6 +50,7 @@ from flax_imdb.start import check_settings, started
 from flax_imdb.training import (
     EpochRecord,
     History,
+    Predictor,
     TrainConfig,
     Trainer,
     TrainState,
@@ -160,6 +161,8 @@ class LSTMClassifier(ClassifierMixin, BaseEstimator):
         several.
       validation_fraction: the part of the texts to hold out, to keep the epoch that is best on
         them. 0: none, and the last epoch is kept.
+      calibration_fraction: the part of the texts to hold out for `predict_set`, which select
+        nothing.
       monitor: what decides which epoch that is: accuracy, loss, macro_f1 or, for two classes,
         roc_auc. None: accuracy; where a text may have several labels, loss.
       early_stopping: whether to stop when no epoch has been better for `n_iter_no_change` epochs;
@@ -218,6 +221,7 @@ class LSTMClassifier(ClassifierMixin, BaseEstimator):
         freeze_embeddings: bool = False,
         class_weight: str | Mapping[Any, float] | None = None,
         validation_fraction: float = 0.0,
+        calibration_fraction: float = 0.0,
         monitor: str | None = None,
         early_stopping: bool = False,
         n_iter_no_change: int = 10,
@@ -262,6 +266,7 @@ class LSTMClassifier(ClassifierMixin, BaseEstimator):
         self.freeze_embeddings = freeze_embeddings
         self.class_weight = class_weight
         self.validation_fraction = validation_fraction
+        self.calibration_fraction = calibration_fraction
         self.monitor = monitor
         self.early_stopping = early_stopping
         self.n_iter_no_change = n_iter_no_change
@@ -356,6 +361,11 @@ class LSTMClassifier(ClassifierMixin, BaseEstimator):
                 f"class_weight {self.class_weight!r} makes no sense where a text may have several "
                 "labels: it is not of one class; validation_fraction chooses each label's threshold"
             )
+        if self.calibration_fraction:
+            raise InputError(
+                f"`calibration_fraction` {self.calibration_fraction} has no effect where a text "
+                "may have several labels: each has its threshold, by `validation_fraction`"
+            )
         if len(set(names)) < len(names):
             raise InputError(f"the columns of y have names that are alike: {', '.join(names)}")
         for number, name in enumerate(names, start=1):
@@ -392,6 +402,11 @@ class LSTMClassifier(ClassifierMixin, BaseEstimator):
         if info.multi_label and best is not None:
             thresholds = choose_thresholds(best.probability, dataset.validation.labels)
             info = dataclasses.replace(info, thresholds=thresholds)
+
+        def predictor() -> Predictor:
+            return trainer.predictor(trainer.place(state.replace(**arrays)))
+
+        info = calibrated(info, dataset.calibration, predictor)
         self._keep(_Fitted(config, info, history.epochs, arrays))
 
     def _keep(self, fitted: _Fitted) -> None:
@@ -420,24 +435,14 @@ class LSTMClassifier(ClassifierMixin, BaseEstimator):
         training = dataclasses.replace(
             config.training, seed=0, epochs=1, patience=None, monitor=TrainConfig.monitor
         )
-        data = dataclasses.replace(config.data, validation_examples=0)
+        data = dataclasses.replace(config.data, validation_examples=0, calibration_examples=0)
         config = dataclasses.replace(config, training=training, data=data)
         return _compiled(config, info.task, steps, self.device)
 
     def _config(self, texts: int, multi_label: bool) -> ExperimentConfig:
-        fraction = self.validation_fraction
-        if not is_number(fraction) or not 0 <= fraction < 1:
-            raise InputError(
-                f"`validation_fraction` {fraction} makes no sense: a number from 0 to below 1 is "
-                "needed"
-            )
-        held_out = round(fraction * texts)
-        if fraction > 0 and not 0 < held_out < texts:
-            raise InputError(
-                f"`validation_fraction` {fraction} makes no sense: of {texts} texts it holds out "
-                f"{held_out}"
-            )
-        if fraction == 0 and (self.early_stopping or self.monitor != TrainConfig.monitor):
+        validation = self._held_out("validation_fraction", texts)
+        calibration = self._held_out("calibration_fraction", texts)
+        if validation == 0 and (self.early_stopping or self.monitor != TrainConfig.monitor):
             setting = "early_stopping" if self.early_stopping else "monitor"
             raise InputError(
                 f"`{setting}` {getattr(self, setting)} needs `validation_fraction`: the part of "
@@ -467,10 +472,25 @@ class LSTMClassifier(ClassifierMixin, BaseEstimator):
                 **parts[DataConfig],
                 dataset="python",
                 multi_label=multi_label,
-                validation_examples=held_out,
+                validation_examples=validation,
+                calibration_examples=calibration,
             ),
             training=TrainConfig(**parts[TrainConfig], seed=int(seed), patience=patience),
         )
+
+    def _held_out(self, setting: str, texts: int) -> int:
+        """The number of texts to hold out of so many, as this parameter says."""
+        fraction = getattr(self, setting)
+        if not is_number(fraction) or not 0 <= fraction < 1:
+            raise InputError(
+                f"`{setting}` {fraction} makes no sense: a number from 0 to below 1 is needed"
+            )
+        held_out = round(fraction * texts)
+        if fraction > 0 and not 0 < held_out < texts:
+            raise InputError(
+                f"`{setting}` {fraction} makes no sense: of {texts} texts it holds out {held_out}"
+            )
+        return held_out
 
     def predict(self, X: Any) -> np.ndarray:  # noqa: N803
         """The likeliest label of each; of several labels, 1 for those above their thresholds.
@@ -495,9 +515,35 @@ class LSTMClassifier(ClassifierMixin, BaseEstimator):
         """
         check_is_fitted(self)
         model = self._loaded()
-        columns = [model.info.classes.index(str(label)) for label in self.classes_]
         inputs = X if are_sequences(X) else _listed(X)
-        return model.predict_probabilities(inputs, wordless=True)[:, columns]
+        return model.predict_probabilities(inputs, wordless=True)[:, self._columns(model)]
+
+    @fixed_settings()
+    def predict_set(self, X: Any, coverage: float = 0.95) -> np.ndarray:  # noqa: N803
+        """The prediction sets: which classes are in them, bool [texts, classes].
+
+        They are in the order of `classes_`. A set has the true class with a probability of
+        `coverage` or more, over texts like those of the training. See
+        `flax_imdb.TrainedModel.predict`.
+
+        Raises:
+          InputError: `X` is no list of texts or sequences; there was no `calibration_fraction`, or
+            so small a one that this coverage is impossible; or a text may have several labels.
+        """
+        check_is_fitted(self)
+        model = self._loaded()
+        if not model.info.conformity and not model.info.multi_label:
+            raise InputError(
+                "predict_set needs `calibration_fraction`: the part of the texts to hold out of "
+                "training, such as 0.1"
+            )
+        inputs = X if are_sequences(X) else _listed(X)
+        sets = model.predict_set(inputs, coverage, wordless=True, setting="`coverage`")
+        return sets[:, self._columns(model)]
+
+    def _columns(self, model: TrainedModel) -> list[int]:
+        """The numbers of the model's classes, in the order of `classes_`."""
+        return [model.info.classes.index(str(label)) for label in self.classes_]
 
     @fixed_settings()
     def save(self, path: str | os.PathLike[str], *, overwrite: bool = False) -> None:
@@ -533,6 +579,7 @@ class LSTMClassifier(ClassifierMixin, BaseEstimator):
             "classes": self.classes_.tolist(),
             "class_weight": weights,
             "validation_fraction": self.validation_fraction,
+            "calibration_fraction": self.calibration_fraction,
             "n_iter_no_change": self.n_iter_no_change,
             "warm_start": self.warm_start,
             "verbose": self.verbose,
@@ -601,7 +648,7 @@ def _parse(text: str, workdir: Workdir) -> dict[str, Any]:
     try:
         content: dict[str, Any] = json.loads(text)
         names = {"classes", "class_weight", "validation_fraction", "verbose"}
-        newer = {"n_iter_no_change", "warm_start"}
+        newer = {"n_iter_no_change", "warm_start", "calibration_fraction"}
         if not names <= content.keys() <= names | newer or not isinstance(content["classes"], list):
             raise ValueError("it has other names")
     except (ValueError, AttributeError, RecursionError) as error:

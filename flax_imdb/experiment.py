@@ -25,6 +25,7 @@ from flax_imdb.data import (
     DataConfig,
     Dataset,
     DatasetInfo,
+    Examples,
     WordVectors,
     check_word_vectors,
     load_dataset,
@@ -48,6 +49,7 @@ from flax_imdb.start import Start, absolute, is_inside, read_start, started
 from flax_imdb.training import (
     Evaluation,
     History,
+    Predictor,
     Preemption,
     TrainState,
     UnfinishedEpoch,
@@ -55,10 +57,12 @@ from flax_imdb.training import (
     check_finite,
     check_monitor,
     choose_thresholds,
+    conformity,
     decide,
 )
 from flax_imdb.training.checkpoint_store import are_intact
 from flax_imdb.training.checkpoints import CheckpointConfig, Checkpoints, Identity
+from flax_imdb.training.metrics import of_each_class
 from flax_imdb.tuning import release_memory
 from flax_imdb.workdir import Workdir
 
@@ -350,9 +354,11 @@ def _train_once(
         info = _with_thresholds(
             dataset, lambda: trainer.evaluate(state, dataset.validation, tested)
         )
+        info = calibrated(info, dataset.calibration, lambda: trainer.predictor(state))
     preemption.check()  # A signal since the last check must stop the other seeds, too.
     if info.multi_label:
         test = decide(test, dataset.test.labels, info.threshold_of.values())
+    if info != dataset.info:
         workdir.write("vocabulary.json", info.dump())
     scores = score(test, dataset.test.labels, info.classes, info.threshold_of)
     result = _result(config, dataset, devices, state, history, scores, baseline())
@@ -394,6 +400,16 @@ def _with_thresholds(dataset: Dataset, evaluate: Callable[[], Evaluation]) -> Da
         return dataset.info
     thresholds = choose_thresholds(evaluate().probability, dataset.validation.labels)
     return dataclasses.replace(dataset.info, thresholds=thresholds)
+
+
+def calibrated(
+    info: DatasetInfo, examples: Examples, predictor: Callable[[], Predictor]
+) -> DatasetInfo:
+    """What a run keeps of its dataset, with the conformity of the examples to calibrate with."""
+    if not len(examples):
+        return info
+    probabilities = of_each_class(predictor()(examples))
+    return dataclasses.replace(info, conformity=conformity(probabilities, examples.labels))
 
 
 class _Saving:
@@ -794,6 +810,7 @@ def _result(
         batch_size=config.training.batch_size,
         train_examples=len(dataset.train),
         validation_examples=len(dataset.validation),
+        calibration_examples=len(dataset.calibration),
         test_examples=len(dataset.test),
         parameters=optax.tree.size(state.params),
         baseline_accuracy=baseline,

@@ -40,7 +40,7 @@ from flax_imdb.explain import (
     is_word,
 )
 from flax_imdb.results import Result
-from flax_imdb.scores import Scores, score
+from flax_imdb.scores import Scores, SetScores, score, score_sets
 from flax_imdb.stored import Stored, read_config, read_stored, with_variables
 from flax_imdb.training import (
     EpochRecord,
@@ -50,7 +50,10 @@ from flax_imdb.training import (
     Trainer,
     TrainState,
     above,
+    check_coverage,
     decide,
+    least_probability,
+    prediction_sets,
 )
 from flax_imdb.training.checkpoints import Checkpoints, Identity
 from flax_imdb.training.metrics import of_each_class
@@ -65,15 +68,24 @@ class Prediction:
 
     Attributes:
       label: the likeliest class; where a text may have several labels, the likeliest of all,
-        whether it is above its threshold or not.
+        whether it is above its threshold or not. None: there is a prediction set, which has not
+        exactly one class.
       probabilities: of each class, in [0, 1].
       labels: where a text may have several labels, those above their thresholds, in the order of
         the classes; None of other models.
+      prediction_set: the classes that have the true one with the coverage that was asked for, in
+        their order; None: none was asked for.
     """
 
-    label: str
+    label: str | None
     probabilities: dict[str, float]
     labels: tuple[str, ...] | None = None
+    prediction_set: tuple[str, ...] | None = None
+
+    @property
+    def likeliest(self) -> str:
+        """The likeliest class, of equal ones the first."""
+        return max(self.probabilities, key=lambda name: self.probabilities[name])
 
     @property
     def probability(self) -> float:
@@ -180,7 +192,7 @@ class TrainedModel:
         """
         return self.info.vocabulary
 
-    def predict(self, texts: Iterable[Any]) -> list[Prediction]:
+    def predict(self, texts: Iterable[Any], *, abstain: float | None = None) -> list[Prediction]:
         """Classify texts: a list, a tuple, a NumPy array, a pandas Series, or an iterator.
 
         A text without a single known word is classified, with a warning.
@@ -188,24 +200,86 @@ class TrainedModel:
         Args:
           texts: the texts. For a model of numeric sequences arrays [time, features], or whatever
             else `flax_imdb.LSTMClassifier` takes, in the layout of the training.
+          abstain: a coverage, such as 0.95. Each text gets a set of classes, which has the true one
+            with this probability, and a label only if that is one class alone (see
+            `flax_imdb.training.conformal`). None: each text has a label.
 
         Raises:
-          InputError: `texts` is a single text, or one of them cannot be classified; check with
-            `unreadable` first.
+          InputError: `texts` is a single text, or one of them cannot be classified (check with
+            `unreadable` first); or the model cannot abstain with this coverage.
         """
-        return [*map(self.prediction, self.predict_probabilities(texts))]
+        least = None if abstain is None else self.least_probability(abstain)
+        encoded = self._encode(texts)
+        return self.predictions(encoded, [least] * len(encoded))
 
-    def prediction(self, probabilities: np.ndarray) -> Prediction:
-        """The prediction for a text with these probabilities of the classes, float32 [classes]."""
+    def least_probability(self, coverage: float, setting: str = "`abstain`") -> float:
+        """The probability that a class needs to be in a prediction set of this coverage.
+
+        Args:
+          coverage: between 0 and 1.
+          setting: what messages call it.
+
+        Raises:
+          InputError: it makes no sense, or there are too few rows that the model was calibrated
+            with, or none.
+        """
+        check_coverage(setting, coverage)
+        if self.info.multi_label:
+            raise InputError(
+                f"{setting} {coverage} is for models of one label: where a text may have several, "
+                "each is decided by its threshold"
+            )
+        if not self.info.conformity:
+            raise InputError(
+                f"{setting} {coverage} needs rows to calibrate with, and this model was trained "
+                "without: `calibration_examples` 1000 in training holds out 1,000"
+            )
+        return least_probability(self.info.conformity, coverage, setting)
+
+    @fixed_settings()
+    def predictions(
+        self, encoded: Sequence[np.ndarray], least: Sequence[float | None]
+    ) -> list[Prediction]:
+        """The predictions for texts or sequences that are encoded. See `predict_encoded`.
+
+        Args:
+          encoded: the texts.
+          least: of each, from `least_probability`; None: it gets a label in any case.
+        """
+        if not encoded:
+            return []
+        examples = self._examples(encoded)
+        probabilities = self._predict(examples)
+        if all(each is None for each in least):
+            return [*map(self.prediction, probabilities)]
+        sets = self._sets(examples, probabilities, [each or 0 for each in least])
+        return [
+            self.prediction(row, None if each is None else members)
+            for row, each, members in zip(probabilities, least, sets, strict=True)
+        ]
+
+    def prediction(
+        self, probabilities: np.ndarray, members: np.ndarray | None = None
+    ) -> Prediction:
+        """The prediction for a text.
+
+        Args:
+          probabilities: of the classes, float32 [classes].
+          members: which are in its prediction set, bool [classes]; None: it has none.
+        """
         classes, thresholds = self.info.classes, self.info.threshold_of
-        labels = None
+        label, labels, in_set = classes[int(np.argmax(probabilities))], None, None
         if thresholds:
             is_above = above(probabilities, thresholds.values())
             labels = tuple(itertools.compress(classes, is_above))
+        if members is not None:
+            in_set = tuple(itertools.compress(classes, members))
         return Prediction(
-            label=classes[int(np.argmax(probabilities))],
+            # A set of one class has the likeliest: it needs what others need, too.
+            label=label if in_set is None or len(in_set) == 1 else None,
             probabilities=dict(zip(classes, probabilities.tolist(), strict=True)),
             labels=labels,
+            prediction_set=in_set,
         )
 
     @fixed_settings()
@@ -240,13 +314,39 @@ class TrainedModel:
 
         With `wordless`, texts of punctuation alone are classified, too, as in training and `score`.
         """
-        if isinstance(self.info.inputs, Standardizer):
-            encoded = self.encode_sequences(as_sequences(texts, self.config.data.layout))
-        else:
-            encoded = self._encode_texts(as_texts(texts), wordless)
+        encoded = self._encode(texts, wordless)
         if not encoded:
             return np.empty((0, len(self.info.classes)), np.float32)
         return self.predict_encoded(encoded)
+
+    @fixed_settings()
+    def predict_set(
+        self,
+        texts: Iterable[Any],
+        coverage: float,
+        *,
+        wordless: bool = False,
+        setting: str = "`abstain`",
+    ) -> np.ndarray:
+        """The classes in the prediction sets, bool [texts, classes]. See `predict`.
+
+        Args:
+          texts: the texts.
+          coverage: how often the true class is to be in the set.
+          wordless: as in `predict_probabilities`.
+          setting: what messages call the coverage.
+        """
+        least = self.least_probability(coverage, setting)
+        encoded = self._encode(texts, wordless)
+        if not encoded:
+            return np.empty((0, len(self.info.classes)), bool)
+        examples = self._examples(encoded)
+        return self._sets(examples, self._predict(examples), least)
+
+    def _encode(self, texts: Iterable[Any], wordless: bool = False) -> list[np.ndarray]:
+        if isinstance(self.info.inputs, Standardizer):
+            return self.encode_sequences(as_sequences(texts, self.config.data.layout))
+        return self._encode_texts(as_texts(texts), wordless)
 
     def _encode_texts(self, texts: Sequence[str], wordless: bool) -> list[np.ndarray]:
         words = read_texts(texts, self.vocabulary.rules, wordless)
@@ -278,9 +378,21 @@ class TrainedModel:
         Raises:
           InputError: a probability is NaN.
         """
-        probabilities = self._predictor(self._examples(encoded))
+        return self._predict(self._examples(encoded))
+
+    def _predict(self, examples: Examples) -> np.ndarray:
+        """The classes' probabilities, float32 [examples, classes]."""
+        probabilities = self._predictor(examples)
         _check_number(probabilities)
         return of_each_class(probabilities, self.info.multi_label)
+
+    def _sets(
+        self, examples: Examples, probabilities: np.ndarray, least: float | Sequence[float]
+    ) -> np.ndarray:
+        """Which classes are in the prediction sets, bool [examples, classes]."""
+        texts = self.info.task.features is None
+        unknown = examples.are_unknown() if texts else np.zeros(len(examples), bool)
+        return prediction_sets(probabilities, np.asarray(least, float), unknown)
 
     @fixed_settings()
     def explain(
@@ -340,7 +452,7 @@ class TrainedModel:
         spans = word_spans(text, self.vocabulary.rules)
         return Explanation(
             text=text,
-            label=prediction.label,
+            label=prediction.likeliest,
             labels=prediction.labels,
             probabilities=prediction.probabilities,
             differences=dict(zip(classes, made.differences.tolist(), strict=True)),
@@ -396,6 +508,17 @@ class TrainedModel:
         """The scores on the test split, or on what `flax_imdb.data.load_examples` has read."""
         evaluation, info = self.predict_examples(examples), self.info
         return score(evaluation, examples.labels, info.classes, info.threshold_of)
+
+    @fixed_settings()
+    def score_sets(self, examples: Examples, coverage: float) -> SetScores:
+        """The scores of prediction sets of this coverage. See `score` and `predict`.
+
+        Raises:
+          InputError: the model cannot abstain with this coverage, or a probability is NaN.
+        """
+        least = self.least_probability(coverage)
+        probabilities = self._predict(examples)
+        return score_sets(self._sets(examples, probabilities, least), examples.labels, coverage)
 
     @fixed_settings()
     def predict_examples(self, examples: Examples) -> Evaluation:

@@ -177,7 +177,8 @@ class Layout:
     ``probability_2`` and so on. Where values may be nested they are ``predicted_label`` and
     ``probabilities``. Where a text may have several labels, ``predicted_labels`` is the first: a
     list, or in a table of texts the labels with ``|`` between them; ``likeliest_label`` and so on
-    have the likeliest. If the file has one of them, all end in an underscore, or in several.
+    have the likeliest. With prediction sets ``prediction_set`` is the second, written as several
+    labels are. If the file has one of them, all end in an underscore, or in several.
 
     Attributes:
       added: their names and types.
@@ -197,6 +198,8 @@ class Layout:
         if several:
             of_rank = "likeliest_label"
             added = {"predicted_labels": list if table.lists else str}
+        if answers.abstain is not None:
+            added["prediction_set"] = list if table.lists else str
         if table.nested:
             added["probabilities"] = dict
         elif answers.ranks is None:
@@ -215,17 +218,17 @@ class Layout:
         """The values for an answer, in the order of `added`."""
         if answer.problem:
             return [None] * len(self.added)
+        first: list[Added] = [answer.label if answer.labels is None else self._of(answer.labels)]
+        if answer.prediction_set is not None:
+            first.append(self._of(answer.prediction_set))
         if self.nested:
-            return [self._label(answer), dict(answer.probabilities)]
+            return [*first, dict(answer.probabilities)]
         if self.ranks is None:
-            return [self._label(answer), *answer.probabilities.values()]
+            return [*first, *answer.probabilities.values()]
         ranked = [value for each in answer.probabilities.items() for value in each]
         if answer.labels is None:
-            return [answer.label, *ranked[1:]]  # None if the likeliest is not likely enough.
-        return [self._label(answer), *ranked]
+            del ranked[0]  # It is the label, or that is not shown.
+        return [*first, *ranked]
 
-    def _label(self, answer: Answer) -> Added:
-        if answer.labels is None:
-            return answer.label
-        is_list = self.added[next(iter(self.added))] is list
-        return [*answer.labels] if is_list else SEPARATOR.join(answer.labels)
+    def _of(self, labels: Sequence[str]) -> Added:
+        return [*labels] if list in self.added.values() else SEPARATOR.join(labels)

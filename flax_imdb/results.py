@@ -71,6 +71,7 @@ class Result(Scores, _Written):
       stopped_early: whether it stopped before the epochs that it was asked for.
       segments: where it went on in another environment, the start first, with the attributes of
         `flax_imdb.training.Segment`; none if an older version wrote the file.
+      calibration_examples: number of texts that it was calibrated with.
     """
 
     arch: str
@@ -101,6 +102,7 @@ class Result(Scores, _Written):
     versions: dict[str, str]
     stopped_early: bool = False
     segments: list[dict[str, Any]] = dataclasses.field(default_factory=list)
+    calibration_examples: int = 0
 
 
 @dataclasses.dataclass(frozen=True)

@@ -69,6 +69,45 @@ class Scores:
     thresholds: dict[str, float] = dataclasses.field(default_factory=dict, kw_only=True)
 
 
+@dataclasses.dataclass(frozen=True)
+class SetScores:
+    """Scores of prediction sets: what abstaining costs, and what it gives.
+
+    Attributes:
+      stated: the coverage that was asked for.
+      coverage: the share of the examples whose set has their class.
+      answered: the share of those whose set has exactly one class, which is the answer.
+      accuracy: of the answers; None if there is none.
+      sizes: number of the sets of 0, 1, ... classes.
+    """
+
+    stated: float
+    coverage: float
+    answered: float
+    accuracy: float | None
+    sizes: list[int]
+
+
+def score_sets(sets: np.ndarray, labels: np.ndarray, stated: float) -> SetScores:
+    """The scores of prediction sets of examples with these labels.
+
+    Args:
+      sets: which classes are in them, bool [examples, classes].
+      labels: int32 [examples].
+      stated: the coverage that was asked for.
+    """
+    covered = sets[np.arange(len(labels)), labels]
+    sizes = sets.sum(axis=1)
+    one = sizes == 1
+    return SetScores(
+        stated=stated,
+        coverage=float(covered.mean()),
+        answered=float(one.mean()),
+        accuracy=float(covered[one].mean()) if one.any() else None,
+        sizes=np.bincount(sizes, minlength=sets.shape[1] + 1).tolist(),
+    )
+
+
 def score(
     evaluation: Evaluation,
     labels: np.ndarray,

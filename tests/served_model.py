@@ -7,10 +7,13 @@ from collections.abc import Iterator, Sequence
 from typing import Any
 
 from flax_imdb.serve import About
+from flax_imdb.training import check_coverage
 
 
 class ServedModel:
     """Says "good" with 0.75 of texts that begin so, otherwise "bad"; "bug" is none of its words.
+
+    The classes in a prediction set have at least the coverage as their probability.
 
     Args:
       held: whether it waits with all answers until `go` is set.
@@ -21,7 +24,7 @@ class ServedModel:
     """
 
     def __init__(self, held: bool = False, sizes: Sequence[int] = (1, 4, 8)):
-        self.about = About("known on <b>texts</b>", "", 500)
+        self.about = About("known on <b>texts</b>", "", 500, coverages=(0.2, 0.5, 0.8))
         self.sizes: Sequence[int] = sizes
         self.asked: list[list[str]] = []
         self.begun = threading.Semaphore(0)
@@ -35,11 +38,23 @@ class ServedModel:
         while not self.prepared.wait(0.01):
             yield
 
-    def predict(self, texts: Sequence[Any]) -> list[dict[str, Any]]:
+    def least_probability(self, coverage: float) -> float:
+        check_coverage("`abstain`", coverage)
+        return coverage
+
+    def predict(self, texts: Sequence[Any], least: Sequence[float | None]) -> list[dict[str, Any]]:
         self.asked.append(list(texts))
         self.begun.release()
         self.go.wait()
-        return [self._answer(text) for text in texts]
+        return [self._predicted(*each) for each in zip(texts, least, strict=True)]
+
+    def _predicted(self, text: Any, least: float | None) -> dict[str, Any]:
+        answer = self._answer(text)
+        if least is None or "error" in answer:
+            return answer
+        in_set = [name for name, share in answer["probabilities"].items() if share >= least]
+        label = answer["label"] if len(in_set) == 1 else None
+        return {**answer, "label": label, "prediction_set": in_set}
 
     def explain(self, text: Any) -> dict[str, Any]:
         answer = self._answer(text)

@@ -17,9 +17,10 @@ def answers(
     *texts: str,
     classes: tuple[str, ...] = ("bad", "good"),
     thresholds: tuple[float, ...] = (),
+    conformity: tuple[float, ...] = (),
     **choice: Any,
 ) -> list[Answer]:
-    model: Any = KnownModel(*classes, thresholds=thresholds)
+    model: Any = KnownModel(*classes, thresholds=thresholds, conformity=conformity)
     ask: Any = Answers(model, Choice(**choice))
     names = [f"text {number}" for number in range(1, len(texts) + 1)]
     found: list[Answer] = ask(texts, names)
@@ -138,6 +139,62 @@ class TestMinProbability:
     def test_it_is_a_probability(self, least: float) -> None:
         with pytest.raises(InputError, match=r"`min_probability` .* a number from 0 to 1"):
             Choice(min_probability=least)
+
+
+class TestAbstain:
+    ROWS = tuple(number / 20 for number in range(1, 20))  # At a coverage of p it takes 1 - p.
+
+    @pytest.mark.parametrize(
+        ("coverage", "label", "in_set"),
+        [(0.8, None, ["bad", "good"]), (0.7, "good", ["good"]), (0.2, None, [])],
+    )
+    def test_a_set_of_one_class_has_a_label_and_others_have_none(
+        self, coverage: float, label: str | None, in_set: list[str]
+    ) -> None:
+        readable, wordless = answers("good", "...", conformity=self.ROWS, abstain=coverage)
+        assert json.loads(readable.as_json()) == {
+            "label": label,
+            "prediction_set": in_set,
+            "probabilities": {"bad": 0.25, "good": 0.75},
+        }
+        line = f"0.7500\t{label or 'unsure'}\t{'|'.join(in_set) or '-'}"
+        assert readable.as_line(False) == line
+        assert readable.as_line(True) == f"{line}\tbad=0.2500\tgood=0.7500"
+        assert json.loads(wordless.as_json()) == {"error": "no words in '...'"}
+
+    def test_a_text_of_unknown_words_has_all_classes(
+        self, capsys: pytest.CaptureFixture[str]
+    ) -> None:
+        known, unknown = answers("good", "odd words", conformity=self.ROWS, abstain=0.7)
+        assert (known.label, unknown.label) == ("good", None)
+        assert unknown.prediction_set == ("bad", "good")
+        assert capsys.readouterr().err.splitlines()[-1] == (
+            "warning: 1 of 2 texts have no label: at a coverage of 0.7 their prediction sets have "
+            "several classes, or none"
+        )
+
+    def test_the_set_is_whole_however_few_probabilities_are_shown(self) -> None:
+        (answer,) = answers("odd", classes=MANY, conformity=self.ROWS, abstain=0.9, top_k=2)
+        assert answer.prediction_set == MANY
+        assert len(answer.probabilities) == 2
+
+    @pytest.mark.parametrize(
+        ("options", "message"),
+        [
+            ({"abstain": 1}, r"`abstain` 1 makes no sense: a number between 0 and 1"),
+            ({"abstain": 0.96, "conformity": ROWS}, r"needs 24 rows to calibrate with, and there"),
+            ({"abstain": 0.9}, r"`abstain` 0\.9 needs rows .* `calibration_examples` 1000 in"),
+            ({"abstain": 0.9, "min_probability": 0.5}, r"both say which texts have no label"),
+            ({"abstain": 0.9, "thresholds": (0.5, 0.5)}, r"is for models of one label"),
+            (
+                {"abstain": 0.9, "conformity": ROWS, "classes": ("sure", "unsure")},
+                r"`abstain` 0\.9 shows unsure .* a class of this model has that name",
+            ),
+        ],
+    )
+    def test_what_cannot_be_is_refused(self, options: dict[str, Any], message: str) -> None:
+        with pytest.raises(InputError, match=message):
+            answers("good", **options)
 
 
 def test_texts_without_a_known_word_are_counted_over_all_calls(

@@ -639,6 +639,55 @@ class TestEarlyStopping:
         assert not LSTMClassifier.load(tmp_path).warm_start
 
 
+class TestPredictSet:
+    @pytest.fixture(scope="class")
+    def calibrated(self) -> LSTMClassifier:
+        # Classes that the command would order otherwise.
+        texts = ["a good film", "a bad film", "so it was"] * 30
+        return small(calibration_fraction=0.3).fit(texts, [2, 10, 1] * 30)
+
+    def test_it_has_a_column_for_each_class(self, calibrated: LSTMClassifier) -> None:
+        texts = ["good film", "bad film", "so it was", "unseen", "..."]
+        sets = calibrated.predict_set(texts, coverage=0.9)
+        assert (sets.shape, sets.dtype) == ((5, 3), bool)
+        least = calibrated._fitted.info.conformity[2 - 1]  # Of 27 rows: 28 times 0.1.
+        likely = calibrated.predict_proba(texts) >= least
+        np.testing.assert_array_equal(sets[:3], likely[:3])
+        assert sets[3:].all()
+        assert calibrated.predict_set(texts).shape == (5, 3)
+
+    def test_it_is_saved_pickled_and_cloned(
+        self, calibrated: LSTMClassifier, tmp_path: Path
+    ) -> None:
+        expected = calibrated.predict_set(["good", "odd"], 0.9)
+        calibrated.save(tmp_path / "model")
+        for again in (
+            LSTMClassifier.load(tmp_path / "model"),
+            pickle.loads(pickle.dumps(calibrated)),
+        ):
+            np.testing.assert_array_equal(again.predict_set(["good", "odd"], 0.9), expected)
+            assert clone(again).calibration_fraction == 0.3
+
+    def test_what_cannot_be_is_refused(
+        self, calibrated: LSTMClassifier, fitted: LSTMClassifier
+    ) -> None:
+        for coverage, message in (
+            (0.97, "`coverage` 0.97 needs 33 rows to calibrate with, and there are 27"),
+            (2, "`coverage` 2 makes no sense: a number between 0 and 1 is needed"),
+        ):
+            with pytest.raises(InputError, match=message):
+                calibrated.predict_set(["good"], coverage)
+        with pytest.raises(InputError, match="predict_set needs `calibration_fraction`"):
+            fitted.predict_set(["good"])
+        for fraction in (-0.1, 1, "0.1", 0.001):
+            with pytest.raises(InputError, match=r"`calibration_fraction` .* makes no sense"):
+                small(calibration_fraction=fraction).fit(TEXTS, LABELS)
+        with pytest.raises(InputError, match="leave nothing to train on"):
+            small(calibration_fraction=0.5, validation_fraction=0.5).fit(TEXTS, LABELS)
+        with pytest.raises(InputError, match=r"`calibration_fraction` 0\.5 has no effect where"):
+            small(calibration_fraction=0.5).fit(TEXTS, np.eye(2)[[0, 1] * (len(TEXTS) // 2)])
+
+
 class TestSave:
     @pytest.mark.parametrize("labels", [LABELS, [3, 20] * 24, [True, False] * 24])
     def test_what_is_saved_is_loaded_as_it_was(self, tmp_path: Path, labels: list[Any]) -> None:

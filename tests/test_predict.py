@@ -21,14 +21,21 @@ import numpy as np
 import pytest
 from fresh_process import output
 from small_runs import experiment, quiet_train
-from untrained import untrained
+from untrained import (
+    SETTINGS,
+    calibrated,
+    raw_sequences,
+    untrained,
+    untrained_on_sequences,
+)
 
 import flax_imdb
 from flax_imdb import LSTMClassifier, cli
 from flax_imdb.config import dump_config, load_config
+from flax_imdb.data import load_dataset
 from flax_imdb.errors import InputError
 from flax_imdb.export import safetensors
-from flax_imdb.predict import load
+from flax_imdb.predict import TrainedModel, load
 
 TEXTS = ["a good film", "a bad story", "good " * 20 + "bad"]
 
@@ -276,3 +283,105 @@ print(model.trainer.mesh.size, *model.predict_probabilities(sys.argv[2:])[:, 1].
         assert model.__reduce__()[1][-1] == "auto"
         monkeypatch.setattr(jax, "devices", lambda: [SimpleNamespace(platform="tpu")])
         assert model.__reduce__()[1][-1] == "cpu"
+
+
+class TestAbstain:
+    @pytest.fixture(scope="class")
+    def run(self, reviews: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+        workdir = tmp_path_factory.mktemp("run") / "calibrated"
+        data = {"validation_examples": 16, "calibration_examples": 24}
+        quiet_train(experiment(reviews, "lstm", epochs=3, **data), workdir)
+        return workdir
+
+    @pytest.fixture(scope="class")
+    def model(self, run: Path) -> TrainedModel:
+        return load(run)
+
+    def test_the_rows_have_the_probabilities_of_the_reported_epoch(
+        self, run: Path, model: TrainedModel
+    ) -> None:
+        rows = load_dataset(model.config.data).calibration
+        second = model.predict_examples(rows).probability
+        own = np.where(rows.labels == 1, second, 1 - second)
+        np.testing.assert_allclose(model.info.conformity, np.sort(own), rtol=0, atol=1e-6)
+        result = json.loads((run / "result.json").read_text())
+        assert (result["train_examples"], result["calibration_examples"]) == (96 - 40, 24)
+
+    def test_a_set_has_the_classes_that_are_likely_enough(self, model: TrainedModel) -> None:
+        for coverage in (0.5, 0.9, 0.96):
+            # The rank of the least probability, counted: (24 + 1) times the rest.
+            least = model.info.conformity[{0.5: 12, 0.9: 2, 0.96: 1}[coverage] - 1]
+            for predicted in model.predict(TEXTS, abstain=coverage):
+                likely = [name for name, p in predicted.probabilities.items() if p >= least]
+                assert list(predicted.prediction_set or ()) == likely
+                assert predicted.label == (likely[0] if len(likely) == 1 else None)
+        assert all(predicted.prediction_set is None for predicted in model.predict(TEXTS))
+
+    def test_it_goes_wherever_the_model_goes(
+        self, run: Path, model: TrainedModel, tmp_path: Path
+    ) -> None:
+        expected = [each.prediction_set for each in model.predict(TEXTS, abstain=0.9)]
+        safetensors.write(model, tmp_path / "exported")
+        for other in (pickle.loads(pickle.dumps(model)), load(tmp_path / "exported")):
+            found = other.predict(TEXTS, abstain=0.9)
+            assert [each.prediction_set for each in found] == expected
+        card = (tmp_path / "exported" / "README.md").read_text()
+        assert "It was calibrated with 24 texts" in card
+        sets = LSTMClassifier.load(run).predict_set(TEXTS, 0.9)
+        classes = np.array(model.info.classes)
+        assert [tuple(classes[row]) for row in sets] == expected
+
+    def test_it_is_scored_by_the_command(
+        self, run: Path, model: TrainedModel, capsys: pytest.CaptureFixture[str]
+    ) -> None:
+        assert cli.main(["evaluate", "--workdir", str(run), "--abstain", "0.9"]) == 0
+        printed = capsys.readouterr().out
+        rows = model.test_examples()
+        second = model.predict_examples(rows).probability
+        probabilities = np.stack([1 - second, second], 1)
+        sets = probabilities >= model.info.conformity[2 - 1]
+        covered = sets[np.arange(40), rows.labels]
+        assert f"Coverage: {covered.mean():.2%} of the sets have the true class (0.9" in printed
+        one = sets.sum(1) == 1
+        assert f"Answered: {one.mean():.2%}" in printed
+        if one.any():
+            assert f"{covered[one].mean():.2%} of the answers right" in printed
+        assert printed.splitlines()[-1].startswith("Accuracy: ")
+
+    def test_without_rows_to_calibrate_with_it_says_how_to_have_them(
+        self, finished: tuple[Path, dict, str], capsys: pytest.CaptureFixture[str]
+    ) -> None:
+        for command in (["predict", "good"], ["evaluate"]):
+            args = [*command, "--workdir", str(finished[0]), "--abstain", "0.9"]
+            assert cli.main(args) == 2
+            (line,) = capsys.readouterr().err.splitlines()
+            assert line == (
+                "error: --abstain 0.9 needs rows to calibrate with, and this model was trained "
+                "without: --calibration-examples 1000 in training holds out 1,000"
+            )
+        assert "conformity" not in (finished[0] / "vocabulary.json").read_text()
+
+    @pytest.mark.parametrize("settings", [each for each in SETTINGS if "multi_label" not in each])
+    def test_texts_of_unknown_words_alone_have_all_classes(self, settings: dict[str, Any]) -> None:
+        model = calibrated(untrained(**settings))
+        read = model.config.data.longest
+        texts = ["xyzzy", "nothing here", "kino " * 40, "good " + "kino " * read]
+        for coverage in (0.05, 0.98):
+            for predicted in model.predict(texts, abstain=coverage):
+                assert (predicted.label, predicted.prediction_set) == (None, model.info.classes)
+            assert model.predict_set(["..."], coverage, wordless=True).all()
+        some = model.predict(["good " * 3, "kino " * read + "film"], abstain=0.05)
+        assert any(predicted.prediction_set != model.info.classes for predicted in some)
+
+    def test_numeric_sequences_have_sets_and_no_unknown_words(self) -> None:
+        model = calibrated(untrained_on_sequences(classes=3))
+        sequences = [*raw_sequences(5), np.full((4, 3), 2.0), np.zeros((1, 3))]
+        least = model.least_probability(0.6)
+        for predicted in model.predict(sequences, abstain=0.6):
+            likely = [name for name, p in predicted.probabilities.items() if p >= least]
+            assert list(predicted.prediction_set or ()) == likely
+
+    def test_no_texts_have_no_sets(self) -> None:
+        model = calibrated(untrained(classes=3))
+        assert model.predict([], abstain=0.9) == []
+        assert model.predict_set([], 0.9).shape == (0, 3)

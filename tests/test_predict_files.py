@@ -33,12 +33,13 @@ def predict(
     choice: Choice | None = None,
     overwrite: bool = False,
     thresholds: tuple[float, ...] = (),
+    conformity: tuple[float, ...] = (),
     **settings: Any,
 ) -> bytes:
     """The content of the new file."""
     output = output or file.with_name(f"new-{file.name}")
     texts = InputFile(str(file), DataConfig(**settings), settings)
-    model: Any = KnownModel(*classes, thresholds=thresholds)
+    model: Any = KnownModel(*classes, thresholds=thresholds, conformity=conformity)
     answers = Answers(model, choice or Choice())
     predict_file(texts, str(output), answers, overwrite)
     assert [path.name for path in file.parent.glob("*.tmp")] == []
@@ -408,3 +409,37 @@ class TestSeveralLabels:
         table = pq.read_table(tmp_path / "new-a.parquet")
         assert table["predicted_labels"].to_pylist() == [["bad", "good"], None, []]
         assert table["probability_of_good"].to_pylist() == [0.75, None, 0.25]
+
+
+class TestPredictionSets:
+    ROWS = tuple(number / 20 for number in range(1, 20))
+
+    def test_are_between_bars_in_a_table_of_texts(self, tmp_path: Path) -> None:
+        file = written(tmp_path / "a.csv", ["text", "good", "unknown", "..."])
+        found = predict(file, conformity=self.ROWS, choice=Choice(abstain=0.7))
+        assert found.decode().splitlines() == [
+            "text,predicted_label,prediction_set,probability_of_bad,probability_of_good",
+            "good,good,good,0.25,0.75",
+            "unknown,,bad|good,0.75,0.25",
+            "...,,,,",
+        ]
+        found = predict(
+            file, conformity=self.ROWS, choice=Choice(top_k=1, abstain=0.2), overwrite=True
+        )
+        assert found.decode().splitlines()[:2] == [
+            "text,predicted_label,prediction_set,probability",
+            "good,,,0.75",
+        ]
+
+    def test_are_lists_in_json_and_parquet(self, tmp_path: Path) -> None:
+        choice = Choice(abstain=0.2)
+        file = written(tmp_path / "a.jsonl", ['{"text": "good"}', '{"text": "unknown"}'])
+        rows = predict(file, conformity=self.ROWS, choice=choice).splitlines()
+        assert [json.loads(row)["prediction_set"] for row in rows] == [[], ["bad", "good"]]
+        assert [json.loads(row)["predicted_label"] for row in rows] == [None, None]
+        file = tmp_path / "a.parquet"
+        pq.write_table(pa.table({"text": ["good", None]}), file)
+        predict(file, conformity=self.ROWS, choice=Choice(abstain=0.7))
+        table = pq.read_table(tmp_path / "new-a.parquet")
+        assert table["prediction_set"].to_pylist() == [["good"], None]
+        assert table["predicted_label"].to_pylist() == ["good", None]

@@ -15,7 +15,14 @@ from sklearn.multiclass import OneVsRestClassifier
 
 from flax_imdb.data import DataConfig, load_dataset
 from flax_imdb.data.sources import find_source
-from flax_imdb.scores import MAX_MATRIX_CLASSES, Scores, baseline_accuracy, score
+from flax_imdb.scores import (
+    MAX_MATRIX_CLASSES,
+    Scores,
+    SetScores,
+    baseline_accuracy,
+    score,
+    score_sets,
+)
 from flax_imdb.training import Evaluation, decide
 
 
@@ -200,3 +207,12 @@ class TestBaseline:
     def test_there_is_none_of_one_class(self, config: DataConfig) -> None:
         config = dataclasses.replace(config, train_examples=1)
         assert baseline_accuracy(config, np.ones(1, np.float32)) is None
+
+
+def test_sets_are_scored_as_counted_by_hand() -> None:
+    sets = np.array([[1, 0, 0], [1, 0, 0], [1, 1, 0], [0, 0, 0], [1, 1, 1]], bool)
+    scored = score_sets(sets, np.array([0, 1, 1, 2, 2]), 0.9)
+    assert scored == SetScores(
+        stated=0.9, coverage=3 / 5, answered=2 / 5, accuracy=1 / 2, sizes=[1, 2, 1, 1]
+    )
+    assert score_sets(sets[2:], np.array([1, 2, 2]), 0.9).accuracy is None

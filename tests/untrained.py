@@ -1,5 +1,6 @@
 """Models with random parameters: what they compute matters here, not how well."""
 
+import dataclasses
 from typing import Any
 
 import jax
@@ -70,6 +71,12 @@ def untrained(
     info = DatasetInfo("synthetic", "none", names, vocabulary, multi_label, thresholds)
     trainer = config.trainer(jax.devices()[:1])
     return TrainedModel(config, info, trainer.place(counted), trainer)
+
+
+def calibrated(model: TrainedModel, rows: int = 99) -> TrainedModel:
+    """The model, as if it had been calibrated with rows of all probabilities."""
+    conformity = tuple(np.linspace(0.02, 0.98, rows).tolist())
+    return dataclasses.replace(model, info=dataclasses.replace(model.info, conformity=conformity))
 
 
 def question(

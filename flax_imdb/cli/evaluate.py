@@ -31,6 +31,7 @@ class EvaluateOptions:
       encoding: Its encoding.
       skip_bad_rows: Leave out rows without a text or a label, instead of stopping.
       device: Where to evaluate.
+      abstain: Score prediction sets of this coverage, such as 0.95, too.
       data_dir: Where the reviews or tfds's datasets are now. None: as in training.
       imports: Import this module first: the one that registers the run's architecture.
     """
@@ -46,6 +47,7 @@ class EvaluateOptions:
     encoding: str | None = None
     skip_bad_rows: bool = False
     device: DeviceName = "auto"
+    abstain: float | None = None
     data_dir: str | None = None
     imports: Imports = ()
 
@@ -60,6 +62,8 @@ def command(args: list[str], prog: str) -> int:
     model = load(options.workdir, options.device)
     warn_of_synthetic(model.config)
     report = Report(ProgramConsole())
+    if options.abstain is not None:  # Refused before anything is read.
+        model.least_probability(options.abstain)
     given = given_of(options, _READING)
     if options.dataset is None:
         if given:
@@ -73,6 +77,8 @@ def command(args: list[str], prog: str) -> int:
             report.say(remark)
     scores = model.score(examples)
     report.scores(scores)
+    if options.abstain is not None:
+        report.set_scores(model.score_sets(examples, options.abstain))
     print(f"Loss: {scores.test_loss:.4f}")
     print(f"Accuracy: {scores.test_accuracy:.2%}")
     return 0

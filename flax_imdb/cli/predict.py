@@ -54,6 +54,9 @@ class PredictOptions:
       top_k: Show so many classes, the likeliest first. None: all, or 5 if there are more than 20
         that exclude each other.
       min_probability: Show no label where no class has this probability.
+      abstain: A coverage, such as 0.95: show for each text the set of classes that has the true one
+        with this probability, and a label where it is one alone. For runs with
+        calibration-examples.
       text_columns: The columns of the input's text. None: as in training, or found by their names.
       columns: The names of all columns of the input, if it has no header.
       delimiter: What separates the columns of the input.
@@ -72,6 +75,7 @@ class PredictOptions:
     probabilities: bool = False
     top_k: int | None = None
     min_probability: float = 0.0
+    abstain: float | None = None
     text_columns: str | None = None
     columns: str | None = None
     delimiter: str | None = None
@@ -97,7 +101,7 @@ def command(args: list[str], prog: str) -> int:
     from flax_imdb.predict_files import predict_file
 
     options = parse(PredictOptions, args, prog)
-    choice = Choice(options.top_k, options.min_probability)
+    choice = Choice(options.top_k, options.min_probability, options.abstain)
     _check(options)
     model = load(options.workdir, options.device)
     warn_of_synthetic(model.config)

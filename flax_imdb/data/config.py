@@ -36,7 +36,7 @@ OF_ROWS = (
     *("dataset", "data_dir", "test_dataset", "test_fraction", "text_columns", "label_column"),
     *("label_separator", "allow_no_labels"),
     *("columns", "delimiter", "encoding", "skip_bad_rows", "layout"),
-    *("train_examples", "test_examples", "validation_examples"),
+    *("train_examples", "test_examples", "validation_examples", "calibration_examples"),
 )
 """The settings of `DataConfig` that say which rows there are. The others say what a model reads."""
 
@@ -78,6 +78,8 @@ class DataConfig:
       train_examples: Train on a fixed random subset of this many texts. None: all.
       test_examples: Test on a fixed random subset of this many texts. None: all.
       validation_examples: Hold out this many training texts to select the best epoch.
+      calibration_examples: Hold out this many other training texts, which select nothing, so that
+        predictions can abstain.
     """
 
     dataset: str = "auto"
@@ -102,6 +104,7 @@ class DataConfig:
     train_examples: int | None = None
     test_examples: int | None = None
     validation_examples: int = 0
+    calibration_examples: int = 0
 
     def __post_init__(self) -> None:
         for setting, value, choices in (
@@ -136,6 +139,12 @@ class DataConfig:
                 "needed"
             )
         check_between("validation_examples", self.validation_examples, 0)
+        check_between("calibration_examples", self.calibration_examples, 0)
+        if self.multi_label and self.calibration_examples:
+            raise InputError(
+                f"`calibration_examples` {self.calibration_examples} has no effect with "
+                "`multi_label`: each label has its threshold, by `validation_examples`"
+            )
         for setting, examples in (
             ("train_examples", self.train_examples),
             ("test_examples", self.test_examples),

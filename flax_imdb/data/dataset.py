@@ -44,6 +44,7 @@ class Dataset:
       warnings: what may be wrong with the texts or labels.
       train: training examples.
       validation: examples held out of the training split; may be empty.
+      calibration: others held out of it, which choose nothing; may be empty.
       test: test examples.
     """
 
@@ -55,6 +56,7 @@ class Dataset:
     warnings: tuple[str, ...]
     train: Examples
     validation: Examples
+    calibration: Examples
     test: Examples
 
     def without_test(self) -> "Dataset":
@@ -127,6 +129,7 @@ def _of_classes(dataset: Dataset, classes: tuple[str, ...]) -> Dataset:
         info=dataclasses.replace(dataset.info, classes=classes),
         train=dataset.train.relabelled(numbers, len(classes)),
         validation=dataset.validation.relabelled(numbers, len(classes)),
+        calibration=dataset.calibration.relabelled(numbers, len(classes)),
         test=dataset.test.relabelled(numbers, len(classes)),
     )
 
@@ -141,9 +144,9 @@ def make_dataset(source: Source, corpus: Corpus, config: DataConfig) -> Dataset:
         examples.limited(config.vocab_size, config.longest, config.end)
         for examples in (corpus.train, corpus.test)
     )
-    validation, train = _split(train, config.validation_examples, config.train_examples)
+    validation, calibration, train = _held_out(train, config)
     if len(test):
-        _, test = _split(test, 0, config.test_examples, setting="test_examples")
+        *_, test = _split(test, (), config.test_examples, setting="test_examples")
     vocabulary = corpus.info.vocabulary.limited(config.vocab_size)
     return Dataset(
         info=dataclasses.replace(corpus.info, inputs=vocabulary),
@@ -154,6 +157,7 @@ def make_dataset(source: Source, corpus: Corpus, config: DataConfig) -> Dataset:
         warnings=corpus.warnings,
         train=train,
         validation=validation,
+        calibration=calibration,
         test=test,
     )
 
@@ -175,7 +179,7 @@ def make_sequences(
     config.check_effect(sequences=True)
     whole = [Examples.build(*source.read(split)) for split in SPLITS]
     given, test = (examples.shortened(config.longest, config.end) for examples in whole)
-    validation, train = _split(given, config.validation_examples, config.train_examples)
+    validation, calibration, train = _held_out(given, config)
     if standardizer is None:
         # By what the model reads of the sequences that it is trained on.
         standardizer = Standardizer.fit(train.spread()[2], source.feature_names)
@@ -187,7 +191,7 @@ def make_sequences(
         )
     inputs = standardizer(given.inputs)
     if len(test):
-        _, test = _split(test, 0, config.test_examples, setting="test_examples")
+        *_, test = _split(test, (), config.test_examples, setting="test_examples")
         test = dataclasses.replace(test, inputs=standardizer(test.inputs))
     return Dataset(
         info=DatasetInfo(source.name, source.fingerprint, source.classes, standardizer),
@@ -198,6 +202,7 @@ def make_sequences(
         warnings=(*source.warnings, *_warning_of_length(whole[0].lengths, config)),
         train=dataclasses.replace(train, inputs=inputs),
         validation=dataclasses.replace(validation, inputs=inputs),
+        calibration=dataclasses.replace(calibration, inputs=inputs),
         test=test,
     )
 
@@ -272,24 +277,32 @@ def read_again(config: DataConfig, info: DatasetInfo, numbers: Sequence[int]) ->
     return source.texts("test", numbers)
 
 
+def _held_out(examples: Examples, config: DataConfig) -> list[Examples]:
+    """The validation, the calibration and the training examples."""
+    sizes = (config.validation_examples, config.calibration_examples)
+    return _split(examples, sizes, config.train_examples)
+
+
 def _split(
-    examples: Examples, held_out: int, kept: int | None, setting: str = "train_examples"
-) -> tuple[Examples, Examples]:
-    """Two random subsets: `held_out` examples, and `kept` of the others (None: all)."""
-    available = len(examples) - held_out
+    examples: Examples, held_out: Sequence[int], kept: int | None, setting: str = "train_examples"
+) -> list[Examples]:
+    """Random subsets: of the sizes `held_out`, and `kept` of the others (None: all)."""
+    available = len(examples) - sum(held_out)
     if available < 1:
+        names = ("validation_examples", "calibration_examples")
+        given = [f"`{name}` {size}" for name, size in zip(names, held_out, strict=True) if size]
         raise InputError(
-            f"`validation_examples` {held_out} leaves nothing to train on: "
-            f"there are {len(examples)} examples"
+            f"{' and '.join(given)} leave{'s' * (len(given) == 1)} nothing to train on: there are "
+            f"{len(examples)} examples"
         )
     if kept is not None and kept > available:
         raise InputError(
             f"`{setting}` {kept} is too large: {available} examples are left to take from"
         )
-    if held_out == 0 and kept in (None, available):
-        return examples.take(np.arange(0)), examples
+    if available == len(examples) and kept in (None, available):
+        return [*(examples.take(np.arange(0)) for _ in held_out), examples]
     order = np.arange(len(examples), dtype=np.int32)
     np.random.default_rng(_SUBSET_SEED).shuffle(order)
-    end = None if kept is None else held_out + kept
+    *parts, rest = np.split(order, np.cumsum(held_out, dtype=int))
     # Sorted, so that a subset of all examples is the split itself.
-    return examples.take(np.sort(order[:held_out])), examples.take(np.sort(order[held_out:end]))
+    return [examples.take(np.sort(part)) for part in (*parts, rest[:kept])]

@@ -104,6 +104,14 @@ class Examples:
         words = counts.sum() - counts[START]
         return float(1 - counts[UNKNOWN] / words) if words else 1.0
 
+    def are_unknown(self) -> np.ndarray:
+        """Which texts have no word but ``<unk>``, or none at all, bool [examples]."""
+        unknown = np.ones(len(self), bool)
+        for rows in np.array_split(np.arange(len(self)), len(self) // _COUNTED_AT_ONCE + 1):
+            owners, _, tokens = self.take(rows).spread()
+            unknown[rows[owners[tokens > UNKNOWN]]] = False
+        return unknown
+
     def balanced(self) -> "Examples":
         """The examples, weighted by ``examples / (classes * examples of the class)``."""
         from sklearn.utils.class_weight import compute_sample_weight

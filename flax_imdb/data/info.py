@@ -61,6 +61,8 @@ class DatasetInfo:
       inputs: words to ids, of texts; mean and scale of each feature, of numeric sequences.
       multi_label: whether an example has any number of these labels, instead of one.
       thresholds: of several labels, the probability above which a text has each; empty: 0.5.
+      conformity: the model's probability of the own class of each row that it was calibrated with,
+        ascending, for prediction sets; empty: there was none.
     """
 
     name: str
@@ -69,6 +71,7 @@ class DatasetInfo:
     inputs: Vocabulary | Standardizer
     multi_label: bool = False
     thresholds: tuple[float, ...] = ()
+    conformity: tuple[float, ...] = ()
 
     @property
     def threshold_of(self) -> dict[str, float]:
@@ -137,6 +140,7 @@ class DatasetInfo:
             "fingerprint": self.fingerprint,
             "classes": self.classes,
             **({"multi_label": True, "thresholds": self.thresholds} if self.multi_label else {}),
+            **({"conformity": self.conformity} if self.conformity else {}),
             **self.inputs.dump(),
         }
         return json.dumps(content, allow_nan=False)
@@ -172,12 +176,20 @@ class DatasetInfo:
             len(thresholds) not in ((0, len(classes)) if multi_label else (0,))
         ):
             raise ValueError("its thresholds are not a probability for each label")
+        conformity = content.get("conformity", [])
+        are_shares = all(is_number(value) and 0 <= value <= 1 for value in conformity)
+        if not are_shares or sorted(conformity) != conformity or (conformity and multi_label):
+            raise ValueError("its conformity is not probabilities of single labels, ascending")
         if len(set(classes)) != len(classes) or len(classes) < (1 if multi_label else 2):
             raise ValueError(f"its classes are not {'one' if multi_label else 'two'} or more")
         inputs, words = _standardizer(content) if "mean" in content else _vocabulary(content)
         if not all(isinstance(value, str) for value in (name, fingerprint, *classes, *words)):
             raise ValueError("it has values that are not text")
-        return cls(name, fingerprint, tuple(classes), inputs, multi_label, tuple(thresholds))
+        return cls(
+            *(name, fingerprint, tuple(classes), inputs, multi_label),
+            thresholds=tuple(thresholds),
+            conformity=tuple(conformity),
+        )
 
 
 def _vocabulary(content: dict[str, Any]) -> tuple[Vocabulary, Sequence[str]]:

@@ -14,11 +14,12 @@ def facts(model: TrainedModel) -> dict[str, Any]:
 
     Its keys: ``arch``; ``classes``, in the order of the probabilities; ``multi_label``, whether an
     example has any number of them, and ``thresholds``, the probabilities above which it has each,
-    otherwise empty; ``dataset``, that it was trained on; ``max_length``, of which longer texts keep
-    the last ids, or the first if ``long`` is ``"head"``; ``long``, which with ``"windows"`` makes
-    `max_length` what all windows cover; ``min_time``, to which arrays of fewer steps are padded;
-    ``padding``; ``lengths``, what they count; ``created``, a date; ``versions``. A format adds to
-    these.
+    otherwise empty; ``conformity``, the probability of its own class that each row to calibrate
+    with has, ascending, empty if there were none; ``dataset``, that it was trained on;
+    ``max_length``, of which longer texts keep the last ids, or the first if ``long`` is ``"head"``;
+    ``long``, which with ``"windows"`` makes `max_length` what all windows cover; ``min_time``, to
+    which arrays of fewer steps are padded; ``padding``; ``lengths``, what they count; ``created``,
+    a date; ``versions``. A format adds to these.
 
     Of a model of texts they are also ``text``, the name of the rules by which texts are split into
     words; ``vocabulary``, the SHA-256 of the rules and the words; ``pad``, ``start`` and
@@ -32,6 +33,7 @@ def facts(model: TrainedModel) -> dict[str, Any]:
         "classes": list(info.classes),
         "multi_label": info.multi_label,
         "thresholds": list(info.threshold_of.values()),
+        "conformity": list(info.conformity),
         "dataset": info.name,
         "max_length": data.longest,
         "long": data.long,

@@ -40,7 +40,7 @@ function classify() {
   }
   $("answer").setAttribute("aria-busy", "true");
   $("explanation").classList.add("stale");
-  worker.postMessage({ id: asked, text });
+  worker.postMessage({ id: asked, text, coverage: $("abstain")?.value });
 }
 
 worker.addEventListener("message", ({ data: { id, text, label, answer, explanation } }) => {
@@ -51,7 +51,13 @@ worker.addEventListener("message", ({ data: { id, text, label, answer, explanati
     if (!answer.label) $("inexact").hidden = true;
     else showAnswer(answer);
     // What speaks for another answer would mislead until the marks of this one are there.
-    if (answer.label !== explained) $("explanation").hidden = true;
+    const unsure = isUnsure(answer.inSet);
+    if (answer.label !== explained || unsure) $("explanation").hidden = true;
+    if (unsure) {
+      explained = undefined;
+      $("inexact").hidden = true;
+      $("answer").removeAttribute("aria-busy");
+    }
     return;
   }
   const { words, difference, complete, done } = explanation;
@@ -71,5 +77,6 @@ field.addEventListener("input", () => {
   clearTimeout(timer);
   timer = setTimeout(classify, PAUSE);
 });
+$("abstain")?.addEventListener("change", classify);
 $("form").addEventListener("submit", (event) => event.preventDefault());
 if (field.value) classify(); // Kept by the browser.

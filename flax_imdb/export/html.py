@@ -24,6 +24,7 @@ from flax_imdb.export.check import Answer
 from flax_imdb.export.facts import facts
 from flax_imdb.export.network import Network, Weights, check_texts, network
 from flax_imdb.predict import TrainedModel
+from flax_imdb.training import usual_coverages
 
 NEEDS = {"py_mini_racer": "mini-racer"}
 """The check runs the page's own JavaScript."""
@@ -58,7 +59,9 @@ def write(model: TrainedModel, path: Path) -> dict[str, Any]:
         styles=["answer.css", "html.css"],
         scripts=["answer.js", "html.js"],
         worker=_WORKER,
-        about=about,
+        about=about | {"coverages": usual_coverages(model.info.conformity)},
+        abstain=None,
+        prediction_set=None,
         result=model.result,
         listed=MANY_CLASSES,
         limit=MAX_CHARACTERS,
@@ -127,6 +130,7 @@ class _Parts(HTMLParser):
 def _description(model: TrainedModel, about: dict[str, Any]) -> dict[str, Any]:
     """What the worker is told, without the network."""
     unicode = about["text"] == "unicode"
+    coverages = usual_coverages(model.info.conformity)
     names = {name.removesuffix(";"): text for name, text in html5.items() if name.endswith(";")}
     letters = map(chr, range(0x110000 if unicode else 0))
     folded = {
@@ -139,6 +143,7 @@ def _description(model: TrainedModel, about: dict[str, Any]) -> dict[str, Any]:
         "words": about["words"],
         "classes": about["classes"],
         "thresholds": about["thresholds"],
+        "least": {str(each): model.least_probability(each) for each in coverages},
         "ranks": Choice().ranks(len(about["classes"]), about["multi_label"]),
         "max_length": about["max_length"],
         "head": about["long"] == "head",

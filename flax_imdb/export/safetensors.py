@@ -17,6 +17,7 @@ from flax_imdb.export.tokenizer_json import tokenizer_json
 from flax_imdb.exported import CARD, CONFIG, RESULT, SETTINGS, TOKENIZER, VOCABULARY, WEIGHTS
 from flax_imdb.models import Classifier
 from flax_imdb.predict import TrainedModel, load
+from flax_imdb.training import usual_coverages
 
 NEEDS = {"safetensors": "safetensors", "tokenizers": "tokenizers"}
 
@@ -105,6 +106,8 @@ def _card(model: TrainedModel) -> str:
         reviews=dataset == "imdb_reviews",
         classes=model.info.classes,
         thresholds=model.info.threshold_of,
+        calibrated=len(model.info.conformity),
+        coverages=usual_coverages(model.info.conformity),
         features=model.info.task.features,
         units=model.info.units,
         reads=model.config.data.longest,

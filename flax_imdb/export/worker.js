@@ -57,11 +57,13 @@ class Classifier {
   }
 
   // The likeliest class, and the probabilities that are shown; or what is wrong with the text. Where
-  // it may have several, `labels` are those above their thresholds.
-  answer(text) {
+  // it may have several, `labels` are those above their thresholds. With a coverage `inSet` is the
+  // prediction set: all classes where no word that is read is known.
+  answer(text, coverage) {
     const words = this.split(text);
     if (!words.length) return { problem: text.trim() && "There are no words in this text." };
-    const probabilities = this.network.probabilities(this.encode(words));
+    const [tokens, unknown] = [this.encode(words), 2];
+    const probabilities = this.network.probabilities(tokens);
     const best = probabilities.indexOf(Math.max(...probabilities));
     let shown = this.classes.map((name, i) => [name, probabilities[i]]);
     if (this.ranks) shown = shown.sort((a, b) => b[1] - a[1]).slice(0, this.ranks);
@@ -69,6 +71,10 @@ class Classifier {
       ? ""
       : "The model knows none of these words: its answer means nothing.";
     const answer = { label: this.classes[best], best, share: probabilities[best], shown, problem };
+    if (coverage) {
+      const least = tokens.some((token) => token > unknown) ? this.least[coverage] : 0;
+      answer.inSet = this.classes.filter((name, i) => probabilities[i] >= least);
+    }
     if (!this.thresholds.length) return answer;
     const isAbove = (name, i) => probabilities[i] > this.thresholds[i];
     return { ...answer, labels: this.classes.filter(isAbove) };
@@ -102,13 +108,13 @@ const REPORT = 400; // Milliseconds after which it shows weights that are not ex
 const pause = () => new Promise((resolve) => setTimeout(resolve));
 let latest = 0;
 
-async function classify({ id, text }) {
+async function classify({ id, text, coverage }) {
   latest = id;
   await pause();
   if (latest !== id) return;
-  const answer = classifier.answer(text);
+  const answer = classifier.answer(text, coverage);
   postMessage({ id, answer });
-  if (!answer.label) return;
+  if (!answer.label || (answer.inSet && answer.inSet.length !== 1)) return;
   let [paused, reported] = [performance.now(), performance.now()];
   for (const explanation of classifier.explain(text, answer.best)) {
     const now = performance.now();

@@ -6,6 +6,8 @@ const LEVELS = 4;
 const LEAST_SHARE = 0.1;
 const STRONGEST = 8;
 const NO_LABEL = "none of the labels";
+const UNSURE = "does not know";
+const NONE_LIKELY = "no class is likely enough";
 const ABOVE = "\u2713";
 
 const $ = (id) => document.getElementById(id);
@@ -65,11 +67,19 @@ function row(name, ...cells) {
   return element("tr", {}, heading, ...cells);
 }
 
+// Whether a prediction set gives no answer.
+const isUnsure = (inSet) => Boolean(inSet) && inSet.length !== 1;
+
 // Shows the likeliest class, its probability (`share`), and classes with theirs (`shown`). Where a
-// text may have several labels, `labels` are those that it has, and are marked.
-function showAnswer({ label, share, shown, labels }) {
+// text may have several labels, `labels` are those that it has, and are marked. If there is a
+// prediction set (`inSet`), it must have exactly one class.
+function showAnswer({ label, share, shown, labels, inSet }) {
   $("label").textContent = labels ? labels.join(", ") || NO_LABEL : label;
   $("share").textContent = labels ? "" : percent(share);
+  if (isUnsure(inSet)) {
+    $("label").textContent = UNSURE;
+    $("share").textContent = inSet.join(" or ") || NONE_LIKELY;
+  }
   if (labels) $("explained").textContent = label;
   $("probabilities").tBodies[0].replaceChildren(
     ...shown.map(([name, value]) => {

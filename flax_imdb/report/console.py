@@ -21,7 +21,7 @@ from flax_imdb.distributed import is_main, on_main
 from flax_imdb.errors import warn
 from flax_imdb.report.tensorboard import EventFiles, check_installed
 from flax_imdb.results import Result, Summary
-from flax_imdb.scores import Scores
+from flax_imdb.scores import Scores, SetScores
 from flax_imdb.training import EpochRecord, History, Progress, TrainState
 from flax_imdb.training.checkpoints import Restored
 from flax_imdb.workdir import Workdir
@@ -148,9 +148,12 @@ class Report:
     ) -> None:
         """Print the parameter table, the sizes of the dataset, the devices and the workdir."""
         self._console.print(parameter_table(state.params, title=config.model.arch))
+        held_out = f"{len(dataset.validation):,} to validate, "
+        if len(dataset.calibration):
+            held_out += f"{len(dataset.calibration):,} to calibrate, "
         self.say(
             f"{len(dataset.train):,} {dataset.info.units} to train on, "
-            f"{len(dataset.validation):,} to validate, {len(dataset.test):,} to test "
+            f"{held_out}{len(dataset.test):,} to test "
             f"({dataset.info.name}); {len(devices)} x {devices[0].device_kind}; {workdir.path}"
         )
         self.say(_classes(dataset.info))
@@ -225,6 +228,17 @@ class Report:
         for table in score_tables(scores):
             self._console.print(table)
         self.say(score_line(scores))
+
+    def set_scores(self, scores: SetScores) -> None:
+        """Print the scores of prediction sets."""
+        self.say(
+            f"Coverage: {scores.coverage:.2%} of the sets have the true class "
+            f"({scores.stated:.6g} was asked for)"
+        )
+        right = "" if scores.accuracy is None else f", {scores.accuracy:.2%} of the answers right"
+        self.say(f"Answered: {scores.answered:.2%}{right}")
+        sizes = [f"{count:,} of {size}" for size, count in enumerate(scores.sizes) if count]
+        self.say(f"Sets by number of classes: {', '.join(sizes)}")
 
     def result(self, result: Result | Summary) -> None:
         """Print the scores and the test accuracy."""

@@ -15,13 +15,14 @@ from starlette.responses import Response
 from starlette.routing import Route
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from flax_imdb.errors import InputError
 from flax_imdb.serve.batcher import Batcher, Full
 from flax_imdb.serve.limits import Limits
 from flax_imdb.serve.metrics import CONTENT_TYPE, Metrics
 from flax_imdb.serve.model import Model
 from flax_imdb.serve.openapi import describe
 from flax_imdb.serve.page import FILES, POLICY, Page
-from flax_imdb.serve.requests import check_length, read_form, read_json
+from flax_imdb.serve.requests import ABSTAIN, check_length, read_form, read_json
 
 T = TypeVar("T")
 
@@ -75,7 +76,10 @@ class Service:
         self.metrics.watch_ready(lambda: self.ready)
         self._page = Page(model.about, limits)
         self._predictions: _Batcher = Batcher(
-            model.predict, model.sizes, limits.max_waiting, self.metrics.batch("predict")
+            lambda asked: model.predict(*zip(*asked, strict=True)),
+            model.sizes,
+            limits.max_waiting,
+            self.metrics.batch("predict"),
         )
         self._explanations: _Batcher = Batcher(
             lambda texts: list(map(model.explain, texts)),
@@ -111,13 +115,29 @@ class Service:
 
     async def predict(self, request: Request) -> Response:
         """``POST /predict``."""
-        texts = await read_json(request, self._limits)
-        return Json({"predictions": await self._ask(self._predictions, texts, request)})
+        asked = await read_json(request, self._limits, abstains=True)
+        least = self._least(asked.abstain)
+        return Json({"predictions": await self._predict(asked.texts, least, request)})
+
+    async def _predict(
+        self, texts: Sequence[Any], least: float | None, request: Request
+    ) -> list[dict[str, Any]]:
+        return await self._ask(self._predictions, [(text, least) for text in texts], request)
+
+    def _least(self, abstain: Any) -> float | None:
+        """What the model needs to abstain with a coverage."""
+        if abstain is None:
+            return None
+        try:
+            return self._model.least_probability(abstain)
+        except InputError as error:
+            # As what is asked for is called here.
+            raise HTTPException(422, str(error).replace("`abstain`", f'"{ABSTAIN}"')) from None
 
     async def explain(self, request: Request) -> Response:
         """``POST /explain``."""
-        texts = await read_json(request, self._limits.of_explanations())
-        return Json({"explanations": await self._ask(self._explanations, texts, request)})
+        asked = await read_json(request, self._limits.of_explanations())
+        return Json({"explanations": await self._ask(self._explanations, asked.texts, request)})
 
     async def _ask(
         self, batcher: _Batcher, texts: Sequence[Any], request: Request
@@ -138,16 +158,19 @@ class Service:
         """``GET /``, and ``POST /`` of its form."""
         if request.method != "POST":
             return self._html()
-        text = ""
+        text, abstain, of_set = "", None, {}
         try:
-            text = await read_form(request)
+            (text,), abstain = await read_form(request)
             check_length(text, self._limits)
+            if (least := self._least(abstain)) is not None:
+                (of_set,) = await self._predict([text], least, request)
             (answer,) = await self._ask(self._explanations, [text], request)
         except HTTPException as error:
-            return self._html(text, problem=error.detail, status=error.status_code)
+            return self._html(text, abstain=abstain, problem=error.detail, status=error.status_code)
         if "error" in answer:
-            return self._html(text, problem=answer["error"])
-        return self._html(text, answer=answer)
+            return self._html(text, abstain=abstain, problem=answer["error"])
+        in_set = of_set.get("prediction_set")
+        return self._html(text, abstain=abstain, answer=answer, prediction_set=in_set)
 
     def _html(self, *content: Any, status: int = 200, **more: Any) -> Response:
         return Response(self._page(*content, **more), status, media_type="text/html")

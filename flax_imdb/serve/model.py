@@ -9,6 +9,7 @@ from typing import Any, Protocol
 from flax_imdb.answers import Answers, Choice
 from flax_imdb.errors import InputError
 from flax_imdb.predict import TrainedModel, words_of
+from flax_imdb.training import usual_coverages
 
 
 @dataclasses.dataclass(frozen=True)
@@ -21,6 +22,7 @@ class About:
       reads: how many words it reads.
       end: which of a longer text, ``"last"`` or ``"first"``.
       multi_label: whether a text has any number of its labels.
+      coverages: those with which the page offers to abstain; empty: it cannot.
     """
 
     name: str
@@ -28,6 +30,7 @@ class About:
     reads: int
     end: str = "last"
     multi_label: bool = False
+    coverages: Sequence[float] = ()
 
 
 class Model(Protocol):
@@ -44,8 +47,16 @@ class Model(Protocol):
     def prepare(self) -> Iterator[None]:
         """Do ahead what would make the first requests wait, in parts."""
 
-    def predict(self, texts: Sequence[Any]) -> list[dict[str, Any]]:
-        """For each text an object of JSON: label and probabilities, or an error."""
+    def least_probability(self, coverage: float) -> float:
+        """What `predict` needs to abstain with this coverage; InputError if it cannot."""
+
+    def predict(self, texts: Sequence[Any], least: Sequence[float | None]) -> list[dict[str, Any]]:
+        """For each text an object of JSON: label and probabilities, or an error.
+
+        Args:
+          texts: the texts.
+          least: of each, from `least_probability`; None: it gets a label in any case.
+        """
 
     def explain(self, text: Any) -> dict[str, Any]:
         """An object of JSON: as in `predict`, and the words; or an error."""
@@ -79,6 +90,7 @@ class Served:
             reads=config.data.longest,
             end=config.data.end,
             multi_label=model.info.multi_label,
+            coverages=usual_coverages(model.info.conformity),
         )
         sizes = model.trainer.batching.sizes()
         self.sizes: Sequence[int] = [batching.batch_size for batching in sizes]
@@ -91,10 +103,16 @@ class Served:
         self._model.compile(1, explanations=True)
         yield
 
-    def predict(self, texts: Sequence[Any]) -> list[dict[str, Any]]:
+    def least_probability(self, coverage: float) -> float:
+        """The probability that a class needs to be in a prediction set of this coverage."""
+        return self._model.least_probability(coverage)
+
+    def predict(
+        self, texts: Sequence[Any], least: Sequence[float | None] | None = None
+    ) -> list[dict[str, Any]]:
         """For each text what ``flax-imdb predict --json`` prints."""
         names = [f"text {number}" for number in range(1, len(texts) + 1)]
-        return [answer.content() for answer in self._answers(texts, names)]
+        return [answer.content() for answer in self._answers(texts, names, least)]
 
     def explain(self, text: Any) -> dict[str, Any]:
         """The explanation of a text, or an error."""

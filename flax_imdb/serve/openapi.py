@@ -1,9 +1,11 @@
 """The description of the API, in OpenAPI 3.1."""
 
+from collections.abc import Mapping
 from typing import Any
 
 import flax_imdb
 from flax_imdb.serve.limits import CLIENT_SECONDS, MAX_BODY, Limits
+from flax_imdb.serve.requests import ABSTAIN
 
 _NUMBERS = {"type": "object", "additionalProperties": {"type": "number"}}
 _LABELS = {
@@ -14,11 +16,20 @@ _LABELS = {
 _PREDICTION = {
     "label": {"type": "string", "description": "The likeliest class."},
     "labels": _LABELS,
+    "prediction_set": {
+        "type": "array",
+        "items": {"type": "string"},
+        "description": 'With "abstain": the classes that have the true one with that probability.',
+    },
     "probabilities": _NUMBERS
     | {
         "description": "Of each class; of more than 20 that exclude each other those of the 5 "
         "likeliest."
     },
+}
+_LABEL_OR_NONE = {
+    "type": ["string", "null"],
+    "description": "The likeliest class; null unless the prediction set has exactly one class.",
 }
 _OFFSET = {"type": "integer", "minimum": 0}
 
@@ -31,7 +42,7 @@ _SCHEMAS: dict[str, Any] = {
     },
     "Prediction": {
         "type": "object",
-        "properties": _PREDICTION,
+        "properties": _PREDICTION | {"label": _LABEL_OR_NONE},
         "required": ["probabilities"],
         "oneOf": [{"required": ["label"]}, {"required": ["labels"]}],
         "additionalProperties": False,
@@ -51,7 +62,7 @@ _SCHEMAS: dict[str, Any] = {
     "Explanation": {
         "type": "object",
         "properties": {
-            **_PREDICTION,
+            **{name: of for name, of in _PREDICTION.items() if name != "prediction_set"},
             "differences": _NUMBERS
             | {
                 "description": "Of each explained class: its logit, minus that of a blank text. "
@@ -64,21 +75,33 @@ _SCHEMAS: dict[str, Any] = {
     },
 }
 
-_EXAMPLES = {
+_ABSTAIN = {
+    ABSTAIN: {
+        "type": ["number", "null"],
+        "exclusiveMinimum": 0,
+        "exclusiveMaximum": 1,
+        "description": "A coverage: each text gets a prediction set, and a label only if that has "
+        "exactly one class. The model must have been calibrated.",
+    }
+}
+
+_EXAMPLES: dict[str, Any] = {
     "several": {"value": {"texts": ["A dull film, saved by its ending.", "I loved it."]}},
     "one": {"value": {"text": "A dull film, saved by its ending."}},
+    "abstaining": {"value": {"text": "A dull film, saved by its ending.", "abstain": 0.9}},
     "vertex": {"value": {"instances": ["A dull film, saved by its ending."]}},
 }
 
 
 def describe(limits: Limits) -> dict[str, Any]:
     """The description of a server with these limits."""
-    predict = _asks("Classify texts.", "predictions", "Prediction", limits)
+    predict = _asks("Classify texts.", "predictions", "Prediction", limits, _ABSTAIN)
     explain = _asks(
         "Classify texts, and say which words made the answers.",
         "explanations",
         "Explanation",
         limits.of_explanations(),
+        {},
     )
     ready = {"200": _json("Everything is compiled.", "Status"), "503": _error("Not yet.")}
     return {
@@ -108,15 +131,16 @@ def describe(limits: Limits) -> dict[str, Any]:
                             "application/x-www-form-urlencoded": {
                                 "schema": {
                                     "type": "object",
-                                    "properties": {"text": {"type": "string"}},
+                                    "properties": {
+                                        "text": {"type": "string"},
+                                        ABSTAIN: {"type": "string"},
+                                    },
                                     "required": ["text"],
                                 }
                             }
                         },
                     },
-                    "responses": {
-                        status: _HTML for status in ("200", *_refusals(limits)) if status != "422"
-                    },
+                    "responses": dict.fromkeys(("200", *_refusals(limits)), _HTML),
                 },
             },
         },
@@ -141,8 +165,14 @@ def _get(summary: str, responses: dict[str, Any]) -> dict[str, Any]:
     return {"get": {"summary": summary, "responses": responses}}
 
 
-def _asks(summary: str, key: str, schema: str, limits: Limits) -> dict[str, Any]:
-    """An operation that takes texts."""
+def _asks(
+    summary: str,
+    key: str,
+    schema: str,
+    limits: Limits,
+    more: Mapping[str, Any],
+) -> dict[str, Any]:
+    """An operation that takes texts, and may take more properties."""
     text = {"type": "string", "maxLength": limits.max_characters}
     texts = {"type": "array", "items": text, "maxItems": limits.max_texts}
     forms = {"texts": texts, "text": text, "instances": texts}
@@ -165,14 +195,18 @@ def _asks(summary: str, key: str, schema: str, limits: Limits) -> dict[str, Any]
                         "oneOf": [
                             {
                                 "type": "object",
-                                "properties": {name: of_form},
+                                "properties": {name: of_form, **more},
                                 "required": [name],
                                 "additionalProperties": False,
                             }
                             for name, of_form in forms.items()
                         ]
                     },
-                    "examples": _EXAMPLES,
+                    "examples": {
+                        name: example
+                        for name, example in _EXAMPLES.items()
+                        if ABSTAIN in more or ABSTAIN not in example["value"]
+                    },
                 }
             },
         },
@@ -202,7 +236,8 @@ def _refusals(limits: Limits) -> dict[str, str]:
         "413": f"A text has more than {limits.max_characters:,} characters, or the body more than "
         f"{MAX_BODY:,} bytes.",
         "415": "Another Content-Type is needed.",
-        "422": f"There is no list of texts, or one of more than {limits.max_texts:,}.",
+        "422": f"There is no list of texts, or one of more than {limits.max_texts:,}; or the model "
+        "cannot abstain as was asked.",
         "503": "Not ready yet, or too much is waiting: Retry-After says when to try again.",
         "504": f"There was no answer within {limits.deadline:g} seconds.",
     }

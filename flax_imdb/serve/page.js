@@ -8,12 +8,12 @@ let asked = new AbortController(); // What was asked last: answers to anything b
 let timer;
 
 // The answer to a text, which is alone in the list under `key`. A busy server is asked again.
-async function ask(address, key, text, signal) {
+async function ask(address, key, asked, signal) {
   for (;;) {
     const response = await fetch(address, {
       method: "POST",
       headers: { "Content-Type": "application/json" },
-      body: JSON.stringify({ text }),
+      body: JSON.stringify(asked),
       credentials: "same-origin",
       signal,
     });
@@ -56,13 +56,21 @@ async function classify() {
   answer.setAttribute("aria-busy", "true");
   explanation.classList.add("stale");
   try {
-    const { label, labels, probabilities } = await ask("predict", "predictions", text, signal);
+    const coverage = Number($("abstain")?.value);
+    const wanted = coverage ? { text, abstain: coverage } : { text };
+    const found = await ask("predict", "predictions", wanted, signal);
+    const { label, labels, probabilities, prediction_set: inSet } = found;
     const shown = Object.entries(probabilities);
-    const [likeliest] = shown.reduce((a, b) => (b[1] > a[1] ? b : a));
-    showAnswer({ label: label ?? likeliest, share: probabilities[label], shown, labels });
+    const [likeliest, highest] = shown.reduce((a, b) => (b[1] > a[1] ? b : a));
+    showAnswer({ label: label ?? likeliest, share: highest, shown, labels, inSet });
     predicted = true;
+    if (isUnsure(inSet)) {
+      explanation.hidden = true;
+      answer.removeAttribute("aria-busy");
+      return;
+    }
     if (!$("words").hasChildNodes()) explanation.hidden = true;
-    const explained = await ask("explain", "explanations", text, signal);
+    const explained = await ask("explain", "explanations", { text }, signal);
     showWords(text, explained.words.map((word) => weighed(word, explained.label)));
     explanation.classList.remove("stale");
   } catch (error) {
@@ -78,6 +86,7 @@ field.addEventListener("input", () => {
   clearTimeout(timer);
   timer = setTimeout(classify, PAUSE);
 });
+$("abstain")?.addEventListener("change", classify);
 $("form").addEventListener("submit", (event) => {
   event.preventDefault();
   clearTimeout(timer);

@@ -70,7 +70,13 @@ class Page:
         }
 
     def __call__(
-        self, text: str = "", *, answer: Mapping[str, Any] | None = None, problem: str = ""
+        self,
+        text: str = "",
+        *,
+        answer: Mapping[str, Any] | None = None,
+        problem: str = "",
+        abstain: float | None = None,
+        prediction_set: Sequence[str] | None = None,
     ) -> str:
         """The page, as HTML.
 
@@ -78,6 +84,15 @@ class Page:
           text: in the field.
           answer: its explanation, if there is one.
           problem: why there is none.
+          abstain: the coverage that is chosen; None: it is to answer in any case.
+          prediction_set: the prediction set, if one was asked for.
         """
-        made: str = self._template.render(text=text, answer=answer, problem=problem, **self._fixed)
+        made: str = self._template.render(
+            text=text,
+            answer=answer,
+            problem=problem,
+            abstain=abstain,
+            prediction_set=prediction_set,
+            **self._fixed,
+        )
         return made

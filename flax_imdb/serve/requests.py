@@ -4,7 +4,7 @@ import asyncio
 import json
 import urllib.parse
 from collections.abc import Sequence
-from typing import Any, NoReturn
+from typing import Any, NamedTuple, NoReturn
 
 from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect, Request
@@ -14,9 +14,29 @@ from flax_imdb.serve.limits import CLIENT_SECONDS, MAX_BODY, Limits
 FORMS = ("texts", "text", "instances")
 """The keys under which a request has its texts: a list, a single one, and as Vertex AI has them."""
 
+ABSTAIN = "abstain"
+"""The key of the coverage of prediction sets."""
 
-async def read_json(request: Request, limits: Limits) -> Sequence[Any]:
-    """The texts of a request in JSON; what is no text is among them.
+
+class Asked(NamedTuple):
+    """What a request asks for.
+
+    Attributes:
+      texts: the texts; what is no text is among them.
+      abstain: the coverage of the prediction sets; None: there are none.
+    """
+
+    texts: Sequence[Any]
+    abstain: Any = None
+
+
+async def read_json(request: Request, limits: Limits, *, abstains: bool = False) -> Asked:
+    """What a request in JSON asks for.
+
+    Args:
+      request: the request.
+      limits: how much may be asked.
+      abstains: whether there may be the coverage of prediction sets.
 
     Raises:
       HTTPException: there are none, or too many.
@@ -29,10 +49,14 @@ async def read_json(request: Request, limits: Limits) -> Sequence[Any]:
     except (ValueError, RecursionError) as error:
         reason = "nested too deeply" if isinstance(error, RecursionError) else error
         raise HTTPException(400, f"the body is not JSON: {reason}") from None
+    abstain = None
+    if abstains and isinstance(asked, dict):
+        abstain = asked.pop(ABSTAIN, None)
     if not isinstance(asked, dict) or len(asked) != 1 or not asked.keys() <= {*FORMS}:
         raise HTTPException(
             422,
-            'a JSON object is needed: {"texts": [...]}, {"text": "..."} or {"instances": [...]}',
+            'a JSON object is needed: {"texts": [...]}, {"text": "..."} or {"instances": [...]}'
+            + f', with "{ABSTAIN}": 0.95 if you like' * abstains,
         )
     ((form, texts),) = asked.items()
     if form == "text":
@@ -43,11 +67,11 @@ async def read_json(request: Request, limits: Limits) -> Sequence[Any]:
         raise HTTPException(422, f"{len(texts):,} texts are too many: {limits.max_texts:,} at most")
     for number, text in enumerate(texts, start=1):
         check_length(text, limits, f"text {number} has ")
-    return texts
+    return Asked(texts, abstain)
 
 
-async def read_form(request: Request) -> str:
-    """The text of the page's form.
+async def read_form(request: Request) -> Asked:
+    """The text of the page's form, and the coverage.
 
     Raises:
       HTTPException: there is none.
@@ -60,9 +84,10 @@ async def read_form(request: Request) -> str:
             body.decode("ascii"), keep_blank_values=True, max_num_fields=8, errors="strict"
         )
         (text,) = fields["text"]
+        (abstain,) = fields.get(ABSTAIN, [""])
+        return Asked([text], float(abstain) if abstain else None)
     except (ValueError, KeyError):
         raise HTTPException(400, "the form has no text in UTF-8") from None
-    return text
 
 
 def check_length(text: Any, limits: Limits, subject: str = "") -> None:
@@ -105,4 +130,12 @@ def _no_number(name: str) -> NoReturn:
     raise ValueError(f"{name} is no number of JSON")
 
 
-__all__ = ["FORMS", "ClientDisconnect", "check_length", "read_form", "read_json"]
+__all__ = [
+    "ABSTAIN",
+    "FORMS",
+    "Asked",
+    "ClientDisconnect",
+    "check_length",
+    "read_form",
+    "read_json",
+]

@@ -1,6 +1,13 @@
 """Training: state, step, epochs, training history and checkpoints."""
 
 from flax_imdb.training.config import TrainConfig
+from flax_imdb.training.conformal import (
+    check_coverage,
+    conformity,
+    least_probability,
+    prediction_sets,
+    usual_coverages,
+)
 from flax_imdb.training.history import (
     EpochRecord,
     History,
@@ -62,22 +69,27 @@ __all__ = [
     "average_params",
     "averaged",
     "catch_signals",
+    "check_coverage",
     "check_finite",
     "check_monitor",
     "choose_thresholds",
     "compute_metrics",
+    "conformity",
     "count_ngrams",
     "create_state",
     "cross_entropy",
     "decide",
     "empty_state",
     "eval_step",
+    "least_probability",
     "one_late",
     "predict_labels",
+    "prediction_sets",
     "restarted",
     "saved_arrays",
     "state_creator",
     "sum_gradients",
     "to_evaluate",
     "train_step",
+    "usual_coverages",
 ]

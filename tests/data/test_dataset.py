@@ -60,3 +60,36 @@ def test_texts_of_a_model_that_reads_something_else_are_refused(config: DataConf
     message = "has texts with one label each, and the model is for numeric sequences with one"
     with pytest.raises(InputError, match=message):
         load_dataset(config, known=known)
+
+
+class TestHeldOut:
+    def parts(self, config: DataConfig, **settings: int) -> list[list[int]]:
+        dataset = load_dataset(dataclasses.replace(config, **settings))
+        return [
+            part.ids.tolist() for part in (dataset.train, dataset.validation, dataset.calibration)
+        ]
+
+    def test_no_row_is_in_two_parts_and_all_are_in_one(self, config: DataConfig) -> None:
+        train, validation, calibration = self.parts(
+            config, validation_examples=5, calibration_examples=4
+        )
+        assert [len(validation), len(calibration)] == [5, 4]
+        assert sorted(train + validation + calibration) == [*range(16)]
+        assert self.parts(config, train_examples=3, calibration_examples=13)[1] == []
+
+    def test_rows_to_calibrate_with_change_no_validation_row(self, config: DataConfig) -> None:
+        _, validation, _ = self.parts(config, validation_examples=5)
+        assert self.parts(config, validation_examples=5, calibration_examples=4)[1] == validation
+
+    def test_something_must_be_left_to_train_on(self, config: DataConfig) -> None:
+        with pytest.raises(InputError, match="`calibration_examples` 16 leaves nothing to train"):
+            self.parts(config, calibration_examples=16)
+        message = "`validation_examples` 8 and `calibration_examples` 8 leave nothing to train on"
+        with pytest.raises(InputError, match=message):
+            self.parts(config, validation_examples=8, calibration_examples=8)
+        with pytest.raises(InputError, match="`train_examples` 13 is too large: 12 examples are"):
+            self.parts(config, train_examples=13, calibration_examples=4)
+
+    def test_several_labels_have_thresholds_instead(self) -> None:
+        with pytest.raises(InputError, match="`calibration_examples` 9 has no effect with `multi"):
+            DataConfig(multi_label=True, calibration_examples=9)

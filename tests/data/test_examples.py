@@ -62,3 +62,14 @@ def test_tokens_are_spread_in_the_order_of_the_examples() -> None:
     np.testing.assert_array_equal(owners, [0, 0, 2, 2])
     np.testing.assert_array_equal(steps, [0, 1, 0, 1])
     np.testing.assert_array_equal(tokens, [1, 7, 5, 6])
+
+
+def test_texts_of_unknown_words_are_found_among_what_is_read() -> None:
+    texts = [[1, 2, 2], [1, 2, 5], [1], [1, 9, 2, 2], [0, 1, 9], [3, 2, 2, 2]]
+    examples = Examples.build([np.array(text, np.int32) for text in texts], np.zeros(6))
+    assert examples.are_unknown().tolist() == [True, False, True, False, False, False]
+    # Of the last one the end alone is read, and 9 is no word of so small a vocabulary.
+    limited = examples.limited(9, 3)
+    assert limited.are_unknown().tolist() == [True, False, True, True, True, True]
+    assert examples.limited(9, 3, "first").are_unknown()[-1] == False  # noqa: E712
+    assert limited.take(np.array([1, 0])).are_unknown().tolist() == [False, True]

@@ -145,3 +145,25 @@ def test_numeric_sequences_have_no_vocabulary_and_texts_no_statistics() -> None:
 def test_wrong_statistics_are_refused(tmp_path: Path, change: dict[str, object]) -> None:
     with pytest.raises(InputError, match=r"vocabulary\.json is not a vocabulary: "):
         DatasetInfo.load(write(tmp_path, json.dumps(NUMERIC | change)))
+
+
+def test_conformity_is_loaded_as_it_was_and_is_not_there_without_any(tmp_path: Path) -> None:
+    info = DatasetInfo("mine.csv", "abc", ("no", "yes"), Vocabulary([]), conformity=(0.1, 0.1, 1.0))
+    assert DatasetInfo.load(write(tmp_path, info.dump())).conformity == (0.1, 0.1, 1.0)
+    assert DatasetInfo.load(write(tmp_path, json.dumps(GOOD))).conformity == ()
+    assert "conformity" not in DatasetInfo.load(write(tmp_path, json.dumps(GOOD))).dump()
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"conformity": [0.2, 0.1]},
+        {"conformity": [0.2, 1.1]},
+        {"conformity": ["0.2"]},
+        {"conformity": 3},
+        {"conformity": [0.2], "multi_label": True, "thresholds": []},
+    ],
+)
+def test_wrong_conformity_is_refused(tmp_path: Path, change: dict[str, object]) -> None:
+    with pytest.raises(InputError, match="is not a vocabulary"):
+        DatasetInfo.load(write(tmp_path, json.dumps(GOOD | change)))

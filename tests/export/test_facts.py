@@ -5,7 +5,7 @@ import datetime
 import json
 
 import pytest
-from untrained import MAX_LENGTH, WORDS, untrained
+from untrained import MAX_LENGTH, WORDS, calibrated, untrained
 
 from flax_imdb.data import Vocabulary
 from flax_imdb.export import facts
@@ -27,6 +27,8 @@ def test_they_are_all_that_a_program_needs_to_make_its_inputs() -> None:
     ids = [said["start"], *(words.index(word) for word in ("a", "good", "film"))]
     assert [*model.vocabulary.encode(["a", "good", "film"])] == ids
     assert [*model.vocabulary.encode(["none"])] == [said["start"], said["unknown"]]
+    assert said["conformity"] == []
+    assert facts(calibrated(model))["conformity"] == list(calibrated(model).info.conformity)
     assert (said["arch"], said["text"]) == ("conv_lstm", "unicode")
     assert (said["max_length"], said["min_time"]) == (MAX_LENGTH, 1)
     assert datetime.date.fromisoformat(said["created"])

@@ -17,7 +17,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from pieces import PIECES
-from untrained import MAX_LENGTH, SETTINGS, question, untrained
+from untrained import MAX_LENGTH, SETTINGS, calibrated, question, untrained
 
 from flax_imdb.data import Vocabulary, split_words
 from flax_imdb.data.spans import word_spans
@@ -57,6 +57,7 @@ const words = (rules, texts) => texts.map((text) => splits[rules](text));
 const spans = (rules, text, first) => wordSpans(text, splits[rules], first);
 const encoded = (texts) => texts.map((text) => classifier.encode(classifier.split(text)));
 const answers = (texts) => texts.map((text) => classifier.answer(text));
+const abstaining = (texts, coverage) => texts.map((text) => classifier.answer(text, coverage));
 const explained = (text) => {
   const found = [...classifier.explain(text, classifier.answer(text).best)].filter(Boolean);
   return { ...found.at(-1), weights: null, times: found.length };
@@ -170,6 +171,30 @@ class TestAnswers:
             assert found["label"] == predicted.label
             assert dict(found["shown"]) == pytest.approx(predicted.probabilities, abs=1e-6)
             assert found["share"] == max(dict(found["shown"]).values())
+
+    @pytest.mark.parametrize("data", [{}, {"padding": "keras"}, {"long": "windows"}], ids=str)
+    def test_it_abstains_as_predict_does(self, data: dict[str, str], tmp_path: Path) -> None:
+        model = calibrated(untrained("conv_lstm", classes=3, **data))
+        page = engine(model, tmp_path)
+        # Of the last but one the model reads no word that it knows.
+        texts = [*TEXTS, "kino", "good " + "kino " * model.config.data.longest, "kino good"]
+        sizes = set()
+        for coverage in (0.8, 0.95):
+            found = page.call("abstaining", texts, str(coverage))
+            for predicted, answer in zip(
+                model.predict(texts, abstain=coverage), found, strict=True
+            ):
+                assert tuple(answer["inSet"]) == predicted.prediction_set
+                sizes.add(len(answer["inSet"]))
+        assert len(sizes) > 1
+        html = (tmp_path / "page.html").read_text()
+        assert 'value="0.95">at a coverage of 95%' in html
+        assert 'value="0.99"' in html
+        assert 'id="abstain"' not in (self.write(untrained(), tmp_path))
+
+    def write(self, model: TrainedModel, directory: Path) -> str:
+        html.write(model, directory / "other.html")
+        return (directory / "other.html").read_text()
 
     def test_what_cannot_be_answered_is_said(self, page: Any) -> None:
         blank, wordless, unknown, known = page.call("answers", [" ", " ...", "Kino", "Kino film"])

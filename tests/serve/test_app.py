@@ -285,3 +285,49 @@ class TestSafety:
         assert 'flax_imdb_requests_total{path="other",status="404"}' in text
         assert "flax_imdb_ready 1.0" in text
         assert "secret" not in text
+
+
+class TestAbstaining:
+    def test_a_label_is_there_if_the_set_has_one_class(self, client: TestClient) -> None:
+        for abstain, label, in_set in ((0.5, "good", ["good"]), (0.2, None, ["bad", "good"])):
+            response = client.post("/predict", json={"texts": ["good", ""], "abstain": abstain})
+            good, empty = response.json()["predictions"]
+            assert good == {**GOOD, "label": label, "prediction_set": in_set}
+            assert empty == {"error": "no words in ''"}
+        assert client.post("/predict", json={"text": "good", "abstain": None}).json() == {
+            "predictions": [GOOD]
+        }
+
+    @pytest.mark.parametrize("abstain", [0, 1, 95, "0.9", True, [0.9]])
+    def test_a_coverage_that_makes_no_sense_is_refused(
+        self, client: TestClient, abstain: object
+    ) -> None:
+        response = client.post("/predict", json={"text": "good", "abstain": abstain})
+        assert response.status_code == 422
+        assert '"abstain"' in response.json()["error"]
+        assert "a number between 0 and 1 is needed" in response.json()["error"]
+
+    def test_explanations_do_not_abstain(self, client: TestClient) -> None:
+        response = client.post("/explain", json={"text": "good", "abstain": 0.9})
+        assert response.status_code == 422
+
+    def test_each_text_of_a_batch_has_its_own_coverage(self) -> None:
+        model = ServedModel(held=True)
+        with serve(model) as client, ThreadPoolExecutor(3) as threads:
+            wait_until_ready(client)
+            asked = [
+                threads.submit(client.post, "/predict", json={"text": "good", "abstain": abstain})
+                for abstain in (None, 0.2, 0.5)
+            ]
+            model.go.set()
+            labels = [each.result().json()["predictions"][0]["label"] for each in asked]
+        assert labels == ["good", None, "good"]
+
+    def test_the_form_of_the_page_abstains_too(self, client: TestClient) -> None:
+        page = client.post("/", data={"text": "good", "abstain": "0.2"})
+        assert page.status_code == 200
+        assert "does not know" in page.text
+        assert "bad or good" in page.text
+        assert "does not know" not in client.post("/", data={"text": "good", "abstain": ""}).text
+        assert client.post("/", data={"text": "good", "abstain": "7"}).status_code == 422
+        assert client.post("/", data={"text": "good", "abstain": "x"}).status_code == 400

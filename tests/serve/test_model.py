@@ -5,7 +5,9 @@ from pathlib import Path
 import jax
 import pytest
 from small_runs import experiment, quiet_train
+from untrained import calibrated
 
+from flax_imdb.errors import InputError
 from flax_imdb.predict import TrainedModel, load
 from flax_imdb.serve import Served
 
@@ -80,3 +82,16 @@ def test_what_is_no_text_has_an_error(model: TrainedModel, text: object, reason:
 
 def test_it_says_nothing_of_where_files_are(model: TrainedModel) -> None:
     assert "/" not in Served(model).about.name
+
+
+def test_it_abstains_as_predict_does(model: TrainedModel) -> None:
+    served = Served(calibrated(model))
+    assert (served.about.coverages, Served(model).about.coverages) == ((0.8, 0.9, 0.95, 0.99), ())
+    least = served.least_probability(0.9)
+    for text, expected in zip(TEXTS, calibrated(model).predict(TEXTS, abstain=0.9), strict=True):
+        (abstaining,) = served.predict([text], [least])
+        assert abstaining["label"] == expected.label
+        assert tuple(abstaining["prediction_set"]) == expected.prediction_set
+    assert "prediction_set" not in served.predict(TEXTS[:1], [None])[0]
+    with pytest.raises(InputError, match="was trained without"):
+        Served(model).least_probability(0.9)

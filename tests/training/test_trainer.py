@@ -37,6 +37,7 @@ def few_reviews() -> Dataset:
         warnings=(),
         train=examples,
         validation=examples.take(np.arange(0)),
+        calibration=examples.take(np.arange(0)),
         test=examples.take(np.arange(30)),
     )
 

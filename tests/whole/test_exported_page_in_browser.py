@@ -10,9 +10,10 @@ import pytest
 from pages_in_browser import CONTRASTS, FITS, answered, field, marks
 from pieces import PIECES
 from small_runs import experiment, quiet_train
+from untrained import calibrated
 
 import flax_imdb
-from flax_imdb.export import export
+from flax_imdb.export import export, html
 from flax_imdb.predict import TrainedModel, unreadable
 from flax_imdb.report.explanation import marked
 
@@ -111,6 +112,32 @@ def test_what_is_typed_is_answered(exported: tuple[TrainedModel, str], opened: A
     ]
     field(opened).fill("")
     opened.locator("#answer").wait_for(state="hidden")
+
+
+def test_it_may_not_know(
+    exported: tuple[TrainedModel, str], open_page: Callable[..., Any], tmp_path: Path
+) -> None:
+    model = calibrated(exported[0])
+    html.write(model, tmp_path / "page.html")
+    page = open_page((tmp_path / "page.html").as_uri(), offline=True)
+    assert opened_without_choice(exported[1], open_page)
+    choice = page.get_by_label("It may say that it does not know")
+    for coverage in ("0.8", "0.99", ""):
+        choice.select_option(coverage)
+        for text in ("good film", "Kino", "the film was a story of people"):
+            field(page).fill(text)
+            given = {"abstain": float(coverage)} if coverage else {}
+            (expected,) = model.predict([text], **given)
+            answered(page, expected.label or "does not know")
+            page.wait_for_timeout(300)
+            if expected.label is None:
+                in_set = " or ".join(expected.prediction_set or ()) or "no class is likely enough"
+                assert page.locator("#share").inner_text() == in_set
+            assert page.locator("#words").is_visible() == (expected.label is not None)
+
+
+def opened_without_choice(address: str, open_page: Callable[..., Any]) -> bool:
+    return open_page(address, offline=True).locator("select").count() == 0
 
 
 def test_one_can_type_on_while_marks_are_computed(opened: Any) -> None:

@@ -87,6 +87,25 @@ def test_without_javascript_it_is_a_form(address: str, open_page: Callable[..., 
     assert both[0].replace(' class=""', "") == both[1].replace("\r", "")
 
 
+@pytest.mark.parametrize("scripts", [True, False])
+def test_it_may_not_know(address: str, open_page: Callable[..., Any], scripts: bool) -> None:
+    page = open_page(address, java_script_enabled=scripts)
+    for coverage, label, share in (
+        ("0.2", "does not know", "bad or good"),
+        ("0.5", "good", "75.0%"),
+        ("0.8", "does not know", "no class is likely enough"),
+        ("", "good", "75.0%"),
+    ):
+        field(page).fill("good film")
+        page.get_by_label("It may say that it does not know").select_option(coverage)
+        if not scripts:
+            page.get_by_role("button", name="Classify").click()
+        answered(page, label)
+        assert page.locator("#share").inner_text() == share
+        page.locator("#words").wait_for(state="visible" if label == "good" else "hidden")
+        assert page.locator("#abstain").input_value() == coverage
+
+
 def test_emoji_are_marked_where_they_stand(address: str, open_page: Callable[..., Any]) -> None:
     """Offsets count code points, of which JavaScript's strings have up to two units each."""
     page = open_page(address)
@@ -172,8 +191,12 @@ def test_the_keyboard_is_enough(address: str, open_page: Callable[..., Any]) -> 
     page.keyboard.press("Tab")
     assert page.evaluate(focused) == "BUTTON"
     assert page.evaluate("getComputedStyle(document.activeElement).outlineStyle") == "solid"
+    page.keyboard.press("Tab")
+    assert page.evaluate(focused) == "abstain"
+    page.keyboard.press("Shift+Tab")
     page.keyboard.press("Enter")
     answered(page, "bad")
+    page.keyboard.press("Tab")
     page.keyboard.press("Tab")
     assert page.evaluate(focused) == "words"
     page.keyboard.press("Tab")
