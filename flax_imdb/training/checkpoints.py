@@ -225,10 +225,6 @@ class Checkpoints:
             self._store.move_aside(step)
         return history, list(refused.values()), elsewhere
 
-    def steps(self) -> list[int]:
-        """The steps of all checkpoints, in order; in the first process."""
-        return self._store.steps()
-
     def restore(self, state: TrainState, step: int) -> TrainState:
         """The state of a step; see `resume`."""
         saved: dict[str, Any] = {}
