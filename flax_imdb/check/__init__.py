@@ -111,7 +111,10 @@ class Checked:
         return {
             "dataset": texts.source.name,
             "summary": self.summary(),
-            "notes": [*texts.source.remarks, *texts.source.warnings, *self.notes],
+            "notes": [
+                *filter(None, [texts.source.note]),
+                *(*texts.source.remarks, *texts.source.warnings, *self.notes),
+            ],
             "findings": self.counts,
             "labels": labels,
             "shortcuts": shortcuts,

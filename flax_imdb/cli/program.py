@@ -17,7 +17,6 @@ from flax_imdb.tuning import tune_process
 from flax_imdb.watch import lost_process, take_last_word
 
 COMMANDS = {
-    "check": "Look for what may be wrong with texts and labels, before training.",
     "train": "Train a classifier on the IMDB reviews, or on texts of your own.",
     "evaluate": "Score a run's model on its test split again, or on other texts.",
     "predict": "Print the probability and the class of texts.",
@@ -27,6 +26,7 @@ COMMANDS = {
     "report": "Write a page about a run, or about several: report.html.",
     "verify": "Repeat a finished run: the same bits, or where it differs first.",
     "recipes": "List the recipes: their settings, and what each reached on the IMDB reviews.",
+    "check": "Look for what may be wrong with texts and labels, before training.",
 }
 
 Command = Callable[[list[str], str], int]
