@@ -39,6 +39,7 @@ ROOMS = (
         "environment",
         "distributed",
         "watch",
+        "host",
         "data",
         "nnx",
         "models",
