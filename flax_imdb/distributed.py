@@ -146,6 +146,19 @@ def join(processes: Processes) -> None:
     _watch = watch
 
 
+def end_together(timeout: int) -> None:
+    """Wait until all processes want to end, if there are several: for so many seconds at most.
+
+    Before a process ends with another status than 0, of which launchers take notice: they may end
+    the others at once, and process 0 may still be saving.
+    """
+    client = jax_distributed.global_state.client
+    if client is not None:
+        # An error here is about another process.
+        with contextlib.suppress(Exception):
+            client.wait_at_barrier("flax_imdb.end", 1000 * timeout)
+
+
 def leave() -> None:
     """Disconnect from the other processes, if there are any, once the work is done.
 
@@ -251,10 +264,10 @@ def _connect() -> None:
     # What `multihost_utils.process_allgather` does, which does not wait for all devices.
     devices = np.array(jax.devices()).reshape(jax.process_count(), -1)
     mesh = jax.sharding.Mesh(devices, ("process", "device"))
-    by_process, everywhere = jax.P("process"), jax.NamedSharding(mesh, jax.P())
+    by_process, replicated = jax.P("process"), jax.NamedSharding(mesh, jax.P())
     each = multihost_utils.host_local_array_to_global_array(np.zeros(1), mesh, by_process)
     with _without_lines_of_gloo():
-        jax.block_until_ready(jax.jit(lambda array: array, out_shardings=everywhere)(each))
+        jax.block_until_ready(jax.jit(lambda array: array, out_shardings=replicated)(each))
 
 
 @contextlib.contextmanager

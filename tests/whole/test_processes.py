@@ -11,8 +11,7 @@ import few_vectors
 import jax
 import numpy as np
 import pytest
-from jobs import Job, free_port
-from numerics import assert_close
+from jobs import Job, assert_same_run, free_port
 
 from flax_imdb import experiment
 from flax_imdb.config import load_config
@@ -75,20 +74,8 @@ def alone(reviews: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 class TestSameResults:
-    def same(self, workdir: Path, alone: Path) -> None:
-        assert_close(load(workdir).state.params, load(alone).state.params, 1e-4)
-        names = ("train_loss", "train_accuracy", "eval_loss", "eval_accuracy", "step")
-        records, expected = (
-            [
-                {name: json.loads(line)[name] for name in names}
-                for line in (directory / "metrics.jsonl").open()
-            ]
-            for directory in (workdir, alone)
-        )
-        assert_close(records, expected)
-
     def test_two_processes_give_the_results_of_one(self, two: Path, alone: Path) -> None:
-        self.same(two, alone)
+        assert_same_run(two, alone)
         result = json.loads((two / "result.json").read_text())
         assert (result["processes"], result["devices"]) == (2, 4)
         left, of_one = ({path.name for path in run.iterdir()} for run in (two, alone))
@@ -112,7 +99,7 @@ class TestSameResults:
         arguments = [[*own[: own.index("--coordinator")], *flags] for own in train(reviews, 4)]
         with Job(environments, arguments) as job:
             assert [status for status, *_ in job.ends()] == [0] * 4
-        self.same(tmp_path / "run", alone)
+        assert_same_run(tmp_path / "run", alone)
 
 
 @pytest.mark.long
@@ -129,7 +116,7 @@ def test_three_processes_train_on_numeric_sequences_as_one(tmp_path: Path) -> No
         with Job(with_devices(count, 1), arguments) as job:
             for status, _, errors in job.ends():
                 assert status == 0, errors
-    TestSameResults().same(tmp_path / "three", tmp_path / "one")
+    assert_same_run(tmp_path / "three", tmp_path / "one")
 
 
 OF_EMBEDDING = ("--embeddings", "--embedding-features")
@@ -155,7 +142,7 @@ def test_two_processes_go_on_from_a_run_and_stop_early_as_one_does(
     result = experiment.train(config, tmp_path / "one", baseline=False)
     both = json.loads((tmp_path / "two" / "result.json").read_text())
     assert (both["epochs"], both["stopped_early"]) == (result.epochs, True)
-    TestSameResults().same(tmp_path / "two", tmp_path / "one")
+    assert_same_run(tmp_path / "two", tmp_path / "one")
 
 
 def test_a_signal_to_one_process_stops_all_at_one_step(reviews: Path, tmp_path: Path) -> None:
