@@ -84,4 +84,10 @@ def test_a_process_that_is_killed_ends_the_other_with_one_line(
     assert process.returncode == 128 + signal.SIGKILL
     assert errors.count("error: another process has ended or cannot be reached: ") == 1
     assert "Traceback" not in errors
-    assert not any(Path(f"/proc/{child}").exists() for child in children)
+    assert not any(map(runs, children))
+
+
+def runs(process: str) -> bool:
+    """Whether a process is there and no zombie."""
+    status = Path("/proc", process, "status")
+    return status.exists() and "State:\tZ" not in status.read_text()
