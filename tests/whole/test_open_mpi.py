@@ -70,21 +70,43 @@ def test_mpirun_trains_to_the_figures_of_one_process(reviews: Path, tmp_path: Pa
 def test_a_process_that_is_killed_ends_the_other_with_one_line(
     reviews: Path, tmp_path: Path
 ) -> None:
-    metrics = tmp_path / "run" / "metrics.jsonl"
-    arguments = [*flags(reviews, tmp_path / "run", 100_000), "--distributed", "--timeout", 20]
-    with mpirun(arguments) as process:
-        deadline = time.monotonic() + 120
-        while not metrics.exists() or not metrics.read_text():
-            assert time.monotonic() < deadline
-            assert process.poll() is None
-            time.sleep(0.1)
-        children = Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text().split()
+    with mpirun([*flags(reviews, tmp_path / "run", 100_000), "--distributed"]) as process:
+        children = started(process, tmp_path / "run")
         os.kill(int(children[1]), signal.SIGKILL)
         _, errors = process.communicate(timeout=120)
     assert process.returncode == 128 + signal.SIGKILL
     assert errors.count("error: another process has ended or cannot be reached: ") == 1
     assert "Traceback" not in errors
     assert not any(map(runs, children))
+
+
+def test_a_signal_to_one_process_saves_before_mpirun_ends_all(
+    reviews: Path, tmp_path: Path
+) -> None:
+    run = tmp_path / "run"
+    with mpirun([*flags(reviews, run, 100_000), "--distributed"]) as process:
+        children = started(process, run)
+        os.kill(int(children[1]), signal.SIGTERM)
+        _, errors = process.communicate(timeout=120)
+    assert process.returncode == 128 + signal.SIGTERM
+    assert errors.count("stopped by SIGTERM: continue with --resume --workdir") == 2
+    with mpirun([*flags(reviews, run, 100_000), "--distributed", "--resume"]) as process:
+        deadline = time.monotonic() + 120
+        assert process.stdout is not None
+        while "resumed after step " not in (line := process.stdout.readline()):
+            assert line
+            assert time.monotonic() < deadline
+
+
+def started(process: subprocess.Popen[str], run: Path) -> list[str]:
+    """The processes that mpirun has started, once they have trained for an epoch."""
+    metrics = run / "metrics.jsonl"
+    deadline = time.monotonic() + 120
+    while not metrics.exists() or not metrics.read_text():
+        assert time.monotonic() < deadline
+        assert process.poll() is None
+        time.sleep(0.1)
+    return Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text().split()
 
 
 def runs(process: str) -> bool:

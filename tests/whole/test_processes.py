@@ -57,7 +57,8 @@ def two(reviews: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     with Job(with_devices(2, 2), train(reviews, 2, "--workdir", workdir)) as job:
         (status, output, errors), (other_status, other_output, _) = job.ends()
     assert (status, other_status) == (0, 0), errors
-    assert "4 x cpu" in output
+    assert "; 4 x cpu, 2 in each of 2 processes on 1 host; " in output
+    assert "Gloo" not in output + other_output
     assert "Accuracy" in output
     assert "Accuracy" not in other_output  # One speaks.
     return workdir
@@ -84,12 +85,12 @@ class TestSameResults:
     def test_four_processes_of_a_job_on_slurm_give_the_results_of_one(
         self, reviews: Path, alone: Path, tmp_path: Path
     ) -> None:
-        """Which says who is who."""
+        """Which says who is who, and how many cores each has."""
         slurm = {
             "SLURM_JOB_ID": str(free_port()),  # JAX makes the port of it.
             "SLURM_STEP_NODELIST": "localhost",
             "SLURM_NTASKS": "4",
-            "JAX_NUM_CPU_DEVICES": "1",
+            "SLURM_CPUS_PER_TASK": "1",
         }
         environments = [
             {**slurm, "SLURM_PROCID": str(number), "SLURM_LOCALID": str(number)}
@@ -98,7 +99,9 @@ class TestSameResults:
         flags = ("--distributed", "--microbatches", 3, "--workdir", tmp_path / "run")
         arguments = [[*own[: own.index("--coordinator")], *flags] for own in train(reviews, 4)]
         with Job(environments, arguments) as job:
-            assert [status for status, *_ in job.ends()] == [0] * 4
+            ends = job.ends()
+        assert [status for status, *_ in ends] == [0] * 4
+        assert "; 4 x cpu, 1 in each of 4 processes on 1 host; " in ends[0][1]
         assert_same_run(tmp_path / "run", alone)
 
 
