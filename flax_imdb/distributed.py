@@ -8,6 +8,7 @@ import contextlib
 import contextvars
 import dataclasses
 import functools
+import itertools
 import os
 import pickle
 import socket
@@ -32,6 +33,8 @@ _alone: contextvars.ContextVar[bool] = contextvars.ContextVar("alone", default=F
 
 P = ParamSpec("P")
 T = TypeVar("T")
+
+_FOREVER_MS = 1000 * 86_400 * 20  # It fits in 31 bits.
 
 # More than any cluster runs.
 MAX_PROCESSES = 2**20
@@ -113,7 +116,8 @@ def join(processes: Processes) -> None:
         )
         os._exit(2)
 
-    jax.config.update("jax_enable_preemption_service", True)  # See `flax_imdb.training.Preemption`.
+    # It would take SIGTERM; see `StopTogether`.
+    jax.config.update("jax_enable_preemption_service", False)
     timer = threading.Timer(processes.timeout, give_up)
     timer.daemon = True
     timer.start()
@@ -146,17 +150,57 @@ def join(processes: Processes) -> None:
     _watch = watch
 
 
-def end_together(timeout: int) -> None:
-    """Wait until all processes want to end, if there are several: for so many seconds at most.
+class StopTogether:
+    """Lets all processes stop at the same call of `reached`, once one of them asks for it.
 
-    Before a process ends with another status than 0, of which launchers take notice: they may end
-    the others at once, and process 0 may still be saving.
+    All must make one at the same time, and call `reached` equally often. JAX has a service for
+    this, in which a process may wait for an answer and keep Python from running, and with it the
+    relay that the answer comes through (see `flax_imdb.watch`).
     """
-    client = jax_distributed.global_state.client
-    if client is not None:
-        # An error here is about another process.
+
+    _numbers = itertools.count()
+
+    def __init__(self) -> None:
+        self._client: Any = jax_distributed.global_state.client
+        self._name = f"flax_imdb.stop/{next(self._numbers)}"
+        self._calls = 0
+        self._last: int | None = None
+        self._lock = threading.Lock()
+        threading.Thread(target=self._agree, daemon=True).start()
+
+    def ask(self) -> None:
+        """Ask all processes to stop. It returns at once, so that a signal handler may call it."""
+        threading.Thread(target=self._ask, daemon=True).start()
+
+    def reached(self) -> bool:
+        """Whether all stop now."""
+        with self._lock:
+            self._calls += 1
+            return self._last is not None and self._calls >= self._last
+
+    def _ask(self) -> None:
+        with contextlib.suppress(Exception):  # It is about another process.
+            self._client.key_value_set(f"{self._name}/asked", "", allow_overwrite=True)
+
+    def _agree(self) -> None:
+        """Wait until one asks; then agree on the call after the latest that one has made."""
         with contextlib.suppress(Exception):
-            client.wait_at_barrier("flax_imdb.end", 1000 * timeout)
+            self._client.blocking_key_value_get(f"{self._name}/asked", _FOREVER_MS)
+            with self._lock:  # No more calls until it is known which is the last.
+                number = jax_distributed.global_state.process_id
+                self._client.key_value_set(f"{self._name}/calls/{number}", str(self._calls))
+                self._client.wait_at_barrier(self._name, _FOREVER_MS)
+                calls = self._client.key_value_dir_get(f"{self._name}/calls/")
+                self._last = 1 + max(int(count) for _, count in calls)
+
+
+def end_together() -> None:
+    """Wait until all processes want to end, if there are several: before an end with a status.
+
+    See `flax_imdb.watch.Watch.end_together`.
+    """
+    if _watch is not None and is_one_of_several():
+        _watch.end_together()
 
 
 def leave() -> None:

@@ -92,7 +92,7 @@ def command(args: list[str], prog: str) -> int:
             tensorboard=options.tensorboard,
         )
     except Preempted as stop:
-        end_together(options.processes.timeout)
+        end_together()
         say(f"{stop}: continue with --resume --workdir {workdir.path}")
         return 128 + stop.signal
     except KeyboardInterrupt:

@@ -149,7 +149,7 @@ def test_two_processes_go_on_from_a_run_and_stop_early_as_one_does(
 
 
 def test_a_signal_to_one_process_stops_all_at_one_step(reviews: Path, tmp_path: Path) -> None:
-    """Ctrl-C is told to JAX as the preemption that SIGTERM is. The run goes on as if none came.
+    """Another process says that it was SIGTERM. The run goes on as if none came.
 
     That the first process saves from time to time does not matter.
     """
@@ -176,6 +176,33 @@ def test_a_signal_to_one_process_stops_all_at_one_step(reviews: Path, tmp_path: 
     jax.tree.map(np.testing.assert_array_equal, ours, theirs)
     lines = (workdir / "metrics.jsonl").read_text().splitlines()
     assert [json.loads(line)["epoch"] for line in lines] == list(range(1, epochs + 1))
+
+
+# A network in which an answer of process 0 takes a while.
+SLOW = """
+import sys, time
+from flax_imdb import cli, watch
+
+def copy_slowly(source, target):
+    while data := source.recv(1 << 16):
+        time.sleep(0.2)
+        target.sendall(data)
+    return True
+
+watch._copy = copy_slowly
+sys.exit(cli.run(cli.command("train"), sys.argv[1:], "train.py"))
+"""
+
+
+def test_a_signal_stops_processes_that_are_far_apart(reviews: Path, tmp_path: Path) -> None:
+    arguments = train(reviews, 2, "--workdir", tmp_path / "run", "--epochs", 100_000)
+    arguments[1] = ["-c", SLOW, *arguments[1][1:]]
+    with Job(with_devices(2, 1), arguments) as job:
+        job.wait_for_epoch(tmp_path / "run")
+        job.processes[1].send_signal(signal.SIGTERM)
+        for status, _, errors in job.ends():
+            assert status == 128 + signal.SIGTERM
+            assert "stopped by SIGTERM: continue with --resume" in errors
 
 
 class TestFailures:
