@@ -1,6 +1,7 @@
 """How data parallelism would scale on accelerators: a model on paper, shown in docs/scaling.md.
 
-Nothing here is measured: the constants are assumptions about the hardware.
+Nothing here is measured: the constants are assumptions about the hardware. What reviews cost on
+their way to the devices is, by data_path.py.
 """
 
 import dataclasses
@@ -63,3 +64,9 @@ def reduce_seconds(size: float, devices: int) -> float:
         + 2 * (hosts - 1) / hosts * size / NETWORK
         + 2 * math.ceil(math.log2(hosts)) * NETWORK_LATENCY
     )
+
+
+def rows_a_second(model: Model, devices: int) -> float:
+    """The rows that each host's devices train on, if they never wait for them."""
+    step = model.compute_seconds(model.rows) + reduce_seconds(model.gradient_bytes, devices)
+    return min(devices, PER_HOST) * model.rows / step

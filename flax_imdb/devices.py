@@ -2,14 +2,17 @@
 
 import contextlib
 import os
+from collections import Counter, defaultdict
+from collections.abc import Sequence
 from typing import Literal
 
 import jax
 import numpy as np
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
+from flax_imdb import distributed, host
 from flax_imdb.environment import CPU_DEVICES_FLAG
-from flax_imdb.errors import InputError
+from flax_imdb.errors import InputError, warn
 
 DeviceName = Literal["auto", "cpu", "gpu", "tpu"]
 
@@ -21,7 +24,9 @@ def select_devices(name: DeviceName = "auto", batch_size: int | None = None) -> 
     """Select all devices of a kind, of all processes.
 
     If JAX is not initialized yet and the user has not set a number of CPU devices, JAX is set to
-    use one device per CPU core, which is faster than one device for all cores.
+    use one device per CPU core, which is faster than one device for all cores. Processes that share
+    a host share its cores (see `flax_imdb.host`). Devices that are more than there are for them
+    give a warning.
 
     Args:
       name: the kind; ``"auto"`` is the one that JAX prefers.
@@ -43,15 +48,58 @@ def select_devices(name: DeviceName = "auto", batch_size: int | None = None) -> 
         by_process.setdefault(device.process_index, []).append(device)
     counts = [len(by_process[process]) for process in sorted(by_process)]
     each = min(counts)
-    if devices[0].platform != "cpu":
-        if each < max(counts) or len(counts) < jax.process_count():
-            raise InputError(
-                f"`device` {name}: the processes have {', '.join(map(str, counts))} devices: each "
-                "must have as many as the others"
-            )
-    elif batch_size is not None:
+    if each < max(counts) or len(counts) < jax.process_count():
+        raise InputError(
+            f"`device` {name}: the processes have {', '.join(map(str, counts))} devices: each must "
+            "have as many as the others"
+        )
+    if devices[0].platform == "cpu" and batch_size is not None:
         each = max(1, min(each, batch_size // (_ROWS_PER_CPU * len(counts))))
-    return [device for process in sorted(by_process) for device in by_process[process][:each]]
+    selected = [device for process in sorted(by_process) for device in by_process[process][:each]]
+    if len(counts) > 1 and distributed.is_main():
+        _warn_of_contention(selected[0].platform, each)
+    return selected
+
+
+def cores_for_each() -> int:
+    """Number of CPU cores for each process of the run: as many as the one with the fewest has."""
+    places = distributed.places()
+    return max(1, int(min(host.share_of_cpus(place, places) for place in places)))
+
+
+def in_words(devices: Sequence[jax.Device]) -> str:
+    """The devices of a run in words, such as "4 x cpu"."""
+    words = f"{len(devices)} x {devices[0].device_kind}"
+    processes = len({device.process_index for device in devices})
+    if processes == 1:
+        return words
+    hosts = len({place.host for place in distributed.places()})
+    on_hosts = "1 host" if hosts == 1 else f"{hosts} hosts"
+    return f"{words}, {len(devices) // processes} in each of {processes} processes on {on_hosts}"
+
+
+def _warn_of_contention(platform: str, each: int) -> None:
+    """Warn if processes that share a host use more devices than it has for them."""
+    places = distributed.places()
+    if platform == "cpu":
+        cores: dict[str, float] = defaultdict(float)
+        for place in places:
+            cores[place.host] += host.share_of_cpus(place, places)
+        for name, processes in Counter(place.host for place in places).items():
+            if processes * each > round(cores[name], 3):
+                warn(
+                    f"{processes} processes with {each} CPU devices each have {cores[name]:.3g} "
+                    "cores of one host: they slow each other down; start fewer processes there, or "
+                    "set JAX_NUM_CPU_DEVICES to fewer devices"
+                )
+                return
+    elif platform != "tpu":
+        for processes, gpus in host.contended_gpus(places):
+            warn(
+                f"{processes} processes of one host see the same {gpus} GPUs: start one process a "
+                "GPU there, or one a host"
+            )
+            return
 
 
 def set_cpu_devices(least: int = 1) -> None:
@@ -62,7 +110,7 @@ def set_cpu_devices(least: int = 1) -> None:
     with contextlib.suppress(RuntimeError):  # JAX is initialized.
         chosen = CPU_DEVICES_FLAG in os.environ.get("XLA_FLAGS", "")
         if jax.config.jax_num_cpu_devices < 0 and not chosen:  # type: ignore[attr-defined]
-            jax.config.update("jax_num_cpu_devices", max(_cores(), least))
+            jax.config.update("jax_num_cpu_devices", max(cores_for_each(), least))
 
 
 def number_of_cpus(described: str) -> int:
@@ -116,13 +164,6 @@ def _missing(name: DeviceName) -> InputError:
         f"`device` {name} is not there: JAX {jax.__version__} finds {', '.join(sorted(present))} "
         f"({only or 'docs/devices.md says how to install others'})"
     )
-
-
-def _cores() -> int:
-    """Number of CPU cores available to this process."""
-    if hasattr(os, "sched_getaffinity"):
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1
 
 
 def kind(device: jax.Device) -> str:

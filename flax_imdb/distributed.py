@@ -8,20 +8,23 @@ import contextlib
 import contextvars
 import dataclasses
 import functools
+import itertools
 import os
 import pickle
 import socket
 import sys
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any, ParamSpec, TypeVar
 
 import jax
 import numpy as np
+from jax._src import distributed as jax_distributed
 from jax._src import xla_bridge
 from jax._src.clusters import ClusterEnv
 from jax.experimental import multihost_utils
 
+from flax_imdb import host
 from flax_imdb.errors import InputError, check_between
 from flax_imdb.watch import Watch
 
@@ -30,6 +33,8 @@ _alone: contextvars.ContextVar[bool] = contextvars.ContextVar("alone", default=F
 
 P = ParamSpec("P")
 T = TypeVar("T")
+
+_FOREVER_MS = 1000 * 86_400 * 20  # It fits in 31 bits.
 
 # More than any cluster runs.
 MAX_PROCESSES = 2**20
@@ -83,24 +88,23 @@ class Processes:
 
 
 _watch: Watch | None = None
+_places: tuple[host.Place, ...] = ()
 
 
 def join(processes: Processes) -> None:
     """Connect to the other processes of a run, if it has any. Call it before JAX starts.
 
-    From then on `jax.devices` has the devices of all processes. If the others do not appear within
-    the timeout, this process exits with one line and status 2, where JAX would abort. If one of
-    them is lost later, it exits with one line and status 1 (see `flax_imdb.watch`).
+    From then on `jax.devices` has the devices of all processes; of the GPUs of a host each process
+    has its share (see `flax_imdb.host`). If the others do not appear within the timeout, this
+    process exits with one line and status 2, where JAX would abort. If one of them is lost later,
+    it exits with one line and status 1 (see `flax_imdb.watch`).
 
     Raises:
       InputError: the other processes cannot be determined, or JAX has started already.
     """
-    global _watch
+    global _watch, _places
     if not processes.distributed and processes.coordinator is None:
         return
-    if processes.process_id == 0:
-        _check_free_port(str(processes.coordinator))
-
     where = processes.coordinator or "the coordinator of the cluster"
 
     def give_up() -> None:
@@ -112,12 +116,15 @@ def join(processes: Processes) -> None:
         )
         os._exit(2)
 
-    jax.config.update("jax_enable_preemption_service", True)  # See `flax_imdb.training.Preemption`.
+    # It would take SIGTERM; see `StopTogether`.
+    jax.config.update("jax_enable_preemption_service", False)
     timer = threading.Timer(processes.timeout, give_up)
     timer.daemon = True
     timer.start()
     try:
         coordinator, count, number = _find(processes)
+        if number == 0:
+            _check_free_port(coordinator, found=processes.coordinator is None)
         if xla_bridge.backends_are_initialized():
             raise InputError(
                 "JAX has started already, so this process cannot join the others: a module that "
@@ -130,14 +137,70 @@ def join(processes: Processes) -> None:
             watch.relay(coordinator) if number else coordinator,
             count,
             number,
+            cluster_detection_method="deactivate",  # It would choose one GPU for each process.
             initialization_timeout=late,
             heartbeat_timeout_seconds=late,
             shutdown_timeout_seconds=late,
         )
+        _places = _exchange(count, number, 1000 * late)
     finally:
         timer.cancel()
+    _use_own_gpus(number)
     watch.start()
     _watch = watch
+
+
+class StopTogether:
+    """Lets all processes stop at the same call of `reached`, once one of them asks for it.
+
+    All must make one at the same time, and call `reached` equally often. JAX has a service for
+    this, in which a process may wait for an answer and keep Python from running, and with it the
+    relay that the answer comes through (see `flax_imdb.watch`).
+    """
+
+    _numbers = itertools.count()
+
+    def __init__(self) -> None:
+        self._client: Any = jax_distributed.global_state.client
+        self._name = f"flax_imdb.stop/{next(self._numbers)}"
+        self._calls = 0
+        self._last: int | None = None
+        self._lock = threading.Lock()
+        threading.Thread(target=self._agree, daemon=True).start()
+
+    def ask(self) -> None:
+        """Ask all processes to stop. It returns at once, so that a signal handler may call it."""
+        threading.Thread(target=self._ask, daemon=True).start()
+
+    def reached(self) -> bool:
+        """Whether all stop now."""
+        with self._lock:
+            self._calls += 1
+            return self._last is not None and self._calls >= self._last
+
+    def _ask(self) -> None:
+        with contextlib.suppress(Exception):  # It is about another process.
+            self._client.key_value_set(f"{self._name}/asked", "", allow_overwrite=True)
+
+    def _agree(self) -> None:
+        """Wait until one asks; then agree on the call after the latest that one has made."""
+        with contextlib.suppress(Exception):
+            self._client.blocking_key_value_get(f"{self._name}/asked", _FOREVER_MS)
+            with self._lock:  # No more calls until it is known which is the last.
+                number = jax_distributed.global_state.process_id
+                self._client.key_value_set(f"{self._name}/calls/{number}", str(self._calls))
+                self._client.wait_at_barrier(self._name, _FOREVER_MS)
+                calls = self._client.key_value_dir_get(f"{self._name}/calls/")
+                self._last = 1 + max(int(count) for _, count in calls)
+
+
+def end_together() -> None:
+    """Wait until all processes want to end, if there are several: before an end with a status.
+
+    See `flax_imdb.watch.Watch.end_together`.
+    """
+    if _watch is not None and is_one_of_several():
+        _watch.end_together()
 
 
 def leave() -> None:
@@ -177,17 +240,54 @@ def _find(processes: Processes) -> tuple[str, int, int]:
     return coordinator, count, number
 
 
-def _check_free_port(coordinator: str) -> None:
-    """Raise InputError if another program has the port: JAX would abort."""
+def _exchange(count: int, number: int, timeout_ms: int) -> tuple[host.Place, ...]:
+    """Where each process runs. It does not start JAX, as gathering on the devices would."""
+    client = jax_distributed.global_state.client
+    assert client is not None
+    name = "flax_imdb.place"
+    client.key_value_set_bytes(f"{name}/{number}", pickle.dumps(host.here()))
+    if number == 0:  # Which collects them for all: not all read all.
+        each = (
+            client.blocking_key_value_get_bytes(f"{name}/{other}", timeout_ms)
+            for other in range(count)
+        )
+        client.key_value_set_bytes(name, pickle.dumps(tuple(map(pickle.loads, each))))
+    places: tuple[host.Place, ...] = pickle.loads(
+        client.blocking_key_value_get_bytes(name, timeout_ms)
+    )
+    return places
+
+
+def _use_own_gpus(number: int) -> None:
+    """Have JAX start with this process's share of the GPUs of its host."""
+    gpus = host.share_of_gpus(number, _places)
+    if gpus is not None and "JAX_LOCAL_DEVICE_IDS" not in os.environ:
+        for platform in ("cuda", "rocm"):
+            jax.config.update(f"jax_{platform}_visible_devices", ",".join(map(str, gpus)))
+
+
+def places() -> tuple[host.Place, ...]:
+    """Where each process of the run is, in order."""
+    return _places or (host.here(),)
+
+
+def _check_free_port(coordinator: str, *, found: bool) -> None:
+    """Raise InputError if another program has the port: JAX would abort.
+
+    Args:
+      coordinator: the address.
+      found: whether JAX has found it: on Slurm and Open MPI it follows from the job's number.
+    """
     port = int(coordinator.rpartition(":")[2])
     with socket.socket(socket.AF_INET6 if socket.has_ipv6 else socket.AF_INET) as probe:
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
             probe.bind(("", port))
         except OSError as error:
-            raise InputError(
-                f"`coordinator` {coordinator} cannot be used: {error.strerror}"
-            ) from None
+            told = f"`coordinator` {coordinator} cannot be used: {error.strerror}"
+            if found:
+                told += "; JAX_COORDINATOR_PORT, the same for all processes, sets another port"
+            raise InputError(told) from None
 
 
 def is_one_of_several() -> bool:
@@ -200,6 +300,44 @@ def is_main() -> bool:
     return jax.process_index() == 0
 
 
+@functools.cache
+def _connect() -> None:
+    """Connect the devices of all processes, without what Gloo prints of it."""
+    if jax.devices()[0].platform != "cpu":
+        return
+    # What `multihost_utils.process_allgather` does, which does not wait for all devices.
+    devices = np.array(jax.devices()).reshape(jax.process_count(), -1)
+    mesh = jax.sharding.Mesh(devices, ("process", "device"))
+    by_process, replicated = jax.P("process"), jax.NamedSharding(mesh, jax.P())
+    each = multihost_utils.host_local_array_to_global_array(np.zeros(1), mesh, by_process)
+    with _without_lines_of_gloo():
+        jax.block_until_ready(jax.jit(lambda array: array, out_shardings=replicated)(each))
+
+
+@contextlib.contextmanager
+def _without_lines_of_gloo() -> Iterator[None]:
+    """Context manager in which Gloo's report of its connections is dropped.
+
+    It goes from C++ to standard output, and no setting prevents it. What others write there in the
+    meantime comes afterwards; it must fit in a pipe.
+    """
+    sys.stdout.flush()
+    output = os.dup(1)
+    written, pipe = os.pipe()
+    os.dup2(pipe, 1)
+    os.close(pipe)
+    try:
+        yield
+    finally:
+        os.dup2(output, 1)
+        os.close(output)
+        os.set_blocking(written, False)  # A child may hold the other end.
+        with open(written, "rb") as lines:
+            for line in lines:
+                if not line.startswith(b"[Gloo] Rank "):
+                    os.write(1, line)
+
+
 def all_gather(value: T) -> list[T]:
     """The `value` of every process, in order; anything that can be pickled.
 
@@ -207,6 +345,7 @@ def all_gather(value: T) -> list[T]:
     """
     if jax.process_count() == 1:
         return [value]
+    _connect()
     data = np.frombuffer(pickle.dumps(value), np.uint8)
     sizes = multihost_utils.process_allgather(np.int32(len(data)))
     padded = np.pad(data, (0, int(sizes.max()) - len(data)))
@@ -216,6 +355,7 @@ def all_gather(value: T) -> list[T]:
 
 def _from_main(value: T) -> T:
     """The `value` of the first process; anything that can be pickled. See `all_gather`."""
+    _connect()
     data = np.frombuffer(pickle.dumps(value) if is_main() else b"", np.uint8)
     size = int(multihost_utils.broadcast_one_to_all(np.int32(len(data))))
     padded = np.pad(data, (0, size - len(data)))

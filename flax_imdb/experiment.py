@@ -129,8 +129,7 @@ def train(
 
     @functools.cache  # The same for all seeds.
     def compare() -> float | None:
-        classes = known.classes if known is not None else ()
-        return _baseline(config.data, dataset, classes) if baseline else None
+        return _baseline(config, dataset) if baseline else None
 
     with files.hold():
         if overwrite:
@@ -824,10 +823,12 @@ def _result(
 
 
 @distributed.on_main
-def _baseline(data: DataConfig, dataset: Dataset, known: tuple[str, ...]) -> float | None:
+def _baseline(config: ExperimentConfig, dataset: Dataset) -> float | None:
     """The word-count baseline, or a warning: the result does not depend on it."""
     try:
-        return baseline_accuracy(data, dataset.train.weights, known)
+        goes_on = config.init_from is not None and not config.new_head
+        known = dataset.info.classes if goes_on else ()
+        return baseline_accuracy(config.data, dataset.train.weights, known)
     except Exception as error:  # Any of scikit-learn's, or too little memory.
         warn(f"no comparison with word counts: {type(error).__name__}: {error}")
         return None

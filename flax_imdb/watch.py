@@ -79,6 +79,7 @@ class Watch:
         self._met = threading.Event()
         self._answered = threading.Event()
         self._leaving = threading.Event()
+        self._may_end = threading.Event()
 
     def relay(self, coordinator: str) -> str:
         """Start a relay to the coordinator; returns the relay's address in this process."""
@@ -101,6 +102,23 @@ class Watch:
     def leave(self) -> None:
         """Stop caring about the other processes, as all work is done."""
         self._leaving.set()
+
+    def end_together(self) -> None:
+        """Wait until all processes want to end, for as long as the timeout at most.
+
+        Launchers take notice of a process that ends with another status than 0, and may end the
+        others at once: process 0 may still be saving.
+        """
+        threading.Thread(target=self._meet_at_end, daemon=True).start()
+        self._may_end.wait(self._timeout)
+
+    def _meet_at_end(self) -> None:
+        client = distributed.global_state.client
+        assert client is not None
+        # An error is about another process.
+        with contextlib.suppress(Exception):
+            client.wait_at_barrier("flax_imdb.end", 1000 * 86_400)
+        self._may_end.set()
 
     def _call(self) -> None:
         """Meet the other processes at a barrier periodically."""
@@ -130,6 +148,7 @@ class Watch:
 
     def coordinator_closed(self) -> None:
         """End the process after the connection to process 0 was lost, unless still starting."""
+        self._may_end.set()  # Process 0 may be gone before it has answered all at their end.
         if self._met.wait(_GRACE):
             # It may be about to fail for the same reason as process 0, and report it.
             time.sleep(_GRACE)

@@ -1,11 +1,30 @@
 """Jobs of several processes on one machine."""
 
+import json
 import os
 import socket
 import subprocess
 import sys
 import time
 from pathlib import Path
+
+from numerics import assert_close
+
+from flax_imdb.predict import load
+
+
+def assert_same_run(workdir: Path, alone: Path) -> None:
+    """Assert that two runs have the same parameters and metrics, up to rounding."""
+    assert_close(load(workdir).state.params, load(alone).state.params, 1e-4)
+    names = ("train_loss", "train_accuracy", "eval_loss", "eval_accuracy", "step")
+    records, expected = (
+        [
+            {name: json.loads(line)[name] for name in names}
+            for line in (directory / "metrics.jsonl").open()
+        ]
+        for directory in (workdir, alone)
+    )
+    assert_close(records, expected)
 
 
 def free_port() -> int:

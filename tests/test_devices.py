@@ -6,8 +6,16 @@ import jax
 import pytest
 from fresh_process import output
 
-from flax_imdb.devices import devices_like, number_of_cpus, select_devices
+from flax_imdb import distributed
+from flax_imdb.devices import (
+    cores_for_each,
+    devices_like,
+    in_words,
+    number_of_cpus,
+    select_devices,
+)
 from flax_imdb.errors import InputError
+from flax_imdb.host import Place
 
 SELECT = """
 import sys
@@ -47,17 +55,83 @@ def test_the_number_of_cpu_devices_is_what_the_user_has_chosen(setting: dict[str
     assert output(SELECT, "cpu", **{"XLA_FLAGS": "", **setting}) == "5"
 
 
-def test_processes_with_different_numbers_of_accelerators_are_refused(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    @dataclasses.dataclass
-    class Device:
-        process_index: int
-        platform: str = "cuda"
+@dataclasses.dataclass
+class Device:
+    process_index: int
+    platform: str = "cuda"
+    device_kind: str = "H100"
 
-    monkeypatch.setattr(jax, "devices", lambda kind=None: [Device(0), Device(0), Device(1)])
-    with pytest.raises(InputError, match="`device` gpu: the processes have 2, 1 devices: each"):
-        select_devices("gpu")
+
+@pytest.mark.parametrize("platform", ["cuda", "cpu"])
+def test_processes_with_different_numbers_of_devices_are_refused(
+    monkeypatch: pytest.MonkeyPatch, platform: str
+) -> None:
+    devices = [Device(process, platform) for process in (0, 0, 1)]
+    monkeypatch.setattr(jax, "devices", lambda kind=None: devices)
+    with pytest.raises(InputError, match="`device` auto: the processes have 2, 1 devices: each"):
+        select_devices("auto")
+
+
+class TestSeveralProcesses:
+    """Two of them, as if this were the first."""
+
+    @pytest.fixture(autouse=True)
+    def two(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr(jax, "process_count", lambda: 2)
+
+    def selected(
+        self, monkeypatch: pytest.MonkeyPatch, places: list[Place], platform: str, each: int
+    ) -> str:
+        devices = [Device(process, platform) for process in (0, 1) for _ in range(each)]
+        monkeypatch.setattr(distributed, "_places", tuple(places))
+        monkeypatch.setattr(jax, "devices", lambda kind=None: devices)
+        return in_words(select_devices("auto"))
+
+    def test_a_line_says_what_is_used(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        places = [Place("a", frozenset({0, 1})), Place("b", frozenset({0}))]
+        assert self.selected(monkeypatch, places, "cuda", 4) == (
+            "8 x H100, 4 in each of 2 processes on 2 hosts"
+        )
+        assert cores_for_each() == 1  # As many as the one with fewer has.
+
+    @pytest.mark.parametrize(
+        ("place", "platform", "each", "complaint"),
+        [
+            (Place("a", frozenset(range(4))), "cpu", 2, ""),
+            (
+                Place("a", frozenset(range(3))),
+                "cpu",
+                2,
+                "2 processes with 2 CPU devices each have 3 cores of one host",
+            ),
+            (
+                Place("a", frozenset(range(4)), {"cgroup": 1.5}),
+                "cpu",
+                1,
+                "2 processes with 1 CPU devices each have 1.5 cores of one host",
+            ),
+            (Place("a", frozenset({0}), gpus=("0", "1")), "cuda", 1, ""),
+            (
+                Place("a", frozenset({0}), gpus=("0",)),
+                "cuda",
+                1,
+                "2 processes of one host see the same 1 GPUs",
+            ),
+        ],
+    )
+    def test_more_than_there_is_gives_a_warning(
+        self,
+        monkeypatch: pytest.MonkeyPatch,
+        capsys: pytest.CaptureFixture[str],
+        place: Place,
+        platform: str,
+        each: int,
+        complaint: str,
+    ) -> None:
+        self.selected(monkeypatch, [place, place], platform, each)
+        errors = capsys.readouterr().err
+        assert errors.count("warning: ") == bool(complaint)
+        assert complaint in errors
 
 
 def test_no_device_at_all_is_an_error_with_jaxs_reason(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,11 +1,13 @@
 """Several processes; whole/test_processes.py starts some."""
 
+import os
 from typing import Any
 
 import jax
 import pytest
 from jobs import free_port
 
+from flax_imdb import distributed
 from flax_imdb.distributed import Processes, all_gather, everywhere, join, on_main
 from flax_imdb.errors import InputError
 
@@ -37,6 +39,17 @@ def test_a_process_in_which_jax_has_started_cannot_join() -> None:
     alone = Processes(coordinator=f"127.0.0.1:{free_port()}", num_processes=1, process_id=0)
     with pytest.raises(InputError, match="JAX has started already"):
         join(alone)
+
+
+def test_of_what_is_written_while_gloo_connects_its_lines_alone_are_dropped(
+    capfd: pytest.CaptureFixture[str],
+) -> None:
+    gloo = b"[Gloo] Rank 0 is connected to 1 peer ranks. Expected number of connected peer ranks\n"
+    print("before")
+    with distributed._without_lines_of_gloo():
+        os.write(1, gloo + b"of another library\n" + gloo + b"no end of line")
+    print(", after")
+    assert capfd.readouterr().out == "before\nof another library\nno end of line, after\n"
 
 
 class TestAlone:

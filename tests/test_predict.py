@@ -217,7 +217,8 @@ class TestExported:
         code = """
 import sys
 from flax_imdb import devices, load
-print(load(sys.argv[1]).trainer.mesh.size, min(devices._cores(), 64 // devices._ROWS_PER_CPU))
+cores = min(devices.cores_for_each(), 64 // devices._ROWS_PER_CPU)
+print(load(sys.argv[1]).trainer.mesh.size, cores)
 """
         used, there_are = output(code, str(tmp_path / "model")).split()
         assert used == there_are

@@ -8,7 +8,7 @@ from pathlib import Path
 from flax_imdb.cli.flags import Imports, first_of, parse, say
 from flax_imdb.config import ExperimentConfig, recipe, settings
 from flax_imdb.devices import DeviceName
-from flax_imdb.distributed import Processes, join
+from flax_imdb.distributed import Processes, end_together, join
 from flax_imdb.errors import InputError, Preempted, as_flags
 from flax_imdb.start import start_from
 from flax_imdb.training.checkpoints import CheckpointConfig
@@ -88,6 +88,7 @@ def command(args: list[str], prog: str) -> int:
             tensorboard=options.tensorboard,
         )
     except Preempted as stop:
+        end_together()
         say(f"{stop}: continue with --resume --workdir {workdir.path}")
         return 128 + stop.signal
     except KeyboardInterrupt:

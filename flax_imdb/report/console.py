@@ -17,6 +17,7 @@ from rich.table import Table
 
 from flax_imdb.config import ExperimentConfig, settings
 from flax_imdb.data import Dataset, DatasetInfo, OnRead, WordVectors
+from flax_imdb.devices import in_words
 from flax_imdb.distributed import is_main, on_main
 from flax_imdb.errors import warn
 from flax_imdb.report.tensorboard import EventFiles, check_installed
@@ -154,7 +155,7 @@ class Report:
         self.say(
             f"{len(dataset.train):,} {dataset.info.units} to train on, "
             f"{held_out}{len(dataset.test):,} to test "
-            f"({dataset.info.name}); {len(devices)} x {devices[0].device_kind}; {workdir.path}"
+            f"({dataset.info.name}); {in_words(devices)}; {workdir.path}"
         )
         self.say(_classes(dataset.info))
         if config.recipe is not None:

@@ -255,8 +255,7 @@ def _manager_class() -> Any:
     import orbax.checkpoint as ocp
 
     class Manager(ocp.CheckpointManager):
-        # Orbax polls JAX's preemption service from a thread and with an old step;
-        # `Preemption.requested` could then miss the step that the processes agreed on.
+        # Orbax would ask JAX's preemption service, which is off: see `Preemption`.
         def reached_preemption(self, step: int) -> bool:
             return False
 

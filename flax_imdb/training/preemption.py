@@ -12,8 +12,8 @@ from types import FrameType
 from typing import NoReturn
 
 import jax
-from jax.experimental import multihost_utils
 
+from flax_imdb.distributed import StopTogether
 from flax_imdb.errors import Preempted
 
 # Windows has no SIGHUP.
@@ -27,38 +27,29 @@ _SIGNALS = tuple(
 class Preemption:
     """Whether a signal has asked this run to stop. Created by `catch_signals`.
 
-    With several processes a signal to one is enough: JAX's preemption service makes all of them
-    stop at the same step. All must call `requested` equally often.
+    With several processes a signal to one is enough: all of them stop at the same step. All must
+    call `requested` equally often.
 
     Attributes:
-      several: whether there are several processes.
+      caught: the signals to handle.
     """
 
     def __init__(self) -> None:
-        self.several = jax.process_count() > 1
+        self._together = StopTogether() if jax.process_count() > 1 else None
         self._signal = signal.SIGTERM
         self._received = False
         self._agreed = False
-        self._polls = 0
         # Ignored signals stay ignored, such as SIGHUP under nohup or SIGINT in `command &`.
-        self._signals = [each for each in _SIGNALS if signal.getsignal(each) != signal.SIG_IGN]
+        self.caught = [each for each in _SIGNALS if signal.getsignal(each) != signal.SIG_IGN]
 
     def requested(self) -> bool:
         """Whether the run should stop."""
-        if not self.several:
+        if self._together is None:
             return self._received
-        if not self._agreed:
-            self._polls += 1
-            self._agreed = multihost_utils.reached_preemption_sync_point(self._polls)
-            if self._agreed:
-                _restore(dict.fromkeys(self._signals, signal.SIG_DFL))
+        if not self._agreed and self._together.reached():
+            self._agreed = True
+            _restore(dict.fromkeys(self.caught, signal.SIG_DFL))
         return self._agreed
-
-    @property
-    def caught(self) -> list[signal.Signals]:
-        """The signals to handle."""
-        # With several processes JAX handles SIGTERM and tells all of them.
-        return [each for each in self._signals if not (self.several and each == signal.SIGTERM)]
 
     def check(self) -> None:
         """Raise Preempted if the run should stop."""
@@ -73,8 +64,8 @@ class Preemption:
         """Signal handler."""
         self._signal = signal.Signals(number)
         self._received = True
-        if self.several:
-            os.kill(os.getpid(), signal.SIGTERM)  # JAX's preemption service listens to it.
+        if self._together is not None:
+            self._together.ask()
         _restore(dict.fromkeys(self.caught, signal.SIG_DFL))
         # Not with print, which the signal may have interrupted.
         with contextlib.suppress(OSError):

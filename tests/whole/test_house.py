@@ -41,6 +41,7 @@ ROOMS = (
         "environment",
         "distributed",
         "watch",
+        "host",
         "data",
         "nnx",
         "models",

@@ -11,8 +11,7 @@ import few_vectors
 import jax
 import numpy as np
 import pytest
-from jobs import Job, free_port
-from numerics import assert_close
+from jobs import Job, assert_same_run, free_port
 
 from flax_imdb import experiment
 from flax_imdb.config import load_config
@@ -58,7 +57,8 @@ def two(reviews: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     with Job(with_devices(2, 2), train(reviews, 2, "--workdir", workdir)) as job:
         (status, output, errors), (other_status, other_output, _) = job.ends()
     assert (status, other_status) == (0, 0), errors
-    assert "4 x cpu" in output
+    assert "; 4 x cpu, 2 in each of 2 processes on 1 host; " in output
+    assert "Gloo" not in output + other_output
     assert "Accuracy" in output
     assert "Accuracy" not in other_output  # One speaks.
     return workdir
@@ -75,20 +75,8 @@ def alone(reviews: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 class TestSameResults:
-    def same(self, workdir: Path, alone: Path) -> None:
-        assert_close(load(workdir).state.params, load(alone).state.params, 1e-4)
-        names = ("train_loss", "train_accuracy", "eval_loss", "eval_accuracy", "step")
-        records, expected = (
-            [
-                {name: json.loads(line)[name] for name in names}
-                for line in (directory / "metrics.jsonl").open()
-            ]
-            for directory in (workdir, alone)
-        )
-        assert_close(records, expected)
-
     def test_two_processes_give_the_results_of_one(self, two: Path, alone: Path) -> None:
-        self.same(two, alone)
+        assert_same_run(two, alone)
         result = json.loads((two / "result.json").read_text())
         assert (result["processes"], result["devices"]) == (2, 4)
         left, of_one = ({path.name for path in run.iterdir()} for run in (two, alone))
@@ -97,12 +85,12 @@ class TestSameResults:
     def test_four_processes_of_a_job_on_slurm_give_the_results_of_one(
         self, reviews: Path, alone: Path, tmp_path: Path
     ) -> None:
-        """Which says who is who."""
+        """Which says who is who, and how many cores each has."""
         slurm = {
             "SLURM_JOB_ID": str(free_port()),  # JAX makes the port of it.
             "SLURM_STEP_NODELIST": "localhost",
             "SLURM_NTASKS": "4",
-            "JAX_NUM_CPU_DEVICES": "1",
+            "SLURM_CPUS_PER_TASK": "1",
         }
         environments = [
             {**slurm, "SLURM_PROCID": str(number), "SLURM_LOCALID": str(number)}
@@ -111,8 +99,10 @@ class TestSameResults:
         flags = ("--distributed", "--microbatches", 3, "--workdir", tmp_path / "run")
         arguments = [[*own[: own.index("--coordinator")], *flags] for own in train(reviews, 4)]
         with Job(environments, arguments) as job:
-            assert [status for status, *_ in job.ends()] == [0] * 4
-        self.same(tmp_path / "run", alone)
+            ends = job.ends()
+        assert [status for status, *_ in ends] == [0] * 4
+        assert "; 4 x cpu, 1 in each of 4 processes on 1 host; " in ends[0][1]
+        assert_same_run(tmp_path / "run", alone)
 
 
 @pytest.mark.long
@@ -129,7 +119,7 @@ def test_three_processes_train_on_numeric_sequences_as_one(tmp_path: Path) -> No
         with Job(with_devices(count, 1), arguments) as job:
             for status, _, errors in job.ends():
                 assert status == 0, errors
-    TestSameResults().same(tmp_path / "three", tmp_path / "one")
+    assert_same_run(tmp_path / "three", tmp_path / "one")
 
 
 OF_EMBEDDING = ("--embeddings", "--embedding-features")
@@ -155,11 +145,11 @@ def test_two_processes_go_on_from_a_run_and_stop_early_as_one_does(
     result = experiment.train(config, tmp_path / "one", baseline=False)
     both = json.loads((tmp_path / "two" / "result.json").read_text())
     assert (both["epochs"], both["stopped_early"]) == (result.epochs, True)
-    TestSameResults().same(tmp_path / "two", tmp_path / "one")
+    assert_same_run(tmp_path / "two", tmp_path / "one")
 
 
 def test_a_signal_to_one_process_stops_all_at_one_step(reviews: Path, tmp_path: Path) -> None:
-    """Ctrl-C is told to JAX as the preemption that SIGTERM is. The run goes on as if none came.
+    """Another process says that it was SIGTERM. The run goes on as if none came.
 
     That the first process saves from time to time does not matter.
     """
@@ -186,6 +176,33 @@ def test_a_signal_to_one_process_stops_all_at_one_step(reviews: Path, tmp_path: 
     jax.tree.map(np.testing.assert_array_equal, ours, theirs)
     lines = (workdir / "metrics.jsonl").read_text().splitlines()
     assert [json.loads(line)["epoch"] for line in lines] == list(range(1, epochs + 1))
+
+
+# A network in which an answer of process 0 takes a while.
+SLOW = """
+import sys, time
+from flax_imdb import cli, watch
+
+def copy_slowly(source, target):
+    while data := source.recv(1 << 16):
+        time.sleep(0.2)
+        target.sendall(data)
+    return True
+
+watch._copy = copy_slowly
+sys.exit(cli.run(cli.command("train"), sys.argv[1:], "train.py"))
+"""
+
+
+def test_a_signal_stops_processes_that_are_far_apart(reviews: Path, tmp_path: Path) -> None:
+    arguments = train(reviews, 2, "--workdir", tmp_path / "run", "--epochs", 100_000)
+    arguments[1] = ["-c", SLOW, *arguments[1][1:]]
+    with Job(with_devices(2, 1), arguments) as job:
+        job.wait_for_epoch(tmp_path / "run")
+        job.processes[1].send_signal(signal.SIGTERM)
+        for status, _, errors in job.ends():
+            assert status == 128 + signal.SIGTERM
+            assert "stopped by SIGTERM: continue with --resume" in errors
 
 
 class TestFailures:
