@@ -86,7 +86,7 @@ def _warn_of_contention(platform: str, each: int) -> None:
         for place in places:
             cores[place.host] += host.share_of_cpus(place, places)
         for name, processes in Counter(place.host for place in places).items():
-            if processes * each > round(cores[name], 3):
+            if processes * each > max(1, round(cores[name], 3)):
                 warn(
                     f"{processes} processes with {each} CPU devices each have {cores[name]:.3g} "
                     "cores of one host: they slow each other down; start fewer processes there, or "

@@ -116,7 +116,8 @@ def _gpus(variables: Mapping[str, str], root: Path) -> tuple[str, ...] | None:
         directory = root / "proc/driver/nvidia/gpus"
         return tuple(sorted(os.listdir(directory))) if directory.is_dir() else None
     names = tuple(name.strip() for name in visible.split(",") if name.strip())
-    if "SLURM_GPUS_PER_TASK" in variables or "SLURM_GPU_BIND" in variables:
+    bound = variables.get("SLURM_GPU_BIND", "")
+    if (bound or "SLURM_GPUS_PER_TASK" in variables) and not bound.endswith("none"):
         # In a cgroup of its own each task counts its GPUs from 0.
         names = tuple(f"{name} of task {variables.get('SLURM_LOCALID')}" for name in names)
     return names

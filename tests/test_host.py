@@ -142,3 +142,11 @@ class TestGpus:
         ]
         assert list(contended_gpus(tasks)) == []
         assert [share_of_gpus(number, tasks) for number in (0, 1)] == [None, None]
+
+    @pytest.mark.parametrize("bind", ["none", "verbose,none"])
+    def test_tasks_that_slurm_does_not_bind_share_what_they_see(self, bind: str) -> None:
+        tasks = [
+            here({"SLURM_GPU_BIND": bind, "SLURM_LOCALID": n, "CUDA_VISIBLE_DEVICES": "0,1"})
+            for n in "01"
+        ]
+        assert [share_of_gpus(number, tasks) for number in (0, 1)] == [[0], [1]]

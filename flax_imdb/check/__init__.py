@@ -100,6 +100,7 @@ class Checked:
             labels = {
                 "looked_at": len(self.labels.chosen),
                 "estimated_wrong": wrong.estimated,
+                "estimated_of": round(float(np.sum(wrong.joint))),
                 "probable": int(np.count_nonzero(wrong.is_probable)),
                 "without": [*self.labels.few],
             }

@@ -74,7 +74,8 @@ def learn(model: WordModel, folds: np.ndarray, whole: np.ndarray) -> LearningCur
         sizes=(*(len(trained) for trained, _ in jobs[: len(SHARES)]), len(others)),
         accuracies=tuple(float(right.mean()) for right in is_right),
         gain=float(difference.mean()),
-        error=float(difference.std() / np.sqrt(len(difference))),
+        # As if one more answer had changed: of few texts none may change by chance.
+        error=float(np.sqrt(np.sum((difference - difference.mean()) ** 2) + 1) / len(difference)),
         tested=len(asked),
     )
 

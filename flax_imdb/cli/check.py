@@ -2,6 +2,8 @@
 
 import dataclasses
 import json
+import os
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import tyro
@@ -79,7 +81,10 @@ def command(args: list[str], prog: str) -> int:
     files = {name: getattr(options, name) for name in ("output", "picture")}
     for name, path in files.items():
         if path is not None:
-            output_path(f"`{name}`", path, options.overwrite)
+            file = output_path(f"`{name}`", path, options.overwrite)
+            _check_apart(name, file, options)
+    if None not in files.values() and len({*map(os.path.realpath, files.values())}) == 1:
+        raise InputError(f"`output` and `picture` are both {options.output}: give one another name")
     if options.overwrite and not any(files.values()):
         raise InputError("`overwrite` has no effect: it is for a file, `output` or `picture`")
     console = ProgramConsole(highlight=False, stderr=options.json)
@@ -100,6 +105,16 @@ def command(args: list[str], prog: str) -> int:
             with writing("`picture`", options.picture, options.overwrite) as file:
                 file.write(draw_checked(checked))
     return 0
+
+
+def _check_apart(name: str, file: Path, options: CheckOptions) -> None:
+    """Raise InputError if a file to write is one of those to read, or in their folder."""
+    inputs = {"the dataset": options.dataset, "`test_dataset`": options.test_dataset}
+    for what, path in inputs.items():
+        if path is not None and os.path.exists(path):
+            within = (file, *Path(os.path.realpath(file)).parents)
+            if any(place.exists() and os.path.samefile(place, path) for place in within):
+                raise InputError(f"`{name}` {file} is part of {what}, {path}: give another name")
 
 
 def _checked(options: CheckOptions, console: "Console") -> "Checked":

@@ -81,9 +81,14 @@ def _labels(checked: Checked) -> Iterator[str]:
     labels = checked.labels
     if (wrong := labels.wrong) is not None:
         rows, probable = len(labels.chosen), int(np.count_nonzero(wrong.is_probable))
+        # Of several labels each is one of the numbers that are estimated.
+        total = round(float(np.sum(wrong.joint)))
+        several = checked.texts.examples.labels.ndim == 2
         yield (
-            f"labels: {probable:,} of {rows:,} are probably wrong; by an estimate about "
-            f"{wrong.estimated:,.0f} are ({wrong.estimated / rows:.1%})"
+            f"labels: {'those of ' if several else ''}{probable:,} of {rows:,}"
+            f"{' rows' if several else ''} are probably wrong; by an estimate about "
+            f"{wrong.estimated:,.0f}{f' of {total:,} single labels' if several else ''} are "
+            f"({wrong.estimated / total:.1%})"
         )
     if labels.few:
         names = listed([*map(short, labels.few)], 5)

@@ -40,6 +40,12 @@ def test_few_texts_do_not_say() -> None:
     assert LearningCurve((1, 2), (0.5, 0.51), 0.01, 0.02, 100).verdict == "unclear"
 
 
+def test_few_texts_of_which_no_answer_changes_do_not_say() -> None:
+    curve = curve_of(words=2, texts=24)
+    assert curve.gain == 0
+    assert curve.verdict == "unclear"
+
+
 def test_of_many_texts_part_are_tested(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("flax_imdb.check.learning_curve._TESTED", 300)
     assert curve_of(words=10).tested == 400

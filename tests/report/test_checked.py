@@ -110,6 +110,31 @@ class TestFiles:
             capsys.readouterr()
             assert path.read_bytes() != b"mine"
 
+    def test_what_is_checked_is_not_replaced(
+        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    ) -> None:
+        monkeypatch.chdir(tmp_path)
+        dataset, test = (write(tmp_path / name, rows_of(20)) for name in ("rows.csv", "test.csv"))
+        (tmp_path / "link.csv").symlink_to(dataset)
+        before = dataset.read_bytes()
+        args = ("rows.csv", "--test-dataset", "test.csv", "--overwrite")
+        assert run(*args, "--output", "link.csv") == 2
+        message = "error: --output link.csv is part of the dataset, rows.csv: give another name\n"
+        assert capsys.readouterr().err == message
+        assert run(*args, "--picture", test) == 2
+        assert f"{test} is part of --test-dataset, test.csv" in capsys.readouterr().err
+        assert run(*args, "--output", "a", "--picture", "./a") == 2
+        assert "--output and --picture are both a: give one" in capsys.readouterr().err
+        assert dataset.read_bytes() == test.read_bytes() == before
+
+    def test_a_folder_that_is_checked_gets_no_new_files(
+        self, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    ) -> None:
+        for label in ("pos", "neg"):
+            (tmp_path / "texts" / label).mkdir(parents=True)
+        assert run(tmp_path / "texts", "--output", tmp_path / "texts" / "pos" / "a.txt") == 2
+        assert "a.txt is part of the dataset" in capsys.readouterr().err
+
 
 class TestBadInput:
     @pytest.mark.parametrize(
