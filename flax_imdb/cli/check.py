@@ -81,8 +81,7 @@ def command(args: list[str], prog: str) -> int:
     files = {name: getattr(options, name) for name in ("output", "picture")}
     for name, path in files.items():
         if path is not None:
-            file = output_path(f"`{name}`", path, options.overwrite)
-            _check_apart(name, file, options)
+            _check_apart(name, output_path(f"`{name}`", path, options.overwrite), options)
     if None not in files.values() and len({*map(os.path.realpath, files.values())}) == 1:
         raise InputError(f"`output` and `picture` are both {options.output}: give one another name")
     if options.overwrite and not any(files.values()):

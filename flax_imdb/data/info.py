@@ -177,7 +177,9 @@ class DatasetInfo:
         ):
             raise ValueError("its thresholds are not a probability for each label")
         conformity = content.get("conformity", [])
-        are_shares = all(is_number(value) and 0 <= value <= 1 for value in conformity)
+        are_shares = isinstance(conformity, list) and all(
+            is_number(value) and 0 <= value <= 1 for value in conformity
+        )
         if not are_shares or sorted(conformity) != conformity or (conformity and multi_label):
             raise ValueError("its conformity is not probabilities of single labels, ascending")
         if len(set(classes)) != len(classes) or len(classes) < (1 if multi_label else 2):

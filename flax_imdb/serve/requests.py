@@ -1,6 +1,7 @@
 """What a request asks for."""
 
 import asyncio
+import contextlib
 import json
 import urllib.parse
 from collections.abc import Sequence
@@ -84,10 +85,12 @@ async def read_form(request: Request) -> Asked:
             body.decode("ascii"), keep_blank_values=True, max_num_fields=8, errors="strict"
         )
         (text,) = fields["text"]
-        (abstain,) = fields.get(ABSTAIN, [""])
-        return Asked([text], float(abstain) if abstain else None)
     except (ValueError, KeyError):
         raise HTTPException(400, "the form has no text in UTF-8") from None
+    abstain: Any = fields.get(ABSTAIN, [""])[-1] or None
+    with contextlib.suppress(TypeError, ValueError):  # What is no number is refused with others.
+        abstain = float(abstain)
+    return Asked([text], abstain)
 
 
 def check_length(text: Any, limits: Limits, subject: str = "") -> None:

@@ -42,8 +42,9 @@ def conformity(
 def check_coverage(setting: str, coverage: float) -> None:
     """Raise InputError unless a coverage is a number between 0 and 1."""
     if not is_number(coverage) or not 0 < coverage < 1:
+        given = f"{coverage!r:.80}" if isinstance(coverage, str) else f"{coverage!s:.80}"
         raise InputError(
-            f"{setting} {coverage} makes no sense: a number between 0 and 1 is needed, such as 0.95"
+            f"{setting} {given} makes no sense: a number between 0 and 1 is needed, such as 0.95"
         )
 
 

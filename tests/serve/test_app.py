@@ -1,5 +1,6 @@
 """What the addresses answer."""
 
+import html
 import json
 from collections.abc import Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -329,4 +330,8 @@ class TestAbstaining:
         assert "bad or good" in page.text
         assert "bad or good" not in client.post("/", data={"text": "good", "abstain": ""}).text
         assert client.post("/", data={"text": "good", "abstain": "7"}).status_code == 422
-        assert client.post("/", data={"text": "good", "abstain": "x"}).status_code == 400
+        refused = client.post("/", data={"text": "good", "abstain": "x"})
+        assert refused.status_code == 422
+        assert "'x' makes no sense" in html.unescape(refused.text)
+        long = client.post("/predict", json={"text": "good", "abstain": "x" * 100_000})
+        assert len(long.text) < 400
