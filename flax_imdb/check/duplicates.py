@@ -1,5 +1,6 @@
 """Texts that are there more than once, as they are or but for a few words."""
 
+import collections
 import dataclasses
 import hashlib
 import importlib.util
@@ -16,7 +17,9 @@ SIMILAR = 0.7
 _SHINGLE = 3  # Words.
 # Of two texts that share 0.7 one pair in a hundred is missed, of those that share 0.8 none.
 _BANDS = (25, 5)
-# Of texts that are made from a template nearly all are alike: this many are compared with each.
+# Of texts that are made from a template nearly all are alike: with each, the signatures of this many
+# are compared, those first that share the rarest parts of theirs, and the shingles of fewer.
+_MOST_LOOKED_AT = 300
 _MOST_COMPARED = 20
 
 MISSING = (
@@ -117,7 +120,7 @@ def _nearly_same(texts: Texts, chosen: np.ndarray) -> Iterator[tuple[int, int, f
     Yields:
       A text, the first of its group, and how much they share.
     """
-    from datasketch import MinHash, MinHashLSH
+    from datasketch import MinHash
 
     sets = [*_sets(texts, chosen)]
     kept = _sharing(sets)
@@ -125,11 +128,13 @@ def _nearly_same(texts: Texts, chosen: np.ndarray) -> Iterator[tuple[int, int, f
     signs = MinHash.generator(
         (shingles.tolist() for shingles in sets), num_perm=math.prod(_BANDS), hashfunc=int
     )
-    index = MinHashLSH(num_perm=math.prod(_BANDS), params=_BANDS)
+    # By band and the values in it: the first texts of groups with those.
+    index = collections.defaultdict[tuple[int, bytes], list[int]](list)
     values = np.empty((len(sets), math.prod(_BANDS)), np.uint64)
     for number, sign in enumerate(signs):
         values[number] = sign.hashvalues
-        candidates = np.sort(np.array(index.query(sign), np.int64))
+        keys = [(band, part.tobytes()) for band, part in enumerate(values[number].reshape(_BANDS))]
+        candidates = _rarest([index[key] for key in keys if key in index])
         agreeing = np.count_nonzero(values[candidates] == values[number], axis=1)
         likely = candidates[np.argsort(-agreeing, kind="stable")[:_MOST_COMPARED]]
         shares = [_jaccard(sets[number], sets[other]) for other in likely]
@@ -137,7 +142,16 @@ def _nearly_same(texts: Texts, chosen: np.ndarray) -> Iterator[tuple[int, int, f
         if shares and shares[best] >= SIMILAR:
             yield int(chosen[number]), int(chosen[likely[best]]), shares[best]
         else:
-            index.insert(number, sign)
+            for key in keys:
+                index[key].append(number)
+
+
+def _rarest(groups: Sequence[Sequence[int]]) -> np.ndarray:
+    """The numbers in groups, in their order; if there are many, those in the smallest groups."""
+    numbers: set[int] = set()
+    for group in sorted(groups, key=len):
+        numbers.update(group[: _MOST_LOOKED_AT - len(numbers)])
+    return np.array(sorted(numbers), np.int64)
 
 
 def _sets(texts: Texts, chosen: np.ndarray) -> Iterator[np.ndarray]:
