@@ -14,11 +14,12 @@ from flax_imdb.check.texts import Part, Texts, in_threads
 SIMILAR = 0.7
 """Near-duplicates share this much of their shingles: the Jaccard index."""
 
+_MOST_NEAR = 0.99  # Their similarity, also if their shingles are the same in another number.
 _SHINGLE = 3  # Words.
 # Of two texts that share 0.7 one pair in a hundred is missed, of those that share 0.8 none.
 _BANDS = (25, 5)
-# Of texts that are made from a template nearly all are alike: with each, the signatures of this many
-# are compared, those first that share the rarest parts of theirs, and the shingles of fewer.
+# Of texts that are made from a template nearly all are alike: with each, the signatures of this
+# many are compared, those that share the rarest parts of theirs, and the shingles of fewer.
 _MOST_LOOKED_AT = 300
 _MOST_COMPARED = 20
 
@@ -35,12 +36,14 @@ class Duplicates:
 
     Attributes:
       first: of each text the first of its group, int64 [texts]; most are their own.
-      similarity: of each text to the first: 1 for the same words in the same order, below for
-        near-duplicates, float64 [texts].
+      same: of each text the first with the same words in the same order, int64 [texts].
+      similarity: of each text to the first: 1 for the same words in the same order, at most 0.99
+        for near-duplicates, float64 [texts].
       near: whether near-duplicates were looked for.
     """
 
     first: np.ndarray
+    same: np.ndarray
     similarity: np.ndarray
     near: bool
 
@@ -57,18 +60,19 @@ def find_duplicates(texts: Texts) -> Duplicates:
     which are runs of three words. They are found by MinHash (Broder 1997) and then compared, each
     with the first text of a group.
     """
-    first = _same(texts)
+    same = _same(texts)
+    first = same.copy()
     similarity = np.ones(len(texts))
     near = importlib.util.find_spec("datasketch") is not None
     if near:
         may_be = _may_be_near(texts) & (first == np.arange(len(texts)))
         for text, earlier, share in _nearly_same(texts, np.flatnonzero(may_be)):
-            first[text], similarity[text] = earlier, share
+            first[text], similarity[text] = earlier, min(share, _MOST_NEAR)
         # Copies of a near-duplicate follow it.
         copies = np.flatnonzero(first[first] != first)
         similarity[copies] = similarity[first[copies]]
         first[copies] = first[first[copies]]
-    return Duplicates(first, similarity, near)
+    return Duplicates(first, same, similarity, near)
 
 
 def _same(texts: Texts) -> np.ndarray:

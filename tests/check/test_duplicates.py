@@ -80,6 +80,12 @@ class TestNearlyTheSame:
         expected = shares([text, other])[0, 1]
         np.testing.assert_allclose(found.similarity, [1, expected, 1, expected])
 
+    def test_the_same_runs_in_another_number_are_not_the_same_words(self, tmp_path: Path) -> None:
+        found = find_duplicates(texts_of(tmp_path, ["no " * 6, "no " * 11, "yes", "no " * 11]))
+        assert found.first.tolist() == [0, 0, 2, 0]
+        assert found.same.tolist() == [0, 1, 2, 1]
+        assert found.similarity.tolist() == [1, 0.99, 1, 0.99]
+
     def test_short_texts_are_compared_as_a_whole(self, tmp_path: Path) -> None:
         found = find_duplicates(texts_of(tmp_path, ["good film", "good films", "good", "a b c"]))
         assert not found.is_copy.any()
