@@ -27,6 +27,8 @@ KINDS = {
 COLUMNS = ("line", "label", "proposed", "why", "finding", "score", "split", "file", "text")
 """Of the file that is written."""
 
+_FORMULA = ("=", "+", "-", "@", "\t", "\r")  # What formulas begin with.
+
 
 @dataclasses.dataclass(frozen=True)
 class Finding:
@@ -148,13 +150,18 @@ def code_of(character: str) -> str:
 
 
 def write_csv(file: BinaryIO, texts: Texts, findings: Sequence[Finding]) -> None:
-    """Write a row for each finding, with `COLUMNS`, in UTF-8."""
+    """Write a row for each finding, with `COLUMNS`, in UTF-8.
+
+    An apostrophe is put before a text that a spreadsheet would take for a formula.
+    """
     out = io.TextIOWrapper(file, "utf-8", newline="", write_through=True)
     writer = csv.writer(out, lineterminator="\n")
     writer.writerow(COLUMNS)
     for finding in findings:
         row = row_of(texts, finding)
-        writer.writerow([*(row[name] for name in COLUMNS[:-1]), texts.excerpts[finding.text]])
+        text = texts.excerpts[finding.text]
+        text = f"'{text}" if text.startswith(_FORMULA) else text
+        writer.writerow([*(row[name] for name in COLUMNS[:-1]), text])
     out.detach()  # It would close the file.
 
 

@@ -238,6 +238,14 @@ class TestOthers:
         assert row["line"] == "62"
         assert row["why"] == "has U+FFFD REPLACEMENT CHARACTER"
 
+    @pytest.mark.parametrize("text", ["=HYPERLINK(1)", "+1", "-1", "@SUM(1)", "\t=1", "\r=1"])
+    def test_a_text_is_no_formula(self, tmp_path: Path, text: str) -> None:
+        rows = [*rows_of(60), (f"{text} \ufffd", "=neg"), ("1 = 1 \ufffd", "=neg")]
+        row, other = of_kind(checked(write(tmp_path / "a.csv", rows)), "characters")
+        assert row["text"] == f"'{text.strip()} \ufffd"
+        assert row["label"] == "=neg"
+        assert other["text"] == "1 = 1 \ufffd"
+
     def test_characters_have_names(self) -> None:
         assert code_of("\x96") == "U+0096"
         assert code_of("Ã©") == "'Ã©', which is UTF-8 read as another encoding"
