@@ -1,5 +1,6 @@
 """Texts that are there more than once, as they are or but for a few words."""
 
+import collections
 import dataclasses
 import hashlib
 import importlib.util
@@ -13,10 +14,13 @@ from flax_imdb.check.texts import Part, Texts, in_threads
 SIMILAR = 0.7
 """Near-duplicates share this much of their shingles: the Jaccard index."""
 
+_MOST_NEAR = 0.99  # Their similarity, also if their shingles are the same in another number.
 _SHINGLE = 3  # Words.
 # Of two texts that share 0.7 one pair in a hundred is missed, of those that share 0.8 none.
 _BANDS = (25, 5)
-# Of texts that are made from a template nearly all are alike: this many are compared with each.
+# Of texts that are made from a template nearly all are alike: with each, the signatures of this
+# many are compared, those that share the rarest parts of theirs, and the shingles of fewer.
+_MOST_LOOKED_AT = 300
 _MOST_COMPARED = 20
 
 MISSING = (
@@ -32,12 +36,14 @@ class Duplicates:
 
     Attributes:
       first: of each text the first of its group, int64 [texts]; most are their own.
-      similarity: of each text to the first: 1 for the same words in the same order, below for
-        near-duplicates, float64 [texts].
+      same: of each text the first with the same words in the same order, int64 [texts].
+      similarity: of each text to the first: 1 for the same words in the same order, at most 0.99
+        for near-duplicates, float64 [texts].
       near: whether near-duplicates were looked for.
     """
 
     first: np.ndarray
+    same: np.ndarray
     similarity: np.ndarray
     near: bool
 
@@ -54,18 +60,19 @@ def find_duplicates(texts: Texts) -> Duplicates:
     which are runs of three words. They are found by MinHash (Broder 1997) and then compared, each
     with the first text of a group.
     """
-    first = _same(texts)
+    same = _same(texts)
+    first = same.copy()
     similarity = np.ones(len(texts))
     near = importlib.util.find_spec("datasketch") is not None
     if near:
         may_be = _may_be_near(texts) & (first == np.arange(len(texts)))
         for text, earlier, share in _nearly_same(texts, np.flatnonzero(may_be)):
-            first[text], similarity[text] = earlier, share
+            first[text], similarity[text] = earlier, min(share, _MOST_NEAR)
         # Copies of a near-duplicate follow it.
         copies = np.flatnonzero(first[first] != first)
         similarity[copies] = similarity[first[copies]]
         first[copies] = first[first[copies]]
-    return Duplicates(first, similarity, near)
+    return Duplicates(first, same, similarity, near)
 
 
 def _same(texts: Texts) -> np.ndarray:
@@ -117,7 +124,7 @@ def _nearly_same(texts: Texts, chosen: np.ndarray) -> Iterator[tuple[int, int, f
     Yields:
       A text, the first of its group, and how much they share.
     """
-    from datasketch import MinHash, MinHashLSH
+    from datasketch import MinHash
 
     sets = [*_sets(texts, chosen)]
     kept = _sharing(sets)
@@ -125,11 +132,13 @@ def _nearly_same(texts: Texts, chosen: np.ndarray) -> Iterator[tuple[int, int, f
     signs = MinHash.generator(
         (shingles.tolist() for shingles in sets), num_perm=math.prod(_BANDS), hashfunc=int
     )
-    index = MinHashLSH(num_perm=math.prod(_BANDS), params=_BANDS)
+    # By band and the values in it: the first texts of groups with those.
+    index = collections.defaultdict[tuple[int, bytes], list[int]](list)
     values = np.empty((len(sets), math.prod(_BANDS)), np.uint64)
     for number, sign in enumerate(signs):
         values[number] = sign.hashvalues
-        candidates = np.sort(np.array(index.query(sign), np.int64))
+        keys = [(band, part.tobytes()) for band, part in enumerate(values[number].reshape(_BANDS))]
+        candidates = _rarest([index[key] for key in keys if key in index])
         agreeing = np.count_nonzero(values[candidates] == values[number], axis=1)
         likely = candidates[np.argsort(-agreeing, kind="stable")[:_MOST_COMPARED]]
         shares = [_jaccard(sets[number], sets[other]) for other in likely]
@@ -137,7 +146,16 @@ def _nearly_same(texts: Texts, chosen: np.ndarray) -> Iterator[tuple[int, int, f
         if shares and shares[best] >= SIMILAR:
             yield int(chosen[number]), int(chosen[likely[best]]), shares[best]
         else:
-            index.insert(number, sign)
+            for key in keys:
+                index[key].append(number)
+
+
+def _rarest(groups: Sequence[Sequence[int]]) -> np.ndarray:
+    """The numbers in groups, in their order; if there are many, those in the smallest groups."""
+    numbers: set[int] = set()
+    for group in sorted(groups, key=len):
+        numbers.update(group[: _MOST_LOOKED_AT - len(numbers)])
+    return np.array(sorted(numbers), np.int64)
 
 
 def _sets(texts: Texts, chosen: np.ndarray) -> Iterator[np.ndarray]:

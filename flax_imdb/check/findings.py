@@ -27,6 +27,8 @@ KINDS = {
 COLUMNS = ("line", "label", "proposed", "why", "finding", "score", "split", "file", "text")
 """Of the file that is written."""
 
+_FORMULA = ("=", "+", "-", "@", "\t", "\r")  # What formulas begin with.
+
 
 @dataclasses.dataclass(frozen=True)
 class Finding:
@@ -89,13 +91,33 @@ def _conflicts(texts: Texts, group: Sequence[int], duplicates: Duplicates) -> It
     if not others:
         return
     proposed = "" if others[0][1] == most else best
+    # By label, the first text with it: of the group, and of those with the same words.
+    of_group: dict[str, int] = {}
+    of_words: dict[int, dict[str, int]] = {}
     for text, name in zip(group, names, strict=True):
-        if name != proposed:
-            other = next(t for t, n in zip(group, names, strict=True) if n != name)
-            similarity = float(min(duplicates.similarity[[text, other]]))
-            label = names[group.index(other)] or "no label"
-            why = f"{_same(similarity)} {texts.where(other)}, which has {label}"
-            yield Finding("conflict", text, proposed, similarity, why)
+        of_group.setdefault(name, text)
+        of_words.setdefault(int(duplicates.same[text]), {}).setdefault(name, text)
+    first = group[0]
+    for text, name in zip(group, names, strict=True):
+        if name == proposed:
+            continue
+        # How similar two texts are is known where they have the same words, or one has the first's.
+        same, where = int(duplicates.same[text]), ""
+        similarity = float(duplicates.similarity[text])
+        of = next(
+            each
+            for each in (of_words[same], of_words[first], of_group)
+            if len(each) > 1 or name not in each
+        )
+        label, other = next(each for each in of.items() if each[0] != name)
+        if of is of_words[same]:
+            similarity = 1.0
+        elif same == first:
+            similarity = float(duplicates.similarity[other])
+        elif of is of_group:
+            where = f"{texts.where(first)}, as is "
+        why = f"{_same(similarity)} {where}{texts.where(other)}, which has {label or 'no label'}"
+        yield Finding("conflict", text, proposed, similarity, why)
 
 
 def _same(similarity: float) -> str:
@@ -128,13 +150,18 @@ def code_of(character: str) -> str:
 
 
 def write_csv(file: BinaryIO, texts: Texts, findings: Sequence[Finding]) -> None:
-    """Write a row for each finding, with `COLUMNS`, in UTF-8."""
+    """Write a row for each finding, with `COLUMNS`, in UTF-8.
+
+    An apostrophe is put before a text that a spreadsheet would take for a formula.
+    """
     out = io.TextIOWrapper(file, "utf-8", newline="", write_through=True)
     writer = csv.writer(out, lineterminator="\n")
     writer.writerow(COLUMNS)
     for finding in findings:
         row = row_of(texts, finding)
-        writer.writerow([*(row[name] for name in COLUMNS[:-1]), texts.excerpts[finding.text]])
+        text = texts.excerpts[finding.text]
+        text = f"'{text}" if text.startswith(_FORMULA) else text
+        writer.writerow([*(row[name] for name in COLUMNS[:-1]), text])
     out.detach()  # It would close the file.
 
 

@@ -32,9 +32,15 @@ _MIXING = ((16, 0x85EBCA6B), (13, 0xC2B2AE35), (16, 1))
 _FACTOR = np.uint32(0x9E3779B1)
 
 # What is lost or broken: the mark of a lost character, control characters, private ones, and what
-# UTF-8 looks like when it is read as Latin-1 or Windows-1252.
+# UTF-8 looks like when it is read as Latin-1 or Windows-1252. There its later bytes, 80 to BF, are:
+_LOST = "[\ufffd\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\ue000-\uf8ff]"
+_LATER = f"[\x80-\xbf{bytes(range(0x80, 0xA0)).decode('cp1252', 'ignore')}]"
 _BROKEN = re.compile(
-    "[\ufffd\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\ue000-\uf8ff]|\u00c3[\x80-\xbf]|\u00e2\u20ac."
+    f"[\xc2-\xdb]{_LATER}|[\xe0-\xef]{_LATER}{{2}}|[\xf0-\xf4]{_LATER}{{3}}|{_LOST}"
+)
+# What follows words, also those that end with such a letter: "CAF\xc9\u2122", "caf\xe9\u2026\xbb".
+_AFTER_WORDS = re.compile(
+    "[\xa0\xaa\xab\xae\xb0\xb7\xba\xbb\u2013\u2014\u2018\u2019\u201c\u201d\u2022\u2026\u2039\u203a\u2122]+"
 )
 
 _NAME, _HASHTAG = re.compile(r"(?<!\w)@\w"), re.compile(r"(?<!\w)#\w")
@@ -254,11 +260,46 @@ class _Looks:
     def take(self, text: str) -> None:
         """Look at a text."""
         # Most texts, the fast way.
-        if not (text.isascii() and text.isprintable()) and (found := _BROKEN.findall(text)):
-            self.broken[len(self.excerpts)] = tuple(dict.fromkeys(found))
+        if not (text.isascii() and text.isprintable()) and (found := _broken(text)):
+            self.broken[len(self.excerpts)] = found
         self.characters.append(len(text))
         self.forms.append(sum(1 << bit for bit, has in enumerate(FORMS.values()) if has(text)))
         self.excerpts.append(" ".join(text[: 2 * _EXCERPT].split())[:_EXCERPT])
+
+
+def _broken(text: str) -> tuple[str, ...]:
+    """The different characters of a text that are lost or broken, in their order."""
+    found: list[str] = []
+    for match in _BROKEN.finditer(text):
+        if len(run := match[0]) == 1 or _is_misread(text, match.start(), run):
+            found.append(run)
+        else:
+            found += re.findall(_LOST, run)
+    return tuple(dict.fromkeys(found))
+
+
+def _is_misread(text: str, start: int, run: str) -> bool:
+    """Whether a run of characters in a text is one that was read in another encoding."""
+    try:
+        b"".join(map(_byte_of, run)).decode("utf-8")
+    except UnicodeDecodeError:
+        return False
+    if not _AFTER_WORDS.fullmatch(run[1:]):
+        return True
+    if run[0].islower() or ("\xbb" in run and text.find("\xab", 0, start) >= 0):
+        return False
+    # At the end of a word in capital letters.
+    end = start + len(run)
+    inside = run[0] == "\xc3" and text[end : end + 1].isalpha()
+    return inside or not (start and text[start - 1].isupper())
+
+
+def _byte_of(character: str) -> bytes:
+    """The byte that is this character in Windows-1252, or in Latin-1 where it has none."""
+    try:
+        return character.encode("cp1252")
+    except UnicodeEncodeError:
+        return character.encode("latin-1")
 
 
 def alike(classes: Sequence[str], labels: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

@@ -1,13 +1,14 @@
 """Duplicates and near-duplicates, against a comparison of all pairs."""
 
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
 import pytest
 from checked_rows import rows_of, texts_in, write
 
-from flax_imdb.check.duplicates import SIMILAR, find_duplicates
+from flax_imdb.check.duplicates import SIMILAR, _rarest, find_duplicates
 from flax_imdb.check.texts import Texts
 from flax_imdb.data import split_words
 
@@ -79,6 +80,12 @@ class TestNearlyTheSame:
         expected = shares([text, other])[0, 1]
         np.testing.assert_allclose(found.similarity, [1, expected, 1, expected])
 
+    def test_the_same_runs_in_another_number_are_not_the_same_words(self, tmp_path: Path) -> None:
+        found = find_duplicates(texts_of(tmp_path, ["no " * 6, "no " * 11, "yes", "no " * 11]))
+        assert found.first.tolist() == [0, 0, 2, 0]
+        assert found.same.tolist() == [0, 1, 2, 1]
+        assert found.similarity.tolist() == [1, 0.99, 1, 0.99]
+
     def test_short_texts_are_compared_as_a_whole(self, tmp_path: Path) -> None:
         found = find_duplicates(texts_of(tmp_path, ["good film", "good films", "good", "a b c"]))
         assert not found.is_copy.any()
@@ -96,6 +103,33 @@ class TestNearlyTheSame:
         found = find_duplicates(texts_of(tmp_path, texts))
         assert not found.is_copy.any()
         assert 0 < len(compared) <= 10 * 300
+
+    def test_of_texts_that_share_less_few_are_looked_at(
+        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """And near copies of the last ones are found all the same."""
+        looked: list[int] = []
+
+        def rarest(groups: Sequence[Sequence[int]]) -> np.ndarray:
+            numbers = _rarest(groups)
+            looked.append(len(numbers))
+            return numbers
+
+        monkeypatch.setattr("flax_imdb.check.duplicates._rarest", rarest)
+        monkeypatch.setattr("flax_imdb.check.duplicates._MOST_LOOKED_AT", 20)
+        rng = np.random.default_rng(0)
+        template = [f"t{number}" for number in range(30)]
+        texts = [" ".join([*template, *(f"w{n}" for n in rng.integers(20, size=14))])]
+        for row in range(1, 600):
+            words = [*template, *(f"w{n}" for n in rng.integers(20, size=14))]
+            if row >= 500:
+                words = texts[row - 100].split()
+                words[43] = "changed"
+            texts.append(" ".join(words))
+        found = find_duplicates(texts_of(tmp_path, texts))
+        assert max(looked) == 20
+        assert [row for row in range(500, 600) if found.first[row] != row - 100] == []
+        assert not found.is_copy[:500].any()
 
     def test_without_datasketch_only_the_same_words_are_found(
         self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch

@@ -192,6 +192,35 @@ class TestCopies:
         assert found["63"]["why"] == f"the same words as line 6, which has {label}"
         assert found["9"]["proposed"] == found["64"]["proposed"] == ""
 
+    def test_near_ones_with_other_labels(self, tmp_path: Path) -> None:
+        """How similar two texts are is said if it is known: of each to the first, and of copies."""
+        rows = rows_of(60, words=60)
+        words = rows[4][0].split()
+
+        def near(*changed: int) -> str:
+            return " ".join("changed" if n in changed else word for n, word in enumerate(words))
+
+        rows[4] = (rows[4][0], "a")
+        rows += [(near(10), "b"), (near(10), "c"), (near(30), "b"), (near(20, 40), "a")]
+        rows += [(near(0, 50), "c")]
+        found = of_kind(checked(write(tmp_path / "a.csv", rows)), "conflict")
+        assert {row["line"]: row["why"] for row in found} == {
+            "6": "91% like line 62, which has b",
+            "62": "the same words as line 63, which has c",
+            "63": "the same words as line 62, which has b",
+            "64": "91% like line 6, which has a",
+            "65": "82% like line 6, as is line 62, which has b",
+            "66": "89% like line 6, which has a",
+        }
+
+    def test_the_same_runs_in_another_number_are_near(self, tmp_path: Path) -> None:
+        rows = [*rows_of(60), ("no " * 6, "neg"), ("no " * 11, "neg")]
+        found = checked(write(tmp_path / "a.csv", rows))
+        copies = [*of_kind(found, "duplicate"), *of_kind(found, "leak")]
+        assert [row["why"].partition(",")[0] for row in copies] == ["99% like line 62"]
+        summary = found.summary()
+        assert (summary["duplicates"], summary["near_duplicates"]) == (0, 1)
+
 
 class TestOthers:
     def test_spelling(self, tmp_path: Path) -> None:
@@ -208,6 +237,14 @@ class TestOthers:
         (row,) = of_kind(checked(write(tmp_path / "a.csv", rows)), "characters")
         assert row["line"] == "62"
         assert row["why"] == "has U+FFFD REPLACEMENT CHARACTER"
+
+    @pytest.mark.parametrize("text", ["=HYPERLINK(1)", "+1", "-1", "@SUM(1)", "\t=1", "\r=1"])
+    def test_a_text_is_no_formula(self, tmp_path: Path, text: str) -> None:
+        rows = [*rows_of(60), (f"{text} \ufffd", "=neg"), ("1 = 1 \ufffd", "=neg")]
+        row, other = of_kind(checked(write(tmp_path / "a.csv", rows)), "characters")
+        assert row["text"] == f"'{text.strip()} \ufffd"
+        assert row["label"] == "=neg"
+        assert other["text"] == "1 = 1 \ufffd"
 
     def test_characters_have_names(self) -> None:
         assert code_of("\x96") == "U+0096"

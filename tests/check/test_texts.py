@@ -14,7 +14,7 @@ from checked_rows import rows_of, texts_in, write
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from flax_imdb.check.texts import FORMS, Part, alike, mix
+from flax_imdb.check.texts import FORMS, Part, _Looks, alike, mix
 from flax_imdb.data import DataConfig, split_words
 from flax_imdb.data.sources import find_source
 from flax_imdb.data.sources.own import OwnSource
@@ -237,6 +237,72 @@ class TestLooks:
         ]
         texts = texts_in(write(tmp_path / "a.csv", rows))
         assert texts.broken == {1: ("\ufffd",), 2: ("\x96",), 3: ("Ã©", "â€œ")}
+
+    @pytest.mark.parametrize(
+        "text",
+        [
+            "große Straße",
+            "École d'Été",
+            "Über Öl",
+            "£5 und 3 €",
+            "😀",
+            "SÖHNE",
+            "août",
+            "dû",
+            "“so” — it\u2019s…",
+            "Ångström",
+            "mąż",
+            "Привет",
+            "日本",
+            "こんにちは",
+            "là",
+            "\ufeffname",
+        ],
+    )
+    @pytest.mark.parametrize("as_windows", [True, False])
+    def test_utf_8_read_as_another_encoding_is_found(self, text: str, as_windows: bool) -> None:
+        def read(character: str) -> str:
+            content = character.encode()
+            if as_windows:  # What has no character there is read as that of Latin-1.
+                return "".join(
+                    bytes([byte]).decode("cp1252", "ignore") or chr(byte) for byte in content
+                )
+            return content.decode("latin-1")
+
+        looks = _Looks()
+        looks.take(text)
+        looks.take("".join(map(read, text)))
+        beyond = [read(character) for character in text if not character.isascii()]
+        assert looks.broken == {1: tuple(dict.fromkeys(beyond))}
+
+    @pytest.mark.parametrize(
+        "text",
+        [
+            "«IRMû",
+            "“IRMÔ",
+            "«Ã»",
+            "â€5",
+            "»Spaß«",
+            "„Spaß“",
+            "CAFÉ™ und CAFÉ®",
+            "CAFÉ\xa0!",
+            "“José…”",
+            "olé——",
+            "«voilà»…",
+            "«\xa0café\xa0»",
+            "ÀÉÎÕÜ àéîõü ÿ Þ",
+            "São Paulo, 5 € — „naïve“ œuvre",
+        ],
+    )
+    def test_correct_texts_are_not_accused(self, text: str) -> None:
+        looks = _Looks()
+        looks.take(text)
+        assert looks.broken == {}
+
+    def test_a_control_character_after_a_letter_is_found(self) -> None:
+        looks = _Looks()
+        looks.take("\xe9\x96 and \xe9\x96 \xe9\x96\x96")
+        assert looks.broken == {0: ("\x96", "\xe9\x96\x96")}
 
     def test_an_excerpt_is_one_short_line(self, tmp_path: Path) -> None:
         rows = [("a\n b\r\n" + "c" * 1000, "a"), ("d", "b")] * 2

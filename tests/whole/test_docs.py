@@ -120,14 +120,21 @@ def test_the_example_of_leaving_out_doubtful_rows_leaves_them_out(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)
-    rows = [("text", "label"), ("a\nb", "x"), ("c", "y"), ("d\r\ne", "x"), ("f", "y")]
-    with open("reviews.csv", "w", newline="") as file:
+    long = "né" * 100_000
+    rows = [("text", "label"), ("a\nb", "x"), ("c", "y"), ("d\r\ne", "x"), (long, "y")]
+    with open("reviews.csv", "w", encoding="utf-8", newline="") as file:
         csv.writer(file).writerows(rows)
-    Path("doubtful.csv").write_text("line,label\n4,y\n5,x\n5,x\n")
+    doubtful = [("4", "reviews.csv", "é"), *[("5", "reviews.csv", "d")] * 2, ("2", "test.csv", "b")]
+    with open("doubtful.csv", "w", encoding="utf-8", newline="") as file:
+        csv.writer(file).writerows([("line", "file", "text"), *doubtful])
+    limit = csv.field_size_limit()
     (example,) = code("docs/check.md")
-    exec(example, {"__name__": "example"})
-    with open("corrected.csv", newline="") as file:
-        assert [*map(tuple, csv.reader(file))] == [rows[0], rows[1], rows[4]]
+    try:
+        exec(example, {"__name__": "example"})
+        with open("corrected.csv", encoding="utf-8", newline="") as file:
+            assert [*map(tuple, csv.reader(file))] == [rows[0], rows[1], rows[4]]
+    finally:
+        csv.field_size_limit(limit)
 
 
 def test_the_examples_of_going_on_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
