@@ -82,6 +82,7 @@ class TestSameResults:
         left, of_one = ({path.name for path in run.iterdir()} for run in (two, alone))
         assert left == of_one
 
+    @pytest.mark.long
     def test_four_processes_of_a_job_on_slurm_give_the_results_of_one(
         self, reviews: Path, alone: Path, tmp_path: Path
     ) -> None:
@@ -132,6 +133,7 @@ def _without(arguments: list[object], *flags: str) -> list[object]:
     return [each for number, each in enumerate(arguments) if number not in dropped]
 
 
+@pytest.mark.long
 def test_two_processes_go_on_from_a_run_and_stop_early_as_one_does(
     reviews: Path, alone: Path, tmp_path: Path
 ) -> None:
@@ -194,6 +196,7 @@ sys.exit(cli.run(cli.command("train"), sys.argv[1:], "train.py"))
 """
 
 
+@pytest.mark.long
 def test_a_signal_stops_processes_that_are_far_apart(reviews: Path, tmp_path: Path) -> None:
     arguments = train(reviews, 2, "--workdir", tmp_path / "run", "--epochs", 100_000)
     arguments[1] = ["-c", SLOW, *arguments[1][1:]]
