@@ -39,10 +39,7 @@ def select_devices(name: DeviceName = "auto", batch_size: int | None = None) -> 
       InputError: JAX has no such devices, or the processes have different numbers of them.
     """
     set_cpu_devices()
-    try:
-        devices = jax.devices(None if name == "auto" else name)
-    except (RuntimeError, AssertionError):
-        raise _missing(name) from None
+    devices = _all(name)
     by_process: dict[int, list[jax.Device]] = {}
     for device in devices:
         by_process.setdefault(device.process_index, []).append(device)
@@ -132,10 +129,7 @@ def devices_like(described: str) -> list[jax.Device]:
     """
     number, _, model = described.partition(" x ")
     count, cpus = int(number), model == "cpu"
-    try:
-        devices = jax.devices("cpu" if cpus else None)
-    except (RuntimeError, AssertionError):
-        raise _missing("cpu" if cpus else "auto") from None
+    devices = _all("cpu" if cpus else "auto")
     if not cpus:
         devices = [device for device in devices if device.platform != "cpu"]
     if not 0 < count <= len(devices):
@@ -145,6 +139,14 @@ def devices_like(described: str) -> list[jax.Device]:
             "`device` names another kind, or all of one"
         )
     return devices[:count]
+
+
+def _all(name: DeviceName) -> list[jax.Device]:
+    """JAX's devices of a kind, or InputError."""
+    try:
+        return jax.devices(None if name == "auto" else name)
+    except (RuntimeError, AssertionError):
+        raise _missing(name) from None
 
 
 def _missing(name: DeviceName) -> InputError:

@@ -340,8 +340,7 @@ def _train_once(
             _write_history(workdir, history)
             report.epoch(history.epochs[-1])
             preemption.check()
-            if saving.is_there(state, history):
-                raise _Stopped
+            saving.end(state, history)
             test = evaluation if history.epochs[-1].eval_split == "test" else None
         best = history.best()
         assert best is not None
@@ -438,23 +437,24 @@ class _Saving:
         self.save(state, history)
         if self._stop:  # Not asked again: not all processes are here if it is only time to save.
             self._preemption.stop()
-        self._end(state, history)
+        self.end(state, history)
 
     def check(self, state: TrainState, history: History) -> None:
         """Save and stop if the run is preempted; called after each batch of an evaluation."""
         if self._preemption.requested():
             self.save(state, history)
             self._preemption.stop()
-        if self.is_there(state, history):
+        if self._is_there(state, history):
             self.save(state, history)
-            self._end(state, history)
+            self.end(state, history)
 
-    def is_there(self, state: TrainState, history: History) -> bool:
+    def _is_there(self, state: TrainState, history: History) -> bool:
         """Whether the run is where it is to stop."""
         return self._until is not None and (int(state.step), len(history.epochs)) == self._until
 
-    def _end(self, state: TrainState, history: History) -> None:
-        if self.is_there(state, history):
+    def end(self, state: TrainState, history: History) -> None:
+        """Stop if the run, which is saved, is where it is to stop."""
+        if self._is_there(state, history):
             self._checkpoints.wait()
             raise _Stopped
 

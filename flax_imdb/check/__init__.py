@@ -22,14 +22,14 @@ from flax_imdb.check.findings import (
 )
 from flax_imdb.check.learning_curve import LearningCurve, are_right, learn
 from flax_imdb.check.shortcuts import Shortcut, find_shortcuts
-from flax_imdb.check.texts import Texts, read_texts, sizes_of
+from flax_imdb.check.texts import Texts, read_texts
 from flax_imdb.check.word_counts import weigh_words
 from flax_imdb.check.word_model import WordModel, fold_numbers
 from flax_imdb.check.wrong_labels import WrongLabels, find_wrong_labels
 from flax_imdb.data import DataConfig
 from flax_imdb.data.encoder import OnRead
 from flax_imdb.data.sources import SequenceSource, find_source
-from flax_imdb.data.sources.labels import FEW_EXAMPLES
+from flax_imdb.data.sources.labels import FEW_EXAMPLES, sizes_of
 from flax_imdb.errors import InputError
 
 __all__ = [

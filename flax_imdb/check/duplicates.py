@@ -9,7 +9,7 @@ from collections.abc import Iterator, Sequence
 
 import numpy as np
 
-from flax_imdb.check.texts import Part, Texts, in_threads
+from flax_imdb.check.texts import Part, Texts, in_threads, jaccard
 
 SIMILAR = 0.7
 """Near-duplicates share this much of their shingles: the Jaccard index."""
@@ -141,7 +141,7 @@ def _nearly_same(texts: Texts, chosen: np.ndarray) -> Iterator[tuple[int, int, f
         candidates = _rarest([index[key] for key in keys if key in index])
         agreeing = np.count_nonzero(values[candidates] == values[number], axis=1)
         likely = candidates[np.argsort(-agreeing, kind="stable")[:_MOST_COMPARED]]
-        shares = [_jaccard(sets[number], sets[other]) for other in likely]
+        shares = [jaccard(sets[number], sets[other]) for other in likely]
         best = int(np.argmax(shares)) if shares else 0
         if shares and shares[best] >= SIMILAR:
             yield int(chosen[number]), int(chosen[likely[best]]), shares[best]
@@ -178,9 +178,3 @@ def _sharing(sets: Sequence[np.ndarray]) -> np.ndarray:
     owners = np.repeat(np.arange(len(sets)), sizes)
     shared = np.bincount(owners, counts[numbers] > 1, minlength=len(sets))
     return np.flatnonzero(shared >= SIMILAR * sizes)
-
-
-def _jaccard(first: np.ndarray, second: np.ndarray) -> float:
-    """The share of the elements of two sets that both have."""
-    both = len(np.intersect1d(first, second, assume_unique=True))
-    return both / (len(first) + len(second) - both)

@@ -5,7 +5,8 @@ from collections.abc import Iterator
 
 import numpy as np
 
-from flax_imdb.check.texts import FORMS, Part, Texts, in_threads, of_class, sizes_of
+from flax_imdb.check.texts import FORMS, Part, Texts, in_threads, jaccard, of_class
+from flax_imdb.data.sources.labels import sizes_of
 
 FEWEST = 20
 """Of a class with fewer texts, and of the others, nothing is said."""
@@ -80,7 +81,7 @@ def find_shortcuts(texts: Texts) -> list[Shortcut]:
     kept: dict[int, list[np.ndarray]] = {}
     for _, number, rows, shortcut in of_marks:
         others = kept.setdefault(number, [])
-        if len(others) < _SHOWN and not any(_alike(rows, other) for other in others):
+        if len(others) < _SHOWN and all(jaccard(rows, other) < _SAME for other in others):
             others.append(rows)
             found.append(shortcut)
     return found
@@ -206,8 +207,3 @@ def _telling(
                 example=int(having[of_class(texts.examples.labels[having], number)].min()),
             ),
         )
-
-
-def _alike(first: np.ndarray, second: np.ndarray) -> bool:
-    both = len(np.intersect1d(first, second))
-    return both >= _SAME * (len(first) + len(second) - both)

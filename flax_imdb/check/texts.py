@@ -14,7 +14,7 @@ import numpy as np
 from flax_imdb.data import Examples
 from flax_imdb.data.encoder import Encoder, OnRead
 from flax_imdb.data.sources import Origin, Source, Split
-from flax_imdb.data.sources.labels import plain_label
+from flax_imdb.data.sources.labels import plain_label, sizes_of
 from flax_imdb.data.tokenizer import SPECIAL_TOKENS, START
 from flax_imdb.data.words import TAG
 
@@ -324,13 +324,6 @@ def alike(classes: Sequence[str], labels: np.ndarray) -> tuple[np.ndarray, np.nd
     return np.array(sorted(best), np.int32), of_class
 
 
-def sizes_of(labels: np.ndarray, classes: int) -> np.ndarray:
-    """Number of texts with each label, int64 [classes]."""
-    if labels.ndim == 2:
-        return np.count_nonzero(labels, axis=0)
-    return np.bincount(labels, minlength=classes)
-
-
 def of_class(labels: np.ndarray, number: int) -> np.ndarray:
     """Which labels are those of a class, or have it among others, bool [labels]."""
     return labels[:, number] > 0 if labels.ndim == 2 else labels == number
@@ -341,6 +334,12 @@ def _merged(labels: np.ndarray, of_class: np.ndarray, classes: int) -> np.ndarra
     for number, column in enumerate(of_class.tolist()):
         merged[:, column] = np.maximum(merged[:, column], labels[:, number])
     return merged
+
+
+def jaccard(first: np.ndarray, second: np.ndarray) -> float:
+    """The share of the elements of two sets that both have; each is there once."""
+    both = len(np.intersect1d(first, second, assume_unique=True))
+    return both / (len(first) + len(second) - both)
 
 
 def mix(numbers: np.ndarray) -> np.ndarray:

@@ -96,7 +96,7 @@ class TestNearlyTheSame:
         """However many are alike, each is compared with few."""
         compared: list[int] = []
         monkeypatch.setattr(
-            "flax_imdb.check.duplicates._jaccard", lambda a, b: compared.append(1) or 0.0
+            "flax_imdb.check.duplicates.jaccard", lambda a, b: compared.append(1) or 0.0
         )
         monkeypatch.setattr("flax_imdb.check.duplicates._MOST_COMPARED", 10)
         texts = [f"this is the template of all texts but for number{n}" for n in range(300)]

@@ -163,7 +163,7 @@ def warnings_on(
             + listed(groups, 3)
         )
     (train_texts, train_labels), (test_texts, test_labels) = splits["train"], splits["test"]
-    trained, tested = (_sizes(labels, len(classes)) for labels in (train_labels, test_labels))
+    trained, tested = (sizes_of(labels, len(classes)) for labels in (train_labels, test_labels))
 
     def names(which: np.ndarray) -> str:
         return listed([shown(classes[i]) for i in np.flatnonzero(which).tolist()], 3)
@@ -220,8 +220,14 @@ def split_rows(labels: np.ndarray, fraction: float) -> tuple[np.ndarray, np.ndar
     return np.flatnonzero(~in_test), np.flatnonzero(in_test)
 
 
-def _sizes(labels: np.ndarray, classes: int) -> np.ndarray:
-    """The number of rows of each class."""
+def sizes_of(labels: np.ndarray, classes: int) -> np.ndarray:
+    """The number of rows of each class, int64 [classes].
+
+    Args:
+      labels: the class of each row, int [rows]; or 1 for each of its classes and 0 for others,
+        [rows, classes].
+      classes: number of classes.
+    """
     if labels.ndim == 2:
         return np.count_nonzero(labels, axis=0)
     return np.bincount(labels, minlength=classes)
