@@ -37,6 +37,9 @@ function restored(described, buffer) {
   return { shape, values: kind === "table" ? values : Float64Array.from(values) };
 }
 
+// The ids of the special tokens.
+const [PAD, START, UNKNOWN] = [0, 1, 2];
+
 class Classifier {
   constructor(description, numbers) {
     const { rules, words, entities, folded, network, ...settings } = JSON.parse(description);
@@ -49,11 +52,10 @@ class Classifier {
 
   // The ids that the model reads of a text.
   encode(words) {
-    const [pad, start, unknown] = [0, 1, 2];
-    const ids = [start, ...words.map((word) => this.ids.get(word) ?? unknown)];
+    const ids = [START, ...words.map((word) => this.ids.get(word) ?? UNKNOWN)];
     const read = this.head ? ids.slice(0, this.max_length) : ids.slice(-this.max_length);
     if (this.padding === "masked") return read;
-    return [...new Array(this.max_length - read.length).fill(pad), ...read];
+    return [...new Array(this.max_length - read.length).fill(PAD), ...read];
   }
 
   // The likeliest class, and the probabilities that are shown; or what is wrong with the text. Where
@@ -62,7 +64,7 @@ class Classifier {
   answer(text, coverage) {
     const words = this.split(text);
     if (!words.length) return { problem: text.trim() && "There are no words in this text." };
-    const [tokens, unknown] = [this.encode(words), 2];
+    const tokens = this.encode(words);
     const probabilities = this.network.probabilities(tokens);
     const best = probabilities.indexOf(Math.max(...probabilities));
     let shown = this.classes.map((name, i) => [name, probabilities[i]]);
@@ -72,7 +74,7 @@ class Classifier {
       : "The model knows none of these words: its answer means nothing.";
     const answer = { label: this.classes[best], best, share: probabilities[best], shown, problem };
     if (coverage) {
-      const least = tokens.some((token) => token > unknown) ? this.least[coverage] : 0;
+      const least = tokens.some((token) => token > UNKNOWN) ? this.least[coverage] : 0;
       answer.inSet = this.classes.filter((name, i) => probabilities[i] >= least);
     }
     if (!this.thresholds.length) return answer;
